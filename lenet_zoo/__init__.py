@@ -1,0 +1,47 @@
+"""LeNet-5 as a model zoo: the network of 1998 and its modern form, with weights, for timm, torch and onnxruntime.
+
+Importing this package costs no torch. The public names below load on first use; both networks are in timm's registry as
+soon as this package and timm are both imported, in either order.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from wrapt import when_imported
+
+if TYPE_CHECKING:
+    from lenet_zoo.registry import create_model, create_transform, list_models, model_card
+
+__version__ = "0.1.0"
+
+# name → the module that defines it
+_PUBLIC = {
+    "create_model": "lenet_zoo.registry",
+    "create_transform": "lenet_zoo.registry",
+    "list_models": "lenet_zoo.registry",
+    "model_card": "lenet_zoo.registry",
+    "digit_from_image": "lenet_zoo.data.pictures",
+    "export_onnx": "lenet_zoo.export",
+    "OnnxClassifier": "lenet_zoo.runtime",
+}
+
+__all__ = ["__version__", *_PUBLIC]
+
+
+@when_imported("timm")
+def _register_with_timm(_timm: Any) -> None:
+    importlib.import_module("lenet_zoo.models")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'lenet_zoo' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_PUBLIC[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,185 @@
+"""Data sets as tensors in memory: a whole MNIST fits in 47 MB, and is there at once for every epoch."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lenet_zoo.errors import DataError, InputError, MissingExtraError, did_you_mean
+
+__all__ = ["DATASETS", "Dataset", "data_root", "load_dataset", "validation_split"]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Pictures and their classes.
+
+    Attributes:
+        name: as in `DATASETS`.
+        images: uint8 N×28×28, 0 background, 255 ink.
+        labels: int64 N, the class of each picture.
+        classes: the names of the classes, in the order of the labels.
+    """
+
+    name: str
+    images: Tensor
+    labels: Tensor
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """One of torchvision's data sets: its class, the arguments that choose a variant, and the names of its classes."""
+
+    kind: str
+    options: tuple[tuple[str, str], ...] = ()
+
+
+# Names on the command line → torchvision's classes. Names of classes come from torchvision, shortened where it says
+# both ('0 - zero').
+DATASETS: dict[str, _Source | None] = {
+    "mnist": _Source("MNIST"),
+    "fashion_mnist": _Source("FashionMNIST"),
+    "kmnist": _Source("KMNIST"),
+    "emnist-balanced": _Source("EMNIST", (("split", "balanced"),)),
+    "emnist-byclass": _Source("EMNIST", (("split", "byclass"),)),
+    "emnist-digits": _Source("EMNIST", (("split", "digits"),)),
+    "emnist-letters": _Source("EMNIST", (("split", "letters"),)),
+    "digits": None,  # scikit-learn's 1,797 real digits, which travel in its wheel
+}
+
+
+def data_root(root: str | os.PathLike[str] | None = None) -> Path:
+    """`root`, else the environment's LENET_ZOO_DATA, else lenet-zoo's folder in the user's cache."""
+    if root:
+        return Path(root)
+    if os.environ.get("LENET_ZOO_DATA"):
+        return Path(os.environ["LENET_ZOO_DATA"])
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lenet-zoo" / "data"
+
+
+def load_dataset(
+    name: str, *, train: bool, root: str | os.PathLike[str] | None = None, download: bool = False
+) -> Dataset:
+    """Load a data set into memory.
+
+    Args:
+        name: one of `DATASETS`.
+        train: the training set, else the test set. Of 'digits', which has no split of its own, all 1,797 pictures
+            either way.
+        root: the folder that holds torchvision's layout (`MNIST/raw/…`); see `data_root`.
+        download: fetch what is missing, through torchvision.
+
+    Raises:
+        InputError: an unknown name.
+        DataError: files that are missing or damaged, or a download that failed.
+        MissingExtraError: 'digits' without scikit-learn.
+    """
+    if name not in DATASETS:
+        raise InputError(f"no data set called {name!r}.{did_you_mean(name, DATASETS)} Known: {', '.join(DATASETS)}")
+    source = DATASETS[name]
+    if source is None:
+        return _digits()
+    return _from_torchvision(name, source, train, data_root(root), download)
+
+
+def validation_split(data: Dataset, size: int = 10_000) -> tuple[Dataset, Dataset]:
+    """Split a training set into (training, validation): the last `size` pictures are for validation.
+
+    MNIST's files are shuffled already, so that the tail is a fair sample; a fixed tail makes every choice comparable.
+
+    Raises: InputError when `size` leaves nothing to train on.
+    """
+    if not 0 < size < len(data):
+        raise InputError(f"a validation split of {size} from {len(data)} pictures: give a size between the two")
+    cut = len(data) - size
+    return (
+        Dataset(data.name, data.images[:cut], data.labels[:cut], data.classes),
+        Dataset(data.name, data.images[cut:], data.labels[cut:], data.classes),
+    )
+
+
+def _from_torchvision(name: str, source: _Source, train: bool, root: Path, download: bool) -> Dataset:
+    from torchvision import datasets
+
+    cls = getattr(datasets, source.kind)
+    options = dict(source.options)
+    if download:
+        _download(cls, options, root)
+    try:
+        found = cls(root, train=train, download=False, **options)
+    except RuntimeError as error:
+        if "not found" not in str(error):
+            raise DataError(f"{source.kind} in {root} is damaged ({error}): remove the folder and fetch it again") from error
+        raise DataError(
+            f"no {source.kind} in {root}: add --download (download=True) to fetch it, or name the folder that holds "
+            f"{source.kind}/raw with --data-root or LENET_ZOO_DATA"
+        ) from error
+    except (OSError, ValueError, EOFError, AssertionError) as error:
+        raise DataError(f"{source.kind} in {root} is damaged: remove the folder and fetch it again") from error
+    images, labels = found.data, found.targets
+    if images.ndim != 3 or images.shape[1:] != (28, 28) or len(images) != len(labels) or len(images) == 0:
+        raise DataError(f"{source.kind} in {root} is damaged: {tuple(images.shape)} pictures, {len(labels)} labels")
+    classes = [str(label) for label in found.classes]
+    if source.kind == "EMNIST":
+        # EMNIST's pictures are stored transposed, and its letters count from 1, after a class 'N/A' that has none.
+        images = images.transpose(1, 2).contiguous()
+        if classes[0] == "N/A":
+            classes, labels = classes[1:], labels - 1
+    if source.kind == "MNIST":
+        classes = [label.split(" ")[0] for label in classes]
+    return Dataset(name, images, labels.long(), tuple(classes))
+
+
+def _download(cls: type, options: dict[str, str], root: Path) -> None:
+    """Fetch a data set so that other processes see either nothing or all of it.
+
+    torchvision writes straight to the final names: a killed download, or two at once, would leave half a file that it
+    takes for a whole one. So one process at a time fetches into a folder of its own, which is then renamed.
+    """
+    from filelock import FileLock
+
+    kind = cls.__name__
+    root.mkdir(parents=True, exist_ok=True)
+    with FileLock(root / f".{kind}.lock"):
+        try:
+            for train in (True, False):
+                cls(root, train=train, download=False, **options)
+            return
+        except RuntimeError:
+            pass  # not there yet
+        staging = Path(tempfile.mkdtemp(prefix=f".{kind}-", dir=root))
+        try:
+            cls(staging, train=True, download=True, **options)
+            target = root / kind
+            if target.exists():
+                shutil.rmtree(target)
+            os.replace(staging / kind, target)
+        except Exception as error:
+            raise DataError(f"{kind} could not be fetched into {root}: {' '.join(str(error).split())}") from error
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+def _digits() -> Dataset:
+    """scikit-learn's digits, 8×8 in 17 grey levels, brought to 28×28 the way any picture is."""
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise MissingExtraError("the data set 'digits' comes with scikit-learn: pip install 'lenet-zoo[examples]'") from error
+    import numpy as np
+
+    from lenet_zoo.data.pictures import digit_from_grey
+
+    bunch = load_digits()
+    images = np.stack([digit_from_grey(picture / 16.0) for picture in bunch.images])
+    return Dataset("digits", torch.from_numpy(images), torch.from_numpy(bunch.target).long(), tuple("0123456789"))

@@ -1,0 +1,60 @@
+"""The errors that lenet_zoo raises on purpose.
+
+Each carries one line that names what was wrong and what would be right. They share one base class, so that a program can
+catch all of them at once; each is also an instance of the built-in exception that a caller would expect in its place.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "ArtifactError",
+    "DataError",
+    "InputError",
+    "LenetZooError",
+    "MissingExtraError",
+    "TrainingError",
+    "UnknownModelError",
+    "WeightsError",
+    "did_you_mean",
+]
+
+
+class LenetZooError(Exception):
+    """Base class: everything that lenet_zoo raises on purpose."""
+
+
+class UnknownModelError(LenetZooError, LookupError):
+    """No network or tag of that name; the text suggests the nearest one."""
+
+
+class InputError(LenetZooError, ValueError):
+    """An argument, a batch of pixels or a picture that cannot be used."""
+
+
+class WeightsError(LenetZooError, RuntimeError):
+    """A weight file that is missing, damaged, altered or made for another network."""
+
+
+class DataError(LenetZooError, RuntimeError):
+    """A data set that is missing, incomplete or damaged."""
+
+
+class TrainingError(LenetZooError, RuntimeError):
+    """A training run that cannot start, go on or be resumed."""
+
+
+class ArtifactError(LenetZooError, RuntimeError):
+    """An ONNX file that cannot be made, trusted or run."""
+
+
+class MissingExtraError(LenetZooError, ImportError):
+    """An optional dependency is not installed; the text names the extra that brings it."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """' Did you mean X?' with the nearest of `known`, or '' when nothing is near."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f" Did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,260 @@
+"""What the two networks share: timm's contract for a convolutional classifier, and the check of a batch.
+
+The networks themselves, their layers in the paper's order and with the paper's names, are in `lenet5_classic.py` and
+`lenet5_modern.py`. Nothing in here has a parameter.
+"""
+
+from collections.abc import Sequence
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from timm.models._builder import build_model_with_cfg, resolve_pretrained_cfg
+from timm.models._features import feature_take_indices
+from timm.models._manipulate import checkpoint
+from torch import Tensor, nn
+
+from lenet_zoo import weights
+from lenet_zoo.errors import InputError, LenetZooError, WeightsError
+
+__all__ = ["LeNet5", "build"]
+
+
+def check_batch(x: Tensor, in_chans: int, smallest: int, dtype: torch.dtype) -> Tensor:
+    """Return `x` if it is a batch that the network can take, else raise `InputError` with what would be right."""
+    wanted = f"the network takes a float batch N×{in_chans}×H×W with H, W ≥ {smallest}"
+    if x.ndim != 4:
+        raise InputError(f"a batch of {x.ndim} dimensions, shape {tuple(x.shape)}: {wanted}")
+    if x.shape[1] != in_chans:
+        raise InputError(f"a batch with {x.shape[1]} channels, shape {tuple(x.shape)}: {wanted}")
+    if x.shape[2] < smallest or x.shape[3] < smallest:
+        raise InputError(f"pictures of {x.shape[2]}×{x.shape[3]} are too small: {wanted}")
+    if not x.is_floating_point():
+        raise InputError(f"a batch of dtype {x.dtype}: {wanted}; lenet_zoo.create_transform makes it from a picture")
+    if x.dtype != dtype and not torch.is_autocast_enabled(x.device.type):
+        raise InputError(f"a batch of dtype {x.dtype} for a network in {dtype}: convert one of them with .to()")
+    return x
+
+
+# Control flow on shapes cannot be traced symbolically; FX keeps the check as one call in the graph.
+torch.fx.wrap("check_batch")
+
+
+class LeNet5(nn.Module):
+    """Base of both networks: C1-S2-C3-S4-C5 as `forward_features`, F6 and the output layer as `forward_head`.
+
+    A subclass builds its layers under the paper's names (`C1`, `S2`, `C3`, `S4`, `C5`, `F6`, `output`, with `act1` …
+    `act6` after them), says in `stages()` which modules make up which layer, and makes its output layer in
+    `make_output()`.
+
+    Shapes (nominal input, N pictures): input N×in_chans×28×28 → features N×120×1×1 → logits N×num_classes. A larger
+    input gives a larger C5 map, which is pooled before F6; with `global_pool=''` it is not pooled, and the head runs
+    at every position: the logits are then N×num_classes×h×w, one answer every 4 pixels, which is the paper's space
+    displacement network (pp. 27-29).
+    """
+
+    num_features = 120
+    head_hidden_size = 84
+    # Set by a subclass: the smallest height and width that leaves C5 one position.
+    smallest_input = 28
+
+    if TYPE_CHECKING:  # TorchScript would read these as types of its own
+        C1: nn.Conv2d
+        F6: nn.Module
+        act6: nn.Module
+        output: nn.Module
+
+    def __init__(self, num_classes: int, in_chans: int, global_pool: str, drop_rate: float) -> None:
+        super().__init__()
+        if in_chans < 1:
+            raise InputError(f"in_chans={in_chans}: a picture has at least 1 channel")
+        self.in_chans = in_chans
+        self.drop_rate = drop_rate
+        self.grad_checkpointing = False
+        self._set_head(num_classes, global_pool)
+        # One level per convolutional layer of the paper. C5 has stride 1, so the reduction stays at S4's 4.
+        self.feature_info = [
+            dict(num_chs=6, reduction=1, module="act1"),
+            dict(num_chs=6, reduction=2, module=self.subsampled(2)),
+            dict(num_chs=16, reduction=2, module="act3"),
+            dict(num_chs=16, reduction=4, module=self.subsampled(4)),
+            dict(num_chs=120, reduction=4, module="act5"),
+        ]
+
+    def _set_head(self, num_classes: int, global_pool: str) -> None:
+        if num_classes < 0:
+            raise InputError(f"num_classes={num_classes}: give the number of classes, or 0 for no output layer")
+        if global_pool not in ("avg", "max", ""):
+            raise InputError(f"global_pool={global_pool!r}: one of 'avg', 'max' and '' (no pooling)")
+        self.num_classes = num_classes
+        self.global_pool = global_pool
+
+    @torch.jit.ignore
+    def subsampled(self, layer: int) -> str:
+        """The name of the module whose output is S2's (layer=2) or S4's (layer=4)."""
+        raise NotImplementedError
+
+    @torch.jit.ignore
+    def stages(self) -> list[tuple[str, list[nn.Module]]]:
+        """The layers before the head in order: (the paper's name, the modules that make it up)."""
+        raise NotImplementedError
+
+    @torch.jit.ignore
+    def make_output(self, num_classes: int, device: Any = None, dtype: Any = None) -> nn.Module:
+        """A new output layer from F6's 84 units to `num_classes` logits."""
+        raise NotImplementedError
+
+    # -- forward ------------------------------------------------------------------------------------------------
+
+    def check(self, x: Tensor) -> Tensor:
+        if torch.jit.is_scripting():
+            return x
+        return check_batch(x, self.in_chans, self.smallest_input, self.C1.weight.dtype)
+
+    @torch.jit.ignore
+    def forward_features_checkpointed(self, x: Tensor) -> Tensor:
+        for _, modules in self.stages():
+            x = checkpoint(nn.Sequential(*modules), x)
+        return x
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """N×in_chans×H×W → C5's map, N×120×h×w (1×1 for the nominal size)."""
+        raise NotImplementedError
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """C5's map, N×120×h×w → logits (or, with `pre_logits`, F6's state of 84 units).
+
+        N×classes after pooling; N×classes×h×w with `global_pool=''`.
+        """
+        if self.global_pool == "avg":
+            x = x.mean((2, 3))
+        elif self.global_pool == "max":
+            x = x.amax((2, 3))
+        else:
+            x = x.permute(0, 2, 3, 1)  # F6 and the output layer act on the last axis
+        x = self.act6(self.F6(x))
+        if self.drop_rate > 0.0:
+            x = nn.functional.dropout(x, p=self.drop_rate, training=self.training)
+        if not pre_logits:
+            x = self.output(x)
+        if self.global_pool == "":
+            x = x.permute(0, 3, 1, 2)
+        return x
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N×in_chans×H×W, normalised as the model's cfg says → logits N×num_classes, larger is better."""
+        return self.forward_head(self.forward_features(x))
+
+    # -- timm's contract ----------------------------------------------------------------------------------------
+
+    @torch.jit.ignore
+    def forward_intermediates(
+        self,
+        x: Tensor,
+        indices: int | list[int] | None = None,
+        norm: bool = False,
+        stop_early: bool = False,
+        output_fmt: str = "NCHW",
+        intermediates_only: bool = False,
+    ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
+        """The maps of C1, S2, C3, S4 and C5 (indices 0 … 4) on the way to the features.
+
+        `indices`: which of them (an int n: the last n; None: all). `norm` is accepted and without effect, since there
+        is no final norm. `output_fmt` must be 'NCHW'.
+        """
+        if output_fmt != "NCHW":
+            raise InputError(f"output_fmt={output_fmt!r}: the maps are 'NCHW'")
+        take, last = feature_take_indices(len(self.feature_info), indices)
+        x = self.check(x)
+        maps = []
+        for i, (_, modules) in enumerate(self.stages()):
+            if stop_early and i > last:
+                break
+            for module in modules:
+                x = module(x)
+            if i in take:
+                maps.append(x)
+        return maps if intermediates_only else (x, maps)
+
+    @torch.jit.ignore
+    def prune_intermediate_layers(
+        self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
+    ) -> list[int]:
+        """Drop every layer after the last of `indices`; returns the indices that can still be taken."""
+        take, last = feature_take_indices(len(self.feature_info), indices)
+        for _, modules in self.stages()[last + 1 :]:
+            for module in modules:
+                name = next(name for name, child in self.named_children() if child is module)
+                setattr(self, name, nn.Identity())
+        if prune_head:
+            self.F6 = nn.Identity()
+            self.act6 = nn.Identity()
+            self.reset_classifier(0, "")
+        return take
+
+    @torch.jit.ignore
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """Layer groups for layer-wise learning rates: C1-S2, C3-S4, C5, F6, and the output layer."""
+        return dict(
+            stem=r"^(C1|S2)\.",
+            blocks=[(r"^(C3|S4)\.", (0,)), (r"^C5\.", (1,)), (r"^F6\.", (2,)), (r"^output\.", (99999,))],
+        )
+
+    @torch.jit.ignore
+    def no_weight_decay(self) -> set[str]:
+        return set()
+
+    @torch.jit.ignore
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        self.grad_checkpointing = enable
+
+    @torch.jit.ignore
+    def get_classifier(self) -> nn.Module:
+        """The output layer."""
+        return self.output
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """Put a new output layer in place, on the same device, in the same dtype and mode.
+
+        `num_classes=0` leaves F6's 84 units as the output, N×84 (or N×84×h×w with `global_pool=''`).
+        """
+        self._set_head(num_classes, self.global_pool if global_pool is None else global_pool)
+        like = self.C1.weight
+        self.output = self.make_output(num_classes, like.device, like.dtype).train(self.training)
+
+
+def build(cls: type[LeNet5], variant: str, pretrained: bool, **kwargs: Any) -> LeNet5:
+    """Build `cls` the way timm does, after a check of the weight file that the cfg names.
+
+    timm itself checks no hash of a local file and answers a missing one with an empty FileNotFoundError.
+
+    Raises: WeightsError for a missing, damaged or altered file of ours, and for weights of another network.
+    """
+    file = None
+    if pretrained:
+        cfg = resolve_pretrained_cfg(variant, kwargs.get("pretrained_cfg"), kwargs.get("pretrained_cfg_overlay"))
+        if cfg.file and not cfg.state_dict and cfg.source not in ("hf-hub", "local-dir"):
+            file = cfg.file
+            weights.verify(file)
+    try:
+        return build_model_with_cfg(cls, variant, pretrained, **kwargs)
+    except (RuntimeError, SafetensorError, UnpicklingError, EOFError) as error:
+        if isinstance(error, LenetZooError):
+            raise
+        if str(error).startswith("Error(s) in loading state_dict"):
+            # torch lists every key over many lines; what was wrong fits on one.
+            what = "; ".join(line.strip() for line in str(error).splitlines()[1:3])
+            raise WeightsError(f"the weights do not fit {variant} as it was asked for: {what}") from error
+        if file is None:
+            raise
+        raise WeightsError(
+            f"{file} cannot be read as weights: give a .safetensors file or a state dict saved by torch"
+        ) from error
+
+
+def refuse_foreign(state_dict: dict[str, Tensor], expected: Sequence[str], variant: str) -> None:
+    """Raise `WeightsError` when `state_dict` has none of the `expected` keys: it is another network's."""
+    if not any(key in state_dict for key in expected):
+        found = ", ".join(list(state_dict)[:3]) or "no keys at all"
+        raise WeightsError(f"the weights are not {variant}'s: they hold {found}, and not {expected[0]}")

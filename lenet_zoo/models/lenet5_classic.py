@@ -1,0 +1,359 @@
+"""LeNet-5 as printed in 1998: 60,000 trainable parameters and 340,908 connections.
+
+Paper: LeCun, Bottou, Bengio, Haffner, Gradient-Based Learning Applied to Document Recognition, Proc. IEEE 86(11), 1998,
+section II.B (pp. 6-9), Fig. 2 (the architecture), Fig. 3 (the bitmaps) and Table I (C3's connections).
+
+Where the paper is silent or contradicts itself, this file chooses, and says so at the place:
+- Subsampling adds its four inputs (p. 7); p. 6 says that it averages. The two differ by a factor 4 in the coefficient.
+- Weights start uniform in ±2.4/√F, F being a unit's fan-in; p. 41 says ±2.4/F, with which the network does not train.
+- The output is −y, the negative penalty, so that a larger logit is better, as everywhere in timm.
+- Pictures come as MNIST's 28×28; the model itself adds the 2 px of background that make the paper's 32×32 field.
+- The paper gives no order of the characters beyond the ten digits; see `CHARACTERS`.
+"""
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from timm.models import generate_default_cfgs, register_model
+from torch import Tensor, nn
+
+from lenet_zoo import weights
+from lenet_zoo.errors import InputError, WeightsError
+from lenet_zoo.models._base import LeNet5, build, refuse_foreign
+
+__all__ = ["CHARACTERS", "LeNet5Classic", "PartialConv2d", "RBF", "ScaledTanh", "Subsample2d", "rbf_codes"]
+
+_TABLES = Path(__file__).parent / "tables"
+
+BACKGROUND = -0.1  # p. 6: white is −0.1 and black 1.175, so that the mean input is about 0 and the variance about 1
+
+_DIGITS_AND_LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+# Class i of n ≤ 96 is the i-th of these: digits first, so that ten classes are MNIST's, and then letters, so that 36 and
+# 62 classes are EMNIST's; the rest of printable ASCII follows by code, and DEL, the 96th glyph of Fig. 3, is last.
+CHARACTERS = _DIGITS_AND_LETTERS + "".join(chr(c) for c in range(32, 128) if chr(c) not in _DIGITS_AND_LETTERS)
+
+
+# ---------------------------------------------------------------------------------------------------------- layers
+
+
+class ScaledTanh(nn.Module):
+    """f(a) = A tanh(S a) with A = 1.7159 and S = 2/3, so that f(±1) = ±1 (p. 8 and appendix A, p. 41)."""
+
+    A = 1.7159
+    S = 2 / 3
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 1.7159 * torch.tanh(x * (2 / 3))
+
+
+class Subsample2d(nn.Module):
+    """Trainable subsampling by 2: the sum of 2×2 inputs × a coefficient per map + a bias per map (p. 7).
+
+    N×C×H×W → N×C×⌊H/2⌋×⌊W/2⌋, with 2·C parameters. The squashing function that follows is a module of its own.
+    The coefficient starts at 1/4, so that the layer starts as a plain average (our choice; the paper is silent).
+    """
+
+    def __init__(self, channels: int, device: Any = None, dtype: Any = None) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((channels,), 0.25, device=device, dtype=dtype))
+        self.bias = nn.Parameter(torch.zeros(channels, device=device, dtype=dtype))
+
+    def forward(self, x: Tensor) -> Tensor:
+        total = nn.functional.avg_pool2d(x, 2) * 4.0
+        return total * self.weight[:, None, None] + self.bias[:, None, None]
+
+
+class PartialConv2d(nn.Module):
+    """A convolution in which an output map reads only some of the input maps (C3 and its Table I).
+
+    An absent connection is no parameter at all: `weight` holds one k×k kernel per connection, sorted by output map and
+    then by input map. `connection` (int64, one per kernel) is its place, output·in_channels + input, in the dense
+    kernel that `dense_weight` builds. N×in×H×W → N×out×(H−k+1)×(W−k+1).
+
+    Args:
+        table: for each output map, the input maps that it reads, ascending.
+        in_channels: number of input maps.
+        kernel_size: k.
+    """
+
+    connection: Tensor
+
+    def __init__(
+        self, table: list[list[int]], in_channels: int, kernel_size: int, device: Any = None, dtype: Any = None
+    ) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.out_channels = len(table)
+        self.kernel_size = kernel_size
+        places = [out * in_channels + source for out, sources in enumerate(table) for source in sources]
+        self.weight = nn.Parameter(torch.empty(len(places), kernel_size, kernel_size, device=device, dtype=dtype))
+        self.bias = nn.Parameter(torch.zeros(len(table), device=device, dtype=dtype))
+        # Part of the state dict, so that a weight file says by itself which maps its 60 kernels join.
+        self.register_buffer("connection", torch.tensor(places, device=device))
+
+    def dense_weight(self) -> Tensor:
+        """The kernel of the ordinary convolution that does the same, out×in×k×k with zeros for absent connections."""
+        k = self.kernel_size
+        dense = self.weight.new_zeros((self.out_channels * self.in_channels, k, k))
+        return dense.index_copy(0, self.connection, self.weight).view(self.out_channels, self.in_channels, k, k)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.conv2d(x, self.dense_weight(), self.bias)
+
+
+class RBF(nn.Module):
+    """Euclidean radial basis functions with fixed centres: logit_i = −Σ_j (x_j − w_ij)² (p. 8, Eq. 7, negated).
+
+    …×84 → …×classes. `weight` (classes×84, values ±1) is a buffer: the centres are given, not learnt.
+    """
+
+    weight: Tensor
+
+    def __init__(self, codes: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("weight", codes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        # Written as the difference: |x|² − 2x·w + |w|² would cancel just where it matters, at the right class.
+        return -(x.unsqueeze(-2) - self.weight).square().sum(-1)
+
+
+# ---------------------------------------------------------------------------------------------------------- tables
+
+
+@lru_cache(maxsize=1)
+def connection_table() -> list[list[int]]:
+    """Table I: for each of C3's 16 maps, the S2 maps (0-5) that it reads; 60 connections in all."""
+    lines = (_TABLES / "c3_connections.txt").read_text(encoding="ascii").splitlines()
+    return [[int(source) for source in line] for line in lines if not line.startswith("#")]
+
+
+@lru_cache(maxsize=1)
+def glyphs() -> dict[str, list[int]]:
+    """Fig. 3: the 7×12 bitmap of each character of printable ASCII, 84 values row by row, ink +1 and paper −1."""
+    found: dict[str, list[int]] = {}
+    blocks = (_TABLES / "rbf_ascii96.txt").read_text(encoding="ascii").strip("\n").split("\n\n")
+    for block in blocks:
+        head, *rows = block.split("\n")
+        found[chr(int(head.split()[1]))] = [1 if dot == "#" else -1 for row in rows for dot in row]
+    # The figure leaves DEL as blank as the space, and two classes with one code cannot be told apart; all ink can.
+    found["\x7f"] = [1] * 84
+    return found
+
+
+def rbf_codes(num_classes: int, characters: str | None = None) -> list[list[int]]:
+    """The output codes of `num_classes` classes: num_classes lists of 84 values ±1.
+
+    With `characters`, the bitmap of each of them. Without: up to 96 classes the first of `CHARACTERS`; beyond, codes
+    from SHAKE-256, the same on every machine, and the same for class i whatever the number of classes.
+
+    Raises: InputError for characters that are not printable ASCII, repeated, or not num_classes many.
+    """
+    if characters is not None:
+        if len(characters) != num_classes:
+            raise InputError(f"{len(characters)} characters for {num_classes} classes: give one character per class")
+        if len(set(characters)) != len(characters):
+            raise InputError(f"characters={characters!r} repeats one: each class needs a bitmap of its own")
+        unknown = [c for c in characters if c not in glyphs()]
+        if unknown:
+            raise InputError(f"no bitmap for {unknown[0]!r}: the paper's set is printable ASCII")
+        return [glyphs()[c] for c in characters]
+    if num_classes <= len(CHARACTERS):
+        return [glyphs()[c] for c in CHARACTERS[:num_classes]]
+    codes = []
+    for i in range(num_classes):
+        bits = int.from_bytes(hashlib.shake_256(f"lenet5_classic class {i}".encode()).digest(11), "big")
+        codes.append([1 if bits >> j & 1 else -1 for j in range(84)])
+    return codes
+
+
+# ----------------------------------------------------------------------------------------------------------- model
+
+
+class LeNet5Classic(LeNet5):
+    """LeNet-5 of 1998: partial C3, trainable subsampling, scaled tanh up to F6, fixed RBF output.
+
+    ```
+    layer                              output     trainable  connections
+    input (28×28 + 2 px of background) 1×32×32
+    C1  conv 5×5                       6×28×28          156      122,304
+    S2  subsampling 2×2                6×14×14           12        5,880
+    C3  conv 5×5, Table I              16×10×10       1,516      151,600
+    S4  subsampling 2×2                16×5×5            32        2,000
+    C5  conv 5×5                       120×1×1       48,120       48,120
+    F6  full                           84            10,164       10,164
+    output  RBF                        10         0 (840 fixed)      840
+                                                     60,000      340,908
+    ```
+
+    Input: N×in_chans×28×28 or larger, background −0.1 and ink 1.175 (the cfg's mean and std make that of [0, 1]).
+    Output: logits N×num_classes, −y_i, that is ≤ 0, and 0 for a perfect F6 state.
+
+    Args:
+        num_classes: number of logits; 0 for no output layer.
+        in_chans: channels of the pictures.
+        global_pool: how C5's map is pooled when the input is larger than nominal: 'avg', 'max', or '' for not at all.
+        drop_rate: dropout before the output layer, during training (the paper has none).
+        pad: pixels of background that the model adds on each side; 0 for those who feed 32×32 fields.
+        characters: the characters whose bitmaps the classes take, one per class (see `rbf_codes` for the default).
+        device, dtype: of every parameter and buffer.
+
+    Raises:
+        InputError: a value out of range; in `forward`, a batch of the wrong rank, size, channel count or dtype.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 10,
+        in_chans: int = 1,
+        global_pool: str = "avg",
+        drop_rate: float = 0.0,
+        pad: int = 2,
+        characters: str | None = None,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(num_classes, in_chans, global_pool, drop_rate)
+        if not 0 <= pad <= 2:
+            raise InputError(f"pad={pad}: 2 for pictures of 28×28, 1 for 30×30, 0 for 32×32")
+        self.smallest_input = 32 - 2 * pad
+        self.characters = characters
+        dd = dict(device=device, dtype=dtype)
+        self.pad = nn.ConstantPad2d(pad, BACKGROUND)
+        self.C1 = nn.Conv2d(in_chans, 6, 5, **dd)
+        self.act1 = ScaledTanh()
+        self.S2 = Subsample2d(6, **dd)
+        self.act2 = ScaledTanh()
+        self.C3 = PartialConv2d(connection_table(), 6, 5, **dd)
+        self.act3 = ScaledTanh()
+        self.S4 = Subsample2d(16, **dd)
+        self.act4 = ScaledTanh()
+        self.C5 = nn.Conv2d(16, 120, 5, **dd)
+        self.act5 = ScaledTanh()
+        self.F6 = nn.Linear(120, 84, **dd)
+        self.act6 = ScaledTanh()
+        self.output = self.make_output(num_classes, **dd)
+        self.init_weights()
+
+    @torch.jit.ignore
+    def init_weights(self, power: float = 0.5, generator: torch.Generator | None = None) -> None:
+        """Draw every kernel uniform in ±2.4/F^power, F being the fan-in of its unit; biases 0, coefficients 1/4.
+
+        power=1 is appendix A as printed (p. 41): C5's bound is then 0.006, the signal dies, and the network stays at
+        90 % test error. power=1/2 trains, and gives first-pass learning rates within the range that the paper prints.
+        """
+        bound = 2.4
+        with torch.no_grad():
+            for layer in (self.C1, self.C5, self.F6):
+                fan_in = layer.weight[0].numel()
+                layer.weight.uniform_(-bound / fan_in**power, bound / fan_in**power, generator=generator)
+                layer.bias.zero_()
+            first = 0
+            for sources in connection_table():
+                fan_in = len(sources) * self.C3.kernel_size**2
+                rows = self.C3.weight[first : first + len(sources)]
+                rows.uniform_(-bound / fan_in**power, bound / fan_in**power, generator=generator)
+                first += len(sources)
+            self.C3.bias.zero_()
+            for subsample in (self.S2, self.S4):
+                subsample.weight.fill_(0.25)
+                subsample.bias.zero_()
+
+    @torch.jit.ignore
+    def subsampled(self, layer: int) -> str:
+        return f"act{layer}"
+
+    @torch.jit.ignore
+    def stages(self) -> list[tuple[str, list[nn.Module]]]:
+        return [
+            ("C1", [self.pad, self.C1, self.act1]),
+            ("S2", [self.S2, self.act2]),
+            ("C3", [self.C3, self.act3]),
+            ("S4", [self.S4, self.act4]),
+            ("C5", [self.C5, self.act5]),
+        ]
+
+    @torch.jit.ignore
+    def make_output(self, num_classes: int, device: Any = None, dtype: Any = None) -> nn.Module:
+        if num_classes == 0:
+            return nn.Identity()
+        characters = self.characters if self.characters and len(self.characters) == num_classes else None
+        if self.characters and characters is None and not hasattr(self, "output"):
+            rbf_codes(num_classes, self.characters)  # raises: the constructor was given both, and they disagree
+        codes = rbf_codes(num_classes, characters)
+        dtype = dtype or torch.get_default_dtype()
+        return RBF(torch.tensor(codes, device=device, dtype=dtype))
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        x = self.check(x)  # N × 1 × 28 × 28
+        if self.grad_checkpointing and not torch.jit.is_scripting():
+            return self.forward_features_checkpointed(x)
+        x = self.act1(self.C1(self.pad(x)))  # N × 6 × 28 × 28
+        x = self.act2(self.S2(x))  # N × 6 × 14 × 14
+        x = self.act3(self.C3(x))  # N × 16 × 10 × 10
+        x = self.act4(self.S4(x))  # N × 16 × 5 × 5
+        x = self.act5(self.C5(x))  # N × 120 × 1 × 1
+        return x
+
+
+def checkpoint_filter_fn(state_dict: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """Accept a dense C3 (16×6×5×5) whose absent connections are zero, and keep the codes that were asked for.
+
+    Raises: WeightsError when the weights are another network's, or use connections that Table I does not have.
+    """
+    state_dict = dict(state_dict.get("state_dict", state_dict))
+    refuse_foreign(state_dict, ["S2.weight", "S4.weight"], "lenet5_classic")
+    table = torch.tensor([out * 6 + source for out, sources in enumerate(connection_table()) for source in sources])
+    kernels = state_dict.get("C3.weight")
+    if kernels is not None and kernels.ndim == 4:
+        flat = kernels.reshape(-1, 5, 5)
+        absent = torch.ones(len(flat), dtype=torch.bool)
+        absent[table] = False
+        if flat[absent].any():
+            raise WeightsError("C3 has weights on connections that Table I does not have: not lenet5_classic's weights")
+        state_dict["C3.weight"] = flat[table]
+        state_dict["C3.connection"] = table
+    connection = state_dict.get("C3.connection")
+    if connection is not None and not torch.equal(connection.cpu(), table):
+        raise WeightsError("C3.connection is not Table I: not lenet5_classic's weights")
+    if getattr(model, "characters", None) and isinstance(getattr(model, "output", None), RBF):
+        state_dict["output.weight"] = model.output.weight  # type: ignore[union-attr, assignment]
+    return state_dict
+
+
+def _cfg(tag: str, labels: tuple[str, ...], description: str) -> dict[str, Any]:
+    return dict(
+        file=str(weights.weight_path(f"lenet5_classic.{tag}")),
+        num_classes=len(labels),
+        input_size=(1, 28, 28),
+        pool_size=(1, 1),
+        crop_pct=1.0,
+        interpolation="bilinear",
+        # (pixel − mean)/std takes 0 … 1 to the paper's −0.1 … 1.175.
+        mean=(0.1 / 1.275,),
+        std=(1 / 1.275,),
+        first_conv="C1",
+        classifier="output",
+        label_names=labels,
+        license="apache-2.0",
+        description=description,
+        paper_name="Gradient-Based Learning Applied to Document Recognition",
+    )
+
+
+# register_model reads this when it decorates, so it stands above the factory.
+default_cfgs = generate_default_cfgs(
+    {
+        "lenet5_classic.mnist": _cfg("mnist", weights.DIGITS, "MNIST, the best that training reached"),
+    }
+)
+
+
+@register_model
+def lenet5_classic(pretrained: bool = False, **kwargs: Any) -> LeNet5Classic:
+    """LeNet-5 of 1998, to the last of its 60,000 parameters (see `LeNet5Classic`)."""
+    model = build(LeNet5Classic, "lenet5_classic", pretrained, pretrained_filter_fn=checkpoint_filter_fn, **kwargs)
+    return model  # type: ignore[return-value]

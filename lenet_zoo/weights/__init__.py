@@ -1,0 +1,84 @@
+"""The weights that travel with the package: one safetensors file and one card (JSON) per `architecture.tag`.
+
+Nothing here imports torch: `lenet-zoo list` and a deployment read cards without it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from lenet_zoo.errors import WeightsError
+
+__all__ = ["DIGITS", "FASHION", "card_path", "load_card", "names", "verify", "weight_path"]
+
+_FOLDER = Path(__file__).parent
+
+DIGITS: tuple[str, ...] = tuple("0123456789")
+FASHION: tuple[str, ...] = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+
+
+def names() -> list[str]:
+    """Every `architecture.tag` that has a card, sorted."""
+    return sorted(path.name.removesuffix(".json") for path in _FOLDER.glob("*.*.json"))
+
+
+def weight_path(name: str) -> Path:
+    """Where the weights of `architecture.tag` are, whether or not the file is there."""
+    return _FOLDER / f"{name}.safetensors"
+
+
+def card_path(name: str) -> Path:
+    """Where the card of `architecture.tag` is, whether or not the file is there."""
+    return _FOLDER / f"{name}.json"
+
+
+@lru_cache(maxsize=None)
+def _card_text(name: str) -> str:
+    try:
+        return card_path(name).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise WeightsError(f"no card for {name!r} in {_FOLDER}: the known ones are {', '.join(names())}") from None
+
+
+def load_card(name: str) -> dict[str, Any]:
+    """The card of `architecture.tag`, a fresh dictionary at every call.
+
+    Raises: WeightsError when there is none.
+    """
+    return json.loads(_card_text(name))  # type: ignore[no-any-return]
+
+
+def verify(path: str | os.PathLike[str]) -> None:
+    """Check that a weight file exists and, when it is one of ours, that its bytes are the card's.
+
+    Raises: WeightsError with the file's name, and with both hashes when they differ.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"the weight file {path} is missing: reinstall lenet-zoo, or give a file that exists")
+    name = path.name.removesuffix(".safetensors")
+    if path.parent != _FOLDER:
+        return
+    wanted = load_card(name)["sha256"]
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != wanted:
+        raise WeightsError(
+            f"the weight file {path} is damaged or was altered: its SHA-256 is {found}, its card says {wanted}; "
+            "reinstall lenet-zoo"
+        )
