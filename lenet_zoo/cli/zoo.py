@@ -1,0 +1,199 @@
+"""`list`, `info`, `predict` and `evaluate`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.progress import Progress
+from rich.table import Table
+
+from lenet_zoo import weights
+from lenet_zoo.cli._app import DataRoot, Download, Json, app, console, messages, print_json
+from lenet_zoo.errors import LenetZooError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from lenet_zoo.runtime import Prediction
+
+Network = Annotated[
+    str,
+    typer.Argument(metavar="NAME_OR_ONNX", help="lenet5_modern, lenet5_classic.mnist, …, or an exported .onnx file."),
+]
+
+
+def is_onnx(name: str) -> bool:
+    """Whether a network is named by a file: no tag ends in .onnx."""
+    return name.endswith(".onnx")
+
+
+@app.command("list")
+def list_(json: Json = False) -> None:
+    """The networks and tags: parameters, data set, test accuracy, size."""
+    cards = {name: weights.load_card(name) for name in weights.names()}
+    sizes = {name: weights.weight_path(name).stat().st_size for name in cards}
+    if json:
+        print_json([{"name": name, "bytes": sizes[name], **card} for name, card in cards.items()])
+        return
+    table = Table("name", "data set")
+    for heading in ("parameters", "test accuracy", "size"):
+        table.add_column(heading, justify="right")
+    for name, card in cards.items():
+        test = card["metrics"]["test"]
+        table.add_row(
+            name,
+            card["dataset"],
+            f"{card['params']:,}",
+            f"{100 * test['correct'] / test['total']:.2f} %",
+            f"{sizes[name] / 1000:.0f} kB",
+        )
+    console.print(table)
+
+
+@app.command()
+def info(name: Network, json: Json = False) -> None:
+    """The layer table with shapes, parameters and connections, and the card; of an ONNX file, what it says of itself."""
+    if is_onnx(name):
+        from lenet_zoo.runtime import read_metadata
+
+        document: dict[str, Any] = dict(read_metadata(name))
+        if json:
+            print_json(document)
+        else:
+            _print_mapping(document)
+        return
+
+    from lenet_zoo.registry import create_model, model_card
+    from lenet_zoo.summary import layer_table
+
+    card = model_card(name)
+    layers = layer_table(create_model(f"{card['architecture']}.{card['tag']}", num_classes=len(card["labels"])))
+    if json:
+        print_json({"layers": [asdict(layer) for layer in layers], "card": card})
+        return
+    table = Table("layer", "what", show_footer=True)
+    for heading, footer in (
+        ("output", "total"),
+        ("parameters", f"{sum(layer.parameters for layer in layers):,}"),
+        ("connections", f"{sum(layer.connections for layer in layers):,}"),
+    ):
+        table.add_column(heading, footer, justify="right")
+    for layer in layers:
+        shape = "×".join(map(str, layer.output))
+        table.add_row(layer.name, layer.kind, shape, f"{layer.parameters:,}", f"{layer.connections:,}")
+    console.print(table)
+    _print_mapping({key: value for key, value in card.items() if key != "metrics"})
+    for split, figures in card["metrics"].items():
+        if isinstance(figures, dict) and "correct" in figures:
+            console.print(f"{split}: {_accuracy(figures['correct'], figures['total'])}", highlight=False)
+
+
+def _print_mapping(document: dict[str, Any]) -> None:
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for key, value in document.items():
+        if isinstance(value, list | tuple):
+            value = ", ".join(map(str, value))
+        elif isinstance(value, dict):
+            value = ", ".join(f"{k} {v}" for k, v in value.items())
+        table.add_row(str(key), str(value))
+    console.print(table, markup=False, highlight=False)
+
+
+def _accuracy(correct: int, total: int) -> str:
+    return f"{correct:,}/{total:,} correct, {100 * correct / total:.2f} %"
+
+
+@app.command()
+def predict(
+    name: Network,
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Pictures; a folder counts as its pictures.")],
+    top_k: Annotated[int, typer.Option("--top-k", min=1, help="Answers per picture, best first.")] = 1,
+    min_confidence: Annotated[
+        float, typer.Option("--min-confidence", min=0, max=1, help="Below it, a picture is rejected.")
+    ] = 0.0,
+    json: Json = False,
+) -> int:
+    """Label and confidence of each picture of one character."""
+    from lenet_zoo.data.pictures import pictures_in
+
+    paths = [path for image in images for path in pictures_in(image)]
+    classifier = _classifier(name)
+    rows: list[dict[str, Any]] = []
+    broken = 0
+    with Progress(console=messages, transient=True, disable=len(paths) < 50) as progress:
+        for path in progress.track(paths, description="reading"):
+            try:
+                found = classifier(path, top_k, min_confidence)
+            except LenetZooError as error:
+                broken += 1
+                if len(paths) == 1:
+                    raise
+                rows.append({"path": os.fspath(path), "error": " ".join(str(error).split())})
+                continue
+            rows.append({"path": os.fspath(path), **found})
+    if json:
+        print_json(rows)
+    else:
+        for row in rows:
+            console.print(_answer(row), markup=False, highlight=False, soft_wrap=True)
+    return 1 if broken else 0
+
+
+def _answer(row: dict[str, Any]) -> str:
+    if "error" in row:
+        return f"{row['path']}: not read: {row['error']}"
+    if row["label"] is None:
+        return f"{row['path']}: rejected: {row['reason']}"
+    return f"{row['path']}: " + ", ".join(f"{top['label']} ({100 * top['confidence']:.1f} %)" for top in row["top"])
+
+
+def _classifier(name: str) -> Callable[[Path, int, float], dict[str, Any]]:
+    """A function from a picture's path to a row of results, for either kind of network."""
+    raise NotImplementedError
+
+
+@app.command()
+def evaluate(
+    name: Network,
+    dataset: Annotated[str, typer.Option("--dataset", help="mnist, fashion_mnist, kmnist, emnist-…, digits.")] = "mnist",
+    data_root: DataRoot = None,
+    download: Download = False,
+    train: Annotated[bool, typer.Option("--train", help="The training set in place of the test set.")] = False,
+    json: Json = False,
+) -> None:
+    """Average loss, accuracy and accuracy per class on a data set."""
+    from lenet_zoo.data.datasets import load_dataset
+    from lenet_zoo.summary import evaluate as run_evaluation
+
+    logits = _logits(name)
+    data = load_dataset(dataset, train=train, root=data_root, download=download)
+    result = run_evaluation(logits, data)
+    if json:
+        print_json({"name": name, "dataset": dataset, "split": "train" if train else "test", **result.as_dict()})
+        return
+    console.print(
+        f"{name} on {dataset}: average loss {result.loss:.4f}, accuracy {_accuracy(result.correct, result.total)}",
+        highlight=False,
+    )
+    table = Table("class")
+    for heading in ("correct", "of", "accuracy"):
+        table.add_column(heading, justify="right")
+    for label, (correct, total) in zip(data.classes, result.per_class, strict=True):
+        table.add_row(label, str(correct), str(total), f"{100 * correct / total:.2f} %" if total else "")
+    console.print(table)
+
+
+def _logits(name: str) -> Callable[[np.ndarray], np.ndarray]:
+    if is_onnx(name):
+        from lenet_zoo.runtime import OnnxClassifier
+
+        return OnnxClassifier(name).logits
+    from lenet_zoo.registry import create_model
+    from lenet_zoo.summary import logits_of
+
+    return logits_of(create_model(name, pretrained=True))

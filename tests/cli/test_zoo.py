@@ -1,0 +1,236 @@
+"""`list`, `info`, `predict`, `evaluate` and the errors of the command line, as a person meets them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from lenet_zoo import weights
+from lenet_zoo.cli._app import run
+
+
+@pytest.fixture
+def digit(tmp_path: Path) -> Path:
+    """A real handwritten 0, dark on paper, 200 px wide."""
+    path = tmp_path / "zero.png"
+    Image.fromarray((255 - load_digits().images[0] * 15.9).astype("uint8")).resize((200, 200)).save(path)
+    return path
+
+
+def call(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
+    status = run(list(argv))
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def failed(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str]:
+    """The status and the one line that a failing command says."""
+    status, out, err = call(capsys, *argv)
+    assert status != 0
+    assert out == ""
+    assert err.startswith("lenet-zoo: ")
+    assert err.count("\n") == 1, err
+    return status, err
+
+
+def test_list_shows_every_tag_with_its_card(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = call(capsys, "list", "--json")
+    assert status == 0
+    rows = json.loads(out)
+    assert [row["name"] for row in rows] == weights.names()
+    for row in rows:
+        assert row["bytes"] == weights.weight_path(row["name"]).stat().st_size
+        assert row["params"] == (60_000 if row["name"].startswith("lenet5_classic") else 61_706)
+
+
+def test_info_prints_the_papers_table(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = call(capsys, "info", "lenet5_classic", "--json")
+    assert status == 0
+    rows = [(r["name"], r["output"], r["parameters"], r["connections"]) for r in json.loads(out)["layers"]]
+    assert rows == [
+        ("C1", [6, 28, 28], 156, 122_304),
+        ("S2", [6, 14, 14], 12, 5_880),
+        ("C3", [16, 10, 10], 1_516, 151_600),
+        ("S4", [16, 5, 5], 32, 2_000),
+        ("C5", [120, 1, 1], 48_120, 48_120),
+        ("F6", [84], 10_164, 10_164),
+        ("output", [10], 0, 840),
+    ]
+    assert sum(row[2] for row in rows) == 60_000
+    assert sum(row[3] for row in rows) == 340_908
+
+
+def test_info_prints_the_modern_table(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = call(capsys, "info", "lenet5_modern", "--json")
+    assert status == 0
+    rows = {r["name"]: (r["output"], r["parameters"]) for r in json.loads(out)["layers"]}
+    assert rows == {
+        "C1": ([6, 28, 28], 156),
+        "S2": ([6, 14, 14], 0),
+        "C3": ([16, 10, 10], 2_416),
+        "S4": ([16, 5, 5], 0),
+        "C5": ([120, 1, 1], 48_120),
+        "F6": ([84], 10_164),
+        "output": ([10], 850),
+    }
+    status, out, _ = call(capsys, "info", "lenet5_modern")
+    assert status == 0
+    assert "61,706" in out
+
+
+def test_predict_reads_a_picture(capsys: pytest.CaptureFixture[str], digit: Path) -> None:
+    for name in ("lenet5_modern", "lenet5_classic"):
+        status, out, _ = call(capsys, "predict", name, str(digit), "--json", "--top-k", "3")
+        assert status == 0
+        (row,) = json.loads(out)
+        assert row["path"] == str(digit)
+        assert row["label"] == "0"
+        assert [top["label"] for top in row["top"]][0] == "0"
+        assert len(row["top"]) == 3
+        confidences = [top["confidence"] for top in row["top"]]
+        assert confidences == sorted(confidences, reverse=True)
+        assert row["confidence"] == confidences[0] > 0.5
+
+
+def test_a_folder_is_its_pictures(capsys: pytest.CaptureFixture[str], digit: Path) -> None:
+    Image.open(digit).save(digit.with_name("again.jpg"))
+    (digit.parent / "notes.txt").write_text("not a picture")
+    status, out, _ = call(capsys, "predict", "lenet5_modern", str(digit.parent), "--json")
+    assert status == 0
+    assert [(Path(row["path"]).name, row["label"]) for row in json.loads(out)] == [("again.jpg", "0"), ("zero.png", "0")]
+
+
+def test_min_confidence_rejects(capsys: pytest.CaptureFixture[str], digit: Path) -> None:
+    status, out, _ = call(capsys, "predict", "lenet5_modern", str(digit), "--json", "--min-confidence", "1")
+    assert status == 0
+    (row,) = json.loads(out)
+    assert row["label"] is None
+    assert "confidence" in row["reason"]
+    assert row["top"][0]["label"] == "0"
+
+
+def test_an_empty_picture_is_no_digit(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    Image.new("L", (100, 100), 255).save(tmp_path / "paper.png")
+    status, out, _ = call(capsys, "predict", "lenet5_modern", str(tmp_path / "paper.png"), "--json")
+    assert status == 0
+    (row,) = json.loads(out)
+    assert row["label"] is None
+    assert "no digit" in row["reason"]
+
+
+def test_a_broken_picture_among_others_is_named_and_fails_the_job(
+    capsys: pytest.CaptureFixture[str], digit: Path
+) -> None:
+    (digit.parent / "broken.png").write_text("hello")
+    status, out, _ = call(capsys, "predict", "lenet5_modern", str(digit.parent), "--json")
+    assert status == 1
+    broken, fine = json.loads(out)
+    assert "broken.png" in broken["error"]
+    assert fine["label"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("text.png", b"hello"), ("zero.png", b""), ("half.png", b"\x89PNG\r\n\x1a\n\x00\x00")]
+)
+def test_what_is_not_a_picture(capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    _, err = failed(capsys, "predict", "lenet5_modern", str(tmp_path / name))
+    assert name in err
+
+
+def test_a_folder_without_pictures(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    _, err = failed(capsys, "predict", "lenet5_modern", str(tmp_path))
+    assert str(tmp_path) in err
+
+
+def test_a_missing_picture(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    _, err = failed(capsys, "predict", "lenet5_modern", str(tmp_path / "nowhere.png"))
+    assert "nowhere.png" in err
+
+
+def test_an_unknown_network_gets_a_suggestion(capsys: pytest.CaptureFixture[str], digit: Path) -> None:
+    for argv in (["info", "lenet5_modem"], ["predict", "lenet5_modem", str(digit)]):
+        status, err = failed(capsys, *argv)
+        assert status == 2
+        assert "'lenet5_modem'" in err
+        assert "Did you mean 'lenet5_modern'?" in err
+
+
+def test_an_unknown_tag_gets_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
+    status, err = failed(capsys, "info", "lenet5_modern.mnits")
+    assert status == 2
+    assert "Did you mean 'lenet5_modern.mnist'?" in err
+
+
+def test_a_data_root_without_the_files_says_what_to_do(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    status, err = failed(capsys, "evaluate", "lenet5_modern", "--data-root", str(tmp_path))
+    assert status == 1
+    assert str(tmp_path) in err
+    assert "--download" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_data_set_gets_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
+    status, err = failed(capsys, "evaluate", "lenet5_modern", "--dataset", "mnits")
+    assert status == 2
+    assert "Did you mean 'mnist'?" in err
+
+
+def test_evaluate_on_digits_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = call(capsys, "evaluate", "lenet5_modern", "--dataset", "digits", "--json")
+    assert status == 0
+    result = json.loads(out)
+    assert result["total"] == 1_797
+    assert result["correct"] == sum(result["confusion"][i][i] for i in range(10)) > 0.9 * 1_797
+    assert np.sum(result["confusion"], axis=1).tolist() == np.bincount(load_digits().target).tolist()
+
+
+@pytest.mark.parametrize("name", weights.names())
+def test_evaluate_says_what_the_card_says(capsys: pytest.CaptureFixture[str], name: str, mnist_root: Path) -> None:
+    card = weights.load_card(name)
+    argv = ["evaluate", name, "--dataset", card["dataset"], "--data-root", str(mnist_root), "--json"]
+    status, out, _ = call(capsys, *argv)
+    assert status == 0
+    result = json.loads(out)
+    test = card["metrics"]["test"]
+    assert (result["correct"], result["total"]) == (test["correct"], test["total"])
+
+
+def test_wrong_arguments_exit_with_2(capsys: pytest.CaptureFixture[str], digit: Path) -> None:
+    for argv in (["predict"], ["nonsense"], ["predict", "lenet5_modern", str(digit), "--top-k", "0"]):
+        assert run(argv) == 2
+        assert "Traceback" not in capsys.readouterr().err
+
+
+def test_debug_shows_the_traceback() -> None:
+    argv = [sys.executable, "-m", "lenet_zoo", "info", "lenet5_modem"]
+    plain, debug = (subprocess.run([*argv, *more], capture_output=True, text=True) for more in ([], ["--debug"]))
+    assert plain.returncode == 2
+    assert "Traceback" not in plain.stderr
+    assert "Traceback" in debug.stderr
+
+
+def test_help_and_list_cost_no_torch() -> None:
+    for argv in (["--help"], ["list", "--json"]):
+        code = (
+            "import sys; from lenet_zoo.cli._app import run;"
+            f"assert run({argv!r}) == 0; assert 'torch' not in sys.modules"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=dict(os.environ))
+        assert done.returncode == 0, done.stderr
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m lenet_zoo list --json | head -c 1", shell=True, capture_output=True, text=True
+    )
+    assert done.stdout == "["
+    assert "Traceback" not in done.stderr
