@@ -12,7 +12,7 @@ __all__ = ["main"]
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run one command and exit: 0 on success, 1 for a failed job, 2 for wrong arguments, 130 when interrupted."""
+    """Run one command and exit: 0 on success, 1 for a failed or interrupted job, 2 for wrong arguments."""
     from lenet_zoo.cli._app import run
 
     sys.exit(run(sys.argv[1:] if argv is None else argv))

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 from rich.console import Console
 
@@ -68,26 +67,20 @@ def run(argv: list[str]) -> int:
     for module in _COMMANDS:
         importlib.import_module(f"lenet_zoo.cli.{module}")
     try:
-        status = app(argv, prog_name="lenet-zoo", standalone_mode=False)
-    except click.exceptions.Exit as error:
-        status = error.exit_code
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        print("lenet-zoo: interrupted", file=sys.stderr)
-        return 130
+        app(argv, prog_name="lenet-zoo")
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else 1
     except BrokenPipeError:
         # The reader of our output went away (`lenet-zoo list | head -1`): nothing is left to say, or to flush at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (LenetZooError, OSError) as error:
+    except (LenetZooError, OSError, MemoryError) as error:
         if debug:
             raise
         print(f"lenet-zoo: {_one_line(error)}", file=sys.stderr)
         wrong_arguments = isinstance(error, UnknownModelError | InputError | MissingExtraError)
         return 2 if wrong_arguments and not isinstance(error, DataError) else 1
-    return status if isinstance(status, int) else 0
+    return 0
 
 
 def _one_line(error: BaseException) -> str:

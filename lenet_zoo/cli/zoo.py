@@ -117,7 +117,7 @@ def predict(
         float, typer.Option("--min-confidence", min=0, max=1, help="Below it, a picture is rejected.")
     ] = 0.0,
     json: Json = False,
-) -> int:
+) -> None:
     """Label and confidence of each picture of one character."""
     from lenet_zoo.data.pictures import pictures_in
 
@@ -141,7 +141,8 @@ def predict(
     else:
         for row in rows:
             console.print(_answer(row), markup=False, highlight=False, soft_wrap=True)
-    return 1 if broken else 0
+    if broken:
+        raise typer.Exit(1)
 
 
 def _answer(row: dict[str, Any]) -> str:
