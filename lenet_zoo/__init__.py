@@ -9,10 +9,14 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from wrapt import when_imported
-
 if TYPE_CHECKING:
-    from lenet_zoo.registry import create_model, create_transform, list_models, model_card
+    from lenet_zoo.data.pictures import digit_from_image as digit_from_image
+    from lenet_zoo.export import export_onnx as export_onnx
+    from lenet_zoo.registry import create_model as create_model
+    from lenet_zoo.registry import create_transform as create_transform
+    from lenet_zoo.registry import list_models as list_models
+    from lenet_zoo.registry import model_card as model_card
+    from lenet_zoo.runtime import OnnxClassifier as OnnxClassifier
 
 __version__ = "0.1.0"
 
@@ -30,9 +34,16 @@ _PUBLIC = {
 __all__ = ["__version__", *_PUBLIC]
 
 
-@when_imported("timm")
-def _register_with_timm(_timm: Any) -> None:
-    importlib.import_module("lenet_zoo.models")
+try:
+    from wrapt import when_imported
+except ImportError:
+    # Without dependencies, for a deployment on onnxruntime alone, there is no timm to register with.
+    pass
+else:
+
+    @when_imported("timm")
+    def _register_with_timm(_timm: Any) -> None:
+        importlib.import_module("lenet_zoo.models")
 
 
 def __getattr__(name: str) -> Any:

@@ -57,9 +57,7 @@ def resolve(name: str) -> str:
         cfg = get_pretrained_cfg(name)
         return f"{name}.{cfg.tag}" if cfg is not None and cfg.tag else tags[[t.split(".")[0] for t in tags].index(name)]
     known = tags if "." in name else architectures + tags
-    raise UnknownModelError(
-        f"no network called {name!r}.{did_you_mean(name, known)} The zoo has {', '.join(tags)}"
-    )
+    raise UnknownModelError(f"no network called {name!r}.{did_you_mean(name, known)} The zoo has {', '.join(tags)}")
 
 
 def create_model(name: str, pretrained: bool = False, **kwargs: Any) -> nn.Module:
@@ -87,14 +85,13 @@ def create_model(name: str, pretrained: bool = False, **kwargs: Any) -> nn.Modul
 
     if not name.startswith(_SOURCES):
         resolve(name)
-    checkpoint_path = kwargs.pop("checkpoint_path", None)
-    if checkpoint_path:
-        # As a pretrained file it passes through the network's checkpoint filter; the shapes asked for are the file's.
-        pretrained = True
-        overlay = dict(kwargs.pop("pretrained_cfg_overlay", None) or {}, file=str(checkpoint_path))
-        overlay["num_classes"] = kwargs.get("num_classes", 10)
-        overlay["input_size"] = (kwargs.get("in_chans", 1), 28, 28)
-        kwargs["pretrained_cfg_overlay"] = overlay
+        if checkpoint_path := kwargs.pop("checkpoint_path", None):
+            # As a pretrained file it goes through the network's checkpoint filter; the shapes asked for are the file's.
+            pretrained = True
+            overlay = dict(kwargs.pop("pretrained_cfg_overlay", None) or {}, file=str(checkpoint_path))
+            overlay["num_classes"] = kwargs.get("num_classes") or 10
+            overlay["input_size"] = (kwargs.get("in_chans") or 1, 28, 28)
+            kwargs["pretrained_cfg_overlay"] = overlay
     model: nn.Module = timm.create_model(name, pretrained=pretrained, **kwargs)
     return model.eval()
 
@@ -130,10 +127,11 @@ def create_transform(model_or_name: nn.Module | str) -> Callable[[Image], Tensor
         config = resolve_data_config({}, pretrained_cfg=cfg.to_dict() if cfg else None)
     else:
         config = resolve_data_config({}, model=model_or_name)
-    channels, height, width = config["input_size"]
+    _, height, width = config["input_size"]
+    channels = getattr(model_or_name, "in_chans", config["input_size"][0])
     if channels not in (1, 3):
         raise InputError(f"no picture has {channels} channels: create_transform serves networks of 1 and of 3")
-    mean, std = (list(config[key]) * channels if len(config[key]) == 1 else list(config[key]) for key in ("mean", "std"))
+    mean, std = (list(config[key]) * (channels if len(config[key]) == 1 else 1) for key in ("mean", "std"))
     return transforms.Compose(
         [
             transforms.Grayscale(channels),

@@ -109,27 +109,37 @@ def validation_split(data: Dataset, size: int = 10_000) -> tuple[Dataset, Datase
 
 
 def _from_torchvision(name: str, source: _Source, train: bool, root: Path, download: bool) -> Dataset:
+    try:
+        return _read(name, source, train, root)
+    except DataError:
+        if not download:
+            raise
+    _download(name, source, train, root)
+    return _read(name, source, train, root)
+
+
+def _read(name: str, source: _Source, train: bool, root: Path) -> Dataset:
     from torchvision import datasets
 
     cls = getattr(datasets, source.kind)
-    options = dict(source.options)
-    if download:
-        _download(cls, options, root)
+    remedy = "fetch it again with --download (download=True)"
     try:
-        found = cls(root, train=train, download=False, **options)
-    except RuntimeError as error:
-        if "not found" not in str(error):
-            raise DataError(f"{source.kind} in {root} is damaged ({error}): remove the folder and fetch it again") from error
+        found = cls(root, train=train, download=False, **dict(source.options))
+    except OSError as error:
+        raise DataError(f"{source.kind} in {root} cannot be read: {error.strerror or error}") from error
+    except Exception as error:
+        if isinstance(error, RuntimeError) and "not found" in str(error):
+            raise DataError(
+                f"no {source.kind} in {root}: add --download (download=True) to fetch it, or name the folder that "
+                f"holds {source.kind}/raw with --data-root or LENET_ZOO_DATA"
+            ) from error
+        # torchvision's reader of a damaged file fails in many ways, from KeyError to AssertionError.
+        raise DataError(f"{source.kind} in {root} is damaged: {remedy}") from error
+    images, labels, classes = found.data, found.targets, [str(label) for label in found.classes]
+    if images.shape[1:] != (28, 28) or len(images) != len(labels) or len(images) == 0 or labels.max() >= len(classes):
         raise DataError(
-            f"no {source.kind} in {root}: add --download (download=True) to fetch it, or name the folder that holds "
-            f"{source.kind}/raw with --data-root or LENET_ZOO_DATA"
-        ) from error
-    except (OSError, ValueError, EOFError, AssertionError) as error:
-        raise DataError(f"{source.kind} in {root} is damaged: remove the folder and fetch it again") from error
-    images, labels = found.data, found.targets
-    if images.ndim != 3 or images.shape[1:] != (28, 28) or len(images) != len(labels) or len(images) == 0:
-        raise DataError(f"{source.kind} in {root} is damaged: {tuple(images.shape)} pictures, {len(labels)} labels")
-    classes = [str(label) for label in found.classes]
+            f"{source.kind} in {root} is damaged ({len(labels)} labels for pictures {tuple(images.shape)}): {remedy}"
+        )
     if source.kind == "EMNIST":
         # EMNIST's pictures are stored transposed, and its letters count from 1, after a class 'N/A' that has none.
         images = images.transpose(1, 2).contiguous()
@@ -140,34 +150,39 @@ def _from_torchvision(name: str, source: _Source, train: bool, root: Path, downl
     return Dataset(name, images, labels.long(), tuple(classes))
 
 
-def _download(cls: type, options: dict[str, str], root: Path) -> None:
-    """Fetch a data set so that other processes see either nothing or all of it.
+def _download(name: str, source: _Source, train: bool, root: Path) -> None:
+    """Fetch a data set so that other processes never see half a file.
 
     torchvision writes straight to the final names: a killed download, or two at once, would leave half a file that it
-    takes for a whole one. So one process at a time fetches into a folder of its own, which is then renamed.
+    takes for a whole one. So one process at a time fetches into a folder of its own and then renames file by file.
     """
     from filelock import FileLock
+    from torchvision import datasets
 
-    kind = cls.__name__
-    root.mkdir(parents=True, exist_ok=True)
-    with FileLock(root / f".{kind}.lock"):
-        try:
-            for train in (True, False):
-                cls(root, train=train, download=False, **options)
-            return
-        except RuntimeError:
-            pass  # not there yet
-        staging = Path(tempfile.mkdtemp(prefix=f".{kind}-", dir=root))
-        try:
-            cls(staging, train=True, download=True, **options)
-            target = root / kind
-            if target.exists():
-                shutil.rmtree(target)
-            os.replace(staging / kind, target)
-        except Exception as error:
-            raise DataError(f"{kind} could not be fetched into {root}: {' '.join(str(error).split())}") from error
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+    kind = source.kind
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / f".{kind}.lock"):
+            try:
+                _read(name, source, train, root)
+                return  # another process has fetched it in the meantime
+            except DataError:
+                pass
+            # Whoever made an earlier one no longer holds the lock: it was killed.
+            for abandoned in root.glob(f".{kind}-*"):
+                shutil.rmtree(abandoned, ignore_errors=True)
+            staging = Path(tempfile.mkdtemp(prefix=f".{kind}-", dir=root))
+            try:
+                getattr(datasets, kind)(staging, train=train, download=True, **dict(source.options))
+                target = root / kind / "raw"
+                target.mkdir(parents=True, exist_ok=True)
+                for path in (staging / kind / "raw").iterdir():
+                    if path.is_file():
+                        os.replace(path, target / path.name)
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
+    except Exception as error:
+        raise DataError(f"{kind} could not be fetched into {root}: {' '.join(str(error).split())}") from error
 
 
 def _digits() -> Dataset:
@@ -175,7 +190,9 @@ def _digits() -> Dataset:
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
-        raise MissingExtraError("the data set 'digits' comes with scikit-learn: pip install 'lenet-zoo[examples]'") from error
+        raise MissingExtraError(
+            "the data set 'digits' comes with scikit-learn: pip install 'lenet-zoo[examples]'"
+        ) from error
     import numpy as np
 
     from lenet_zoo.data.pictures import digit_from_grey

@@ -4,9 +4,9 @@ The networks themselves, their layers in the paper's order and with the paper's 
 `lenet5_modern.py`. Nothing in here has a parameter.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pickle import UnpicklingError
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from safetensors import SafetensorError
@@ -18,23 +18,37 @@ from torch import Tensor, nn
 from lenet_zoo import weights
 from lenet_zoo.errors import InputError, LenetZooError, WeightsError
 
-__all__ = ["LeNet5", "build"]
+__all__ = ["LeNet5", "build", "check_keys"]
 
 
-def check_batch(x: Tensor, in_chans: int, smallest: int, dtype: torch.dtype) -> Tensor:
-    """Return `x` if it is a batch that the network can take, else raise `InputError` with what would be right."""
-    wanted = f"the network takes a float batch N×{in_chans}×H×W with H, W ≥ {smallest}"
+def check_batch(x: Tensor, kernel: Tensor, smallest: int) -> Tensor:
+    """Return `x` if it is a batch that a network with the first `kernel` can take; else InputError says what would be.
+
+    Not in TorchScript, which knows no such errors.
+    """
+    if not torch.jit.is_scripting():
+        _check_batch(x, kernel, smallest)
+    return x
+
+
+def _check_batch(x: Tensor, kernel: Tensor, smallest: int) -> None:
+    wanted = f"the network takes a float batch N×{kernel.shape[1]}×H×W with H, W ≥ {smallest}"
+    if not isinstance(x, Tensor):
+        raise InputError(f"a batch of type {type(x).__name__}: {wanted}, as a torch.Tensor")
     if x.ndim != 4:
         raise InputError(f"a batch of {x.ndim} dimensions, shape {tuple(x.shape)}: {wanted}")
-    if x.shape[1] != in_chans:
+    if x.shape[1] != kernel.shape[1]:
         raise InputError(f"a batch with {x.shape[1]} channels, shape {tuple(x.shape)}: {wanted}")
     if x.shape[2] < smallest or x.shape[3] < smallest:
         raise InputError(f"pictures of {x.shape[2]}×{x.shape[3]} are too small: {wanted}")
     if not x.is_floating_point():
         raise InputError(f"a batch of dtype {x.dtype}: {wanted}; lenet_zoo.create_transform makes it from a picture")
-    if x.dtype != dtype and not torch.is_autocast_enabled(x.device.type):
-        raise InputError(f"a batch of dtype {x.dtype} for a network in {dtype}: convert one of them with .to()")
-    return x
+    if x.dtype != kernel.dtype and not _autocasts(x.device.type):
+        raise InputError(f"a batch of dtype {x.dtype} for a network in {kernel.dtype}: convert one of them with .to()")
+
+
+def _autocasts(device_type: str) -> bool:
+    return torch.amp.is_autocast_available(device_type) and torch.is_autocast_enabled(device_type)
 
 
 # Control flow on shapes cannot be traced symbolically; FX keeps the check as one call in the graph.
@@ -45,7 +59,7 @@ class LeNet5(nn.Module):
     """Base of both networks: C1-S2-C3-S4-C5 as `forward_features`, F6 and the output layer as `forward_head`.
 
     A subclass builds its layers under the paper's names (`C1`, `S2`, `C3`, `S4`, `C5`, `F6`, `output`, with `act1` …
-    `act6` after them), says in `stages()` which modules make up which layer, and makes its output layer in
+    `act6` after them), says in `layers` which modules make up which layer, and makes its output layer in
     `make_output()`.
 
     Shapes (nominal input, N pictures): input N×in_chans×28×28 → features N×120×1×1 → logits N×num_classes. A larger
@@ -56,30 +70,32 @@ class LeNet5(nn.Module):
 
     num_features = 120
     head_hidden_size = 84
-    # Set by a subclass: the smallest height and width that leaves C5 one position.
-    smallest_input = 28
+    # Set by a subclass: each layer before the head, by the paper's name, and the modules that make it up, in order.
+    layers: ClassVar[dict[str, tuple[str, ...]]] = {}
 
     if TYPE_CHECKING:  # TorchScript would read these as types of its own
         C1: nn.Conv2d
-        F6: nn.Module
+        F6: nn.Linear
         act6: nn.Module
         output: nn.Module
 
-    def __init__(self, num_classes: int, in_chans: int, global_pool: str, drop_rate: float) -> None:
+    def __init__(
+        self, num_classes: int, in_chans: int, global_pool: str, drop_rate: float, smallest_input: int
+    ) -> None:
         super().__init__()
         if in_chans < 1:
             raise InputError(f"in_chans={in_chans}: a picture has at least 1 channel")
         self.in_chans = in_chans
+        self.smallest_input = smallest_input  # the height and width that leave C5 one position
         self.drop_rate = drop_rate
         self.grad_checkpointing = False
         self._set_head(num_classes, global_pool)
-        # One level per convolutional layer of the paper. C5 has stride 1, so the reduction stays at S4's 4.
+        # One level per layer of the paper. C5 has stride 1, so the reduction stays at S4's 4.
         self.feature_info = [
-            dict(num_chs=6, reduction=1, module="act1"),
-            dict(num_chs=6, reduction=2, module=self.subsampled(2)),
-            dict(num_chs=16, reduction=2, module="act3"),
-            dict(num_chs=16, reduction=4, module=self.subsampled(4)),
-            dict(num_chs=120, reduction=4, module="act5"),
+            dict(num_chs=channels, reduction=reduction, module=modules[-1])
+            for channels, reduction, modules in zip(
+                (6, 6, 16, 16, 120), (1, 2, 2, 4, 4), self.layers.values(), strict=True
+            )
         ]
 
     def _set_head(self, num_classes: int, global_pool: str) -> None:
@@ -91,14 +107,9 @@ class LeNet5(nn.Module):
         self.global_pool = global_pool
 
     @torch.jit.ignore
-    def subsampled(self, layer: int) -> str:
-        """The name of the module whose output is S2's (layer=2) or S4's (layer=4)."""
-        raise NotImplementedError
-
-    @torch.jit.ignore
     def stages(self) -> list[tuple[str, list[nn.Module]]]:
         """The layers before the head in order: (the paper's name, the modules that make it up)."""
-        raise NotImplementedError
+        return [(layer, [getattr(self, name) for name in names]) for layer, names in self.layers.items()]
 
     @torch.jit.ignore
     def make_output(self, num_classes: int, device: Any = None, dtype: Any = None) -> nn.Module:
@@ -108,9 +119,7 @@ class LeNet5(nn.Module):
     # -- forward ------------------------------------------------------------------------------------------------
 
     def check(self, x: Tensor) -> Tensor:
-        if torch.jit.is_scripting():
-            return x
-        return check_batch(x, self.in_chans, self.smallest_input, self.C1.weight.dtype)
+        return check_batch(x, self.C1.weight, self.smallest_input)
 
     @torch.jit.ignore
     def forward_features_checkpointed(self, x: Tensor) -> Tensor:
@@ -127,19 +136,20 @@ class LeNet5(nn.Module):
 
         N×classes after pooling; N×classes×h×w with `global_pool=''`.
         """
+        batch, rows, columns = x.shape[0], x.shape[2], x.shape[3]
         if self.global_pool == "avg":
             x = x.mean((2, 3))
         elif self.global_pool == "max":
             x = x.amax((2, 3))
         else:
-            x = x.permute(0, 2, 3, 1)  # F6 and the output layer act on the last axis
+            x = x.permute(0, 2, 3, 1).flatten(0, 2)  # every position is a row of its own
         x = self.act6(self.F6(x))
         if self.drop_rate > 0.0:
             x = nn.functional.dropout(x, p=self.drop_rate, training=self.training)
         if not pre_logits:
             x = self.output(x)
         if self.global_pool == "":
-            x = x.permute(0, 3, 1, 2)
+            x = x.unflatten(0, [batch, rows, columns]).permute(0, 3, 1, 2)
         return x
 
     def forward(self, x: Tensor) -> Tensor:
@@ -167,7 +177,7 @@ class LeNet5(nn.Module):
             raise InputError(f"output_fmt={output_fmt!r}: the maps are 'NCHW'")
         take, last = feature_take_indices(len(self.feature_info), indices)
         x = self.check(x)
-        maps = []
+        maps: list[Tensor] = []
         for i, (_, modules) in enumerate(self.stages()):
             if stop_early and i > last:
                 break
@@ -183,12 +193,11 @@ class LeNet5(nn.Module):
     ) -> list[int]:
         """Drop every layer after the last of `indices`; returns the indices that can still be taken."""
         take, last = feature_take_indices(len(self.feature_info), indices)
-        for _, modules in self.stages()[last + 1 :]:
-            for module in modules:
-                name = next(name for name, child in self.named_children() if child is module)
+        for names in list(self.layers.values())[last + 1 :]:
+            for name in names:
                 setattr(self, name, nn.Identity())
         if prune_head:
-            self.F6 = nn.Identity()
+            self.F6 = nn.Identity()  # type: ignore[assignment]
             self.act6 = nn.Identity()
             self.reset_classifier(0, "")
         return take
@@ -239,9 +248,9 @@ def build(cls: type[LeNet5], variant: str, pretrained: bool, **kwargs: Any) -> L
             weights.verify(file)
     try:
         return build_model_with_cfg(cls, variant, pretrained, **kwargs)
-    except (RuntimeError, SafetensorError, UnpicklingError, EOFError) as error:
-        if isinstance(error, LenetZooError):
-            raise
+    except LenetZooError:
+        raise
+    except _UNREADABLE as error:
         if str(error).startswith("Error(s) in loading state_dict"):
             # torch lists every key over many lines; what was wrong fits on one.
             what = "; ".join(line.strip() for line in str(error).splitlines()[1:3])
@@ -253,8 +262,22 @@ def build(cls: type[LeNet5], variant: str, pretrained: bool, **kwargs: Any) -> L
         ) from error
 
 
-def refuse_foreign(state_dict: dict[str, Tensor], expected: Sequence[str], variant: str) -> None:
-    """Raise `WeightsError` when `state_dict` has none of the `expected` keys: it is another network's."""
-    if not any(key in state_dict for key in expected):
-        found = ", ".join(list(state_dict)[:3]) or "no keys at all"
-        raise WeightsError(f"the weights are not {variant}'s: they hold {found}, and not {expected[0]}")
+# What torch, timm and safetensors raise for a file that is cut off, is no weight file, or holds no dictionary.
+_UNREADABLE = (RuntimeError, SafetensorError, UnpicklingError, EOFError, AttributeError)
+
+
+def check_keys(state_dict: Mapping[str, Tensor], model: nn.Module, variant: str) -> None:
+    """Raise `WeightsError` unless `state_dict` has `model`'s keys, those of the output layer apart.
+
+    timm loads leniently as soon as the number of classes differs, and would then leave a network half random.
+    """
+    wanted, found = (
+        {key for key in keys if not key.startswith("output.")} for keys in (model.state_dict(), state_dict)
+    )
+    faults = [
+        f"{verb} {min(keys)}" + (f" and {len(keys) - 1} more" if len(keys) > 1 else "")
+        for verb, keys in (("lack", wanted - found), ("have an unknown", found - wanted))
+        if keys
+    ]
+    if faults:
+        raise WeightsError(f"the weights are not {variant}'s: they {' and '.join(faults)}")

@@ -7,14 +7,14 @@ connections. Pictures are MNIST's 28×28, so C1 pads by 2.
 Paper: LeCun, Bottou, Bengio, Haffner, Gradient-Based Learning Applied to Document Recognition, Proc. IEEE 86(11), 1998.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from timm.models import generate_default_cfgs, register_model
 from torch import Tensor, nn
 
 from lenet_zoo import weights
-from lenet_zoo.models._base import LeNet5, build, refuse_foreign
+from lenet_zoo.models._base import LeNet5, build, check_keys
 
 __all__ = ["LeNet5Modern"]
 
@@ -47,6 +47,14 @@ class LeNet5Modern(LeNet5):
         InputError: a value out of range; in `forward`, a batch of the wrong rank, size, channel count or dtype.
     """
 
+    layers: ClassVar[dict[str, tuple[str, ...]]] = {
+        "C1": ("C1", "act1"),
+        "S2": ("S2",),
+        "C3": ("C3", "act3"),
+        "S4": ("S4",),
+        "C5": ("C5", "act5"),
+    }
+
     def __init__(
         self,
         num_classes: int = 10,
@@ -56,7 +64,7 @@ class LeNet5Modern(LeNet5):
         device: Any = None,
         dtype: Any = None,
     ) -> None:
-        super().__init__(num_classes, in_chans, global_pool, drop_rate)
+        super().__init__(num_classes, in_chans, global_pool, drop_rate, smallest_input=28)
         dd = dict(device=device, dtype=dtype)
         self.C1 = nn.Conv2d(in_chans, 6, 5, padding=2, **dd)
         self.act1 = nn.ReLU()
@@ -71,20 +79,6 @@ class LeNet5Modern(LeNet5):
         self.F6 = nn.Linear(120, 84, **dd)
         self.act6 = nn.ReLU()
         self.output = self.make_output(num_classes, **dd)
-
-    @torch.jit.ignore
-    def subsampled(self, layer: int) -> str:
-        return f"S{layer}"
-
-    @torch.jit.ignore
-    def stages(self) -> list[tuple[str, list[nn.Module]]]:
-        return [
-            ("C1", [self.C1, self.act1]),
-            ("S2", [self.S2]),
-            ("C3", [self.C3, self.act3]),
-            ("S4", [self.S4]),
-            ("C5", [self.C5, self.act5]),
-        ]
 
     @torch.jit.ignore
     def make_output(self, num_classes: int, device: Any = None, dtype: Any = None) -> nn.Module:
@@ -117,15 +111,14 @@ def checkpoint_filter_fn(state_dict: dict[str, Tensor], model: nn.Module) -> dic
 
     Raises: WeightsError when the weights are another network's.
     """
-    state_dict = state_dict.get("state_dict", state_dict)  # type: ignore[assignment]
     out = {}
     for key, value in state_dict.items():
         module, _, kind = key.rpartition(".")
         out[f"{_REFERENCE_NAMES.get(module, module)}.{kind}"] = value
-    refuse_foreign(out, ["C1.weight", "C3.weight", "C5.weight", "F6.weight"], "lenet5_modern")
-    if "C5.weight" in out and out["C5.weight"].ndim == 2:
+    check_keys(out, model, "lenet5_modern")
+    if out["C5.weight"].ndim == 2:
         # The linear layer reads S4 flattened channel by channel, which is the kernel's own order.
-        out["C5.weight"] = out["C5.weight"].reshape(120, 16, 5, 5)
+        out["C5.weight"] = out["C5.weight"].view(120, 16, 5, 5)
     return out
 
 

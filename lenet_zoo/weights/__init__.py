@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from lenet_zoo.errors import WeightsError
 
 __all__ = ["DIGITS", "FASHION", "card_path", "load_card", "names", "verify", "weight_path"]
 
-_FOLDER = Path(__file__).parent
+_FOLDER = Path(__file__).resolve().parent
 
 DIGITS: tuple[str, ...] = tuple("0123456789")
 FASHION: tuple[str, ...] = (
@@ -48,20 +47,15 @@ def card_path(name: str) -> Path:
     return _FOLDER / f"{name}.json"
 
 
-@lru_cache(maxsize=None)
-def _card_text(name: str) -> str:
-    try:
-        return card_path(name).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise WeightsError(f"no card for {name!r} in {_FOLDER}: the known ones are {', '.join(names())}") from None
-
-
 def load_card(name: str) -> dict[str, Any]:
-    """The card of `architecture.tag`, a fresh dictionary at every call.
+    """The card of `architecture.tag`.
 
     Raises: WeightsError when there is none.
     """
-    return json.loads(_card_text(name))  # type: ignore[no-any-return]
+    try:
+        return json.loads(card_path(name).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise WeightsError(f"no card for {name!r} in {_FOLDER}: the known ones are {', '.join(names())}") from None
 
 
 def verify(path: str | os.PathLike[str]) -> None:
@@ -69,13 +63,12 @@ def verify(path: str | os.PathLike[str]) -> None:
 
     Raises: WeightsError with the file's name, and with both hashes when they differ.
     """
-    path = Path(path)
+    path = Path(path).resolve()
     if not path.is_file():
         raise WeightsError(f"the weight file {path} is missing: reinstall lenet-zoo, or give a file that exists")
-    name = path.name.removesuffix(".safetensors")
     if path.parent != _FOLDER:
         return
-    wanted = load_card(name)["sha256"]
+    wanted = load_card(path.name.removesuffix(".safetensors"))["sha256"]
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != wanted:
         raise WeightsError(
