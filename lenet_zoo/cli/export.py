@@ -1,0 +1,84 @@
+"""`export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from lenet_zoo.cli._app import Json, app, console, messages, print_json
+
+__all__ = ["export"]
+
+
+@app.command()
+def export(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="lenet5_modern, lenet5_classic.mnist, …")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The ONNX file to write.")],
+    input: Annotated[
+        Literal["normalized", "pixels"],
+        typer.Option("--input", help="What the graph takes: float32 as the model does, or uint8 pixels 0 … 255."),
+    ] = "normalized",
+    precision: Annotated[Literal["fp32", "int8"], typer.Option("--precision", help="int8 is a third of the size.")] = (
+        "fp32"
+    ),
+    probabilities: Annotated[bool, typer.Option("--probabilities", help="Add the output `probabilities`.")] = False,
+    intermediates: Annotated[
+        bool, typer.Option("--intermediates", help="Add the layers' maps as outputs C1 … F6; implies --no-fast.")
+    ] = False,
+    fast: Annotated[bool, typer.Option("--fast/--no-fast", help="Rewrite the graph for speed, or layer by layer.")] = (
+        True
+    ),
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            "--weights",
+            metavar="FILE",
+            help="Weights of your own, .safetensors or a state dict; a card beside them (FILE.json) is carried along.",
+        ),
+    ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option("--calibration", help="For int8: a .npy file of uint8 pictures, or a folder of pictures."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Write a network as one ONNX file, compared with the network before it is put in place."""
+    from lenet_zoo.export import export as run
+    from lenet_zoo.export.sources import load_network
+
+    with messages.status(f"exporting {name}"):
+        model, card = load_network(name, weights)
+        done = run(
+            model,
+            output,
+            input=input,
+            precision=precision,
+            probabilities=probabilities,
+            intermediates=intermediates,
+            fast=fast,
+            calibration=calibration,
+            card=card,
+        )
+    parity = done.parity
+    if json:
+        print_json(
+            {
+                "path": str(done.path),
+                "bytes": done.size,
+                "largest_difference": parity.largest_difference,
+                "largest_logit": parity.largest_logit,
+                "pictures": parity.pictures,
+                "agreement": parity.agreement,
+            }
+        )
+        return
+    console.print(
+        f"{done.path}: {done.size:,} bytes\n"
+        f"against {name} on {parity.pictures} pictures: logits differ by at most {parity.largest_difference:.2g} (the "
+        f"largest is {parity.largest_logit:.3g}), {100 * parity.agreement:.1f} % of labels agree",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )

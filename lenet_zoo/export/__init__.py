@@ -1,0 +1,185 @@
+"""ONNX files that need neither torch nor this package: written, compared with the model, and only then put in place.
+
+- `graph.py`: the networks as ONNX graphs, layer by layer and rewritten for speed, in float32 and int8
+- `calibration.py`: the pictures that set int8's ranges
+- `metadata.py`: what a file says about itself
+- `verification.py`: whether a graph is the model
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from lenet_zoo._files import write_atomic
+from lenet_zoo.errors import ArtifactError, InputError, WeightsError
+from lenet_zoo.export.calibration import bundled, fit, load_calibration
+from lenet_zoo.export.graph import InputSpec, Quantizer, build_graph
+from lenet_zoo.export.metadata import attach, facts_of, weights_sha256
+from lenet_zoo.export.verification import Parity, check_model, open_session, verify
+from lenet_zoo.models import LeNet5Classic, LeNet5Modern
+
+__all__ = ["Export", "Parity", "export", "export_onnx"]
+
+
+@dataclass(frozen=True)
+class Export:
+    """What an export did.
+
+    Attributes:
+        path: the file.
+        size: in bytes.
+        parity: how far the file is from the model, as measured.
+    """
+
+    path: Path
+    size: int
+    parity: Parity
+
+
+def export_onnx(model: nn.Module, path: str | os.PathLike[str], **options: Any) -> Path:
+    """Write a network as one self-contained ONNX file, compared with the network before it is put in place.
+
+    Args:
+        model: a network of the zoo, on any device, in any mode (both stay as they are): pretrained, fine-tuned, or with
+            other `num_classes`, `in_chans`, `global_pool`, `pad` or `characters`.
+        path: the file to write; an older file there stays until the new one is complete.
+        input: 'normalized' for an input `input`, float32 [batch, C, H, W] as the model takes it, or 'pixels' for an
+            input `pixels`, uint8 [batch, C, H, W], 0 background and 255 ink, with the normalisation in the graph.
+        precision: 'fp32', or 'int8': weights and activations in 8 bits, a quarter of the size.
+        probabilities: add an output `probabilities`, the softmax of `logits`.
+        calibration: pictures that set int8's ranges: uint8 N×28×28 or N×C×H×W, a .npy file, or a folder; by default
+            training pictures that travel with the package.
+        fast: rewrite the graph for speed; the function stays the same.
+        intermediates: add the outputs C1, S2, C3, S4, C5 and F6, each layer's state after squashing. The graph is then
+            written layer by layer, since the fast form has no C1 map to show.
+        input_size: (height, width), when it is not the one that the network's cfg gives.
+        card: facts of a network of your own for the file to carry: 'labels' (one text per class), 'dataset',
+            'metrics', 'licence', 'tag' and 'recipe', as in `lenet_zoo.model_card`. Weights of the zoo bring theirs.
+
+    Returns:
+        The path. The output is `logits` [batch, classes] (`features` [batch, 84] for num_classes=0; [batch, classes,
+        h, w] for global_pool='').
+
+    Raises:
+        InputError: an option that is not one of those above, or a model that is not a whole network of the zoo.
+        WeightsError: a weight that is not finite.
+        ArtifactError: a graph that differs from the model (the text has the largest difference), or a target that
+            cannot be written. No file is left then, and an older one stays.
+    """
+    return export(model, path, **options).path
+
+
+def export(
+    model: nn.Module,
+    path: str | os.PathLike[str],
+    *,
+    input: str = "normalized",
+    precision: str = "fp32",
+    probabilities: bool = False,
+    calibration: object = None,
+    fast: bool = True,
+    intermediates: bool = False,
+    input_size: tuple[int, int] | None = None,
+    card: Mapping[str, Any] | None = None,
+) -> Export:
+    """`export_onnx`, with its measurements."""
+    path = Path(path)
+    _check_choice("input", input, ("normalized", "pixels"))
+    _check_choice("precision", precision, ("fp32", "int8"))
+    if calibration is not None and precision != "int8":
+        raise InputError("calibration pictures are for precision='int8'")
+    if intermediates and precision == "int8":
+        raise InputError("intermediates=True and precision='int8' exclude each other: the maps are float32")
+    _check_target(path)
+    original, network = model, _float_copy(model)
+    architecture = "lenet5_modern" if isinstance(network, LeNet5Modern) else "lenet5_classic"
+    facts = facts_of(architecture, original.state_dict(), network.num_classes, card)
+    spec = _input_spec(network, "pixels" if input == "pixels" else "input", input_size)
+    shape = (spec.channels, spec.height, spec.width)
+    own = load_calibration(calibration) if calibration is not None else None
+    real = fit(bundled(str(facts.get("dataset"))) if own is None else own[:1000], *shape)
+    options: dict[str, Any] = dict(fast=fast and not intermediates, probabilities=probabilities)
+    quantizer = _calibrate(network, spec, real, fast) if precision == "int8" else None
+    graph = build_graph(network, spec, intermediates=intermediates, quantizer=quantizer, **options)
+    attach(graph, architecture, spec, precision, facts, weights_sha256(network.state_dict()))
+    data = check_model(graph)
+    parity = verify(data, network, spec, real, precision, probabilities)
+    try:
+        write_atomic(path, data)
+    except OSError as error:
+        raise ArtifactError(f"cannot write {path}: {error.strerror or error}") from error
+    return Export(path, len(data), parity)
+
+
+def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise InputError(f"{name}={value!r}: one of {' and '.join(map(repr, choices))}")
+
+
+def _check_target(path: Path) -> None:
+    """What can be said before the work is said before it."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        if not path.parent.is_dir():
+            raise ArtifactError(f"cannot write {path}: there is no folder {path.parent}") from None
+        return
+    except OSError as error:
+        raise ArtifactError(f"cannot write {path}: {error.strerror or error}") from error
+    if not stat.S_ISREG(mode):
+        raise ArtifactError(f"cannot write {path}: it is {'a folder' if stat.S_ISDIR(mode) else 'not a regular file'}")
+
+
+def _float_copy(model: nn.Module) -> LeNet5Modern | LeNet5Classic:
+    """The network inside compiled and parallel wrappers, as a float32 copy on the CPU in evaluation mode.
+
+    A copy, so that the model of a running training keeps its device, mode and graph.
+    """
+    inner = getattr(model, "_orig_mod", model)
+    inner = getattr(inner, "module", inner)
+    if not isinstance(inner, LeNet5Modern | LeNet5Classic):
+        raise InputError(f"a {type(inner).__name__} cannot be exported: give lenet5_modern or lenet5_classic, whole")
+    for name, value in inner.state_dict().items():
+        if value.is_meta:
+            raise WeightsError(f"{name} is on the meta device and has no values: load weights before exporting")
+        bad = int((~torch.isfinite(value)).sum())
+        if bad:
+            raise WeightsError(f"{name} has {bad} values that are not finite (nan or inf): train it again")
+    return copy.deepcopy(inner).to("cpu", torch.float32).eval()
+
+
+def _input_spec(network: LeNet5Modern | LeNet5Classic, name: str, size: tuple[int, int] | None) -> InputSpec:
+    cfg = getattr(network, "pretrained_cfg", None) or {}
+    least = network.smallest_input
+    if size is None:
+        # The cfg is the tag's; a network built with pad=0 needs the paper's 32×32 whatever its tag says.
+        height, width = (max(least, side) for side in tuple(cfg.get("input_size", (1, least, least)))[-2:])
+    else:
+        height, width = size
+        if min(size) < least:
+            raise InputError(f"input_size={tuple(size)}: the network takes pictures of at least {least}×{least}")
+    default = (0.0, 1.0) if isinstance(network, LeNet5Modern) else (0.1 / 1.275, 1 / 1.275)
+    mean, std = (tuple(cfg.get(key) or (value,)) for key, value in zip(("mean", "std"), default, strict=True))
+    mean, std = (stat * network.in_chans if len(stat) == 1 else stat for stat in (mean, std))
+    if len(mean) != network.in_chans or len(std) != network.in_chans or min(std) <= 0:
+        raise InputError(f"the cfg's mean {mean} and std {std} do not fit {network.in_chans} channels")
+    return InputSpec(name, network.in_chans, height, width, mean, std)
+
+
+def _calibrate(network: LeNet5Modern | LeNet5Classic, spec: InputSpec, real: Any, fast: bool) -> Quantizer:
+    """The range of every activation over the calibration pictures."""
+    observed = build_graph(network, spec, fast=fast, observe=True)
+    session = open_session(observed.SerializeToString())
+    names = [output.name for output in session.get_outputs()]
+    values = session.run(None, {spec.name: real if spec.name == "pixels" else spec.normalize(real)})
+    return Quantizer({name: (float(np.min(v)), float(np.max(v))) for name, v in zip(names, values, strict=True)})

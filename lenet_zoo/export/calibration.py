@@ -1,0 +1,115 @@
+"""The pictures that travel with the package, for int8's ranges and for comparing a graph with its model.
+
+`calibration.npz` holds 200 pictures each of MNIST and Fashion-MNIST, uint8 28×28: the first 20 of every class in the
+training set. It was written by
+
+    python -m lenet_zoo.export.calibration --data-root DIR
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lenet_zoo.errors import InputError
+
+__all__ = ["bundled", "fit", "load_calibration"]
+
+_FILE = Path(__file__).parent / "calibration.npz"
+_PER_CLASS = 20
+_SETS = ("mnist", "fashion_mnist")
+
+Pixels = NDArray[np.uint8]
+
+
+@cache
+def bundled(dataset: str | None = None) -> Pixels:
+    """uint8 200×28×28 training pictures: Fashion-MNIST's for a network of clothes, MNIST's for any other."""
+    with np.load(_FILE, allow_pickle=False) as stored:
+        pixels: Pixels = stored[dataset if dataset in _SETS else "mnist"]
+    pixels.setflags(write=False)
+    return pixels
+
+
+def load_calibration(source: object) -> Pixels:
+    """Check or read a user's own calibration pictures.
+
+    Args:
+        source: uint8 N×28×28 or N×C×H×W, or the path of a .npy file with such an array, or of a folder of pictures.
+
+    Raises: InputError for anything else.
+    """
+    wanted = "give uint8 N×28×28 or N×C×H×W, a .npy file of that, or a folder of pictures"
+    if isinstance(source, str | os.PathLike):
+        path = Path(source)
+        if path.is_dir():
+            return _from_folder(path)
+        try:
+            source = np.load(path, allow_pickle=False)
+        except FileNotFoundError:
+            raise InputError(f"no calibration file {path}: {wanted}") from None
+        except (OSError, ValueError, EOFError) as error:
+            raise InputError(f"the calibration file {path} is not a .npy array: {wanted}") from error
+    pixels = np.asarray(source.cpu() if hasattr(source, "cpu") else source)
+    if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4) or not pixels.size:
+        raise InputError(f"calibration pictures are {pixels.dtype} of shape {pixels.shape}: {wanted}")
+    return pixels
+
+
+def _from_folder(folder: Path) -> Pixels:
+    from lenet_zoo.data.pictures import digit_from_image
+
+    suffixes = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
+    if not files:
+        raise InputError(f"no pictures in {folder} to calibrate with")
+    return np.stack([digit_from_image(path) for path in files])
+
+
+def fit(pixels: Pixels, channels: int, height: int, width: int) -> Pixels:
+    """Grey pictures as N×channels×height×width: repeated over the channels, and centred on background 0 or cut.
+
+    Raises: InputError for pictures that have channels, and not as many as asked for.
+    """
+    if pixels.ndim == 3:
+        pixels = pixels[:, None]
+    if pixels.shape[1] not in (1, channels):
+        raise InputError(f"pictures of {pixels.shape[1]} channels for a network of {channels}")
+    out = np.zeros((len(pixels), channels, height, width), np.uint8)
+    target, source = [slice(None)] * 2, [slice(None)] * 2
+    for have, want in zip(pixels.shape[2:], (height, width), strict=True):
+        size = min(have, want)
+        target.append(slice((want - size) // 2, (want - size) // 2 + size))
+        source.append(slice((have - size) // 2, (have - size) // 2 + size))
+    out[tuple(target)] = pixels[tuple(source)]
+    return out
+
+
+def _write(root: str | None) -> None:
+    import io
+
+    from lenet_zoo._files import write_atomic
+    from lenet_zoo.data.datasets import load_dataset
+
+    chosen = {}
+    for name in _SETS:
+        data = load_dataset(name, train=True, root=root)
+        labels = data.labels.numpy()
+        first = [np.flatnonzero(labels == label)[:_PER_CLASS] for label in range(len(data.classes))]
+        # In the order of the training set, so that any part of the file holds every class.
+        chosen[name] = data.images.numpy()[np.sort(np.concatenate(first))]
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **chosen)  # type: ignore[arg-type]
+    write_atomic(_FILE, stream.getvalue())
+
+
+if __name__ == "__main__":
+    import argparse
+
+    parser = argparse.ArgumentParser(description="Write calibration.npz from the training sets.")
+    parser.add_argument("--data-root")
+    _write(parser.parse_args().data_root)

@@ -1,0 +1,117 @@
+"""Is the graph the model? Asked of the bytes that are about to be written, before anybody can pick them up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from lenet_zoo.errors import ArtifactError
+from lenet_zoo.export.graph import InputSpec
+
+__all__ = ["Parity", "check_model", "open_session", "verify"]
+
+# Of the largest logit, and at least of 10: float32 sums in another order differ by some 1e-6 of it.
+TOLERANCE = 1e-5
+# int8 is another function, near the model: 95 of 100 pictures must keep their label. A wrong scale or zero point fails
+# that at once; the accuracy itself is for a test set to measure.
+INT8_AGREEMENT = 0.95
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far the graph is from the model.
+
+    Attributes:
+        pictures: how many were compared, real and random ones.
+        largest_difference: of any logit.
+        largest_logit: of the model, in absolute value.
+        agreement: the share of real pictures with the same best class.
+    """
+
+    pictures: int
+    largest_difference: float
+    largest_logit: float
+    agreement: float
+
+
+def check_model(model: onnx.ModelProto) -> bytes:
+    """onnx's full check and strict shape inference; returns the bytes.
+
+    Raises: ArtifactError with the first line of what onnx found.
+    """
+    try:
+        onnx.checker.check_model(model, full_check=True)
+        onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ArtifactError(f"the graph is not valid ONNX: {str(error).strip().splitlines()[0]}") from error
+    return model.SerializeToString(deterministic=True)
+
+
+def open_session(data: bytes) -> Any:
+    """An onnxruntime session on one thread of the CPU."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+def verify(
+    data: bytes, model: nn.Module, spec: InputSpec, real: NDArray[np.uint8], precision: str, probabilities: bool
+) -> Parity:
+    """Compare graph and model on real and random pictures, in batches of 1, 2, 17 and all of them.
+
+    Args:
+        data: the serialized graph.
+        model: in evaluation mode, float32, on the CPU.
+        spec: the graph's input.
+        real: uint8 N×C×H×W pictures like those that the network is made for.
+        precision: 'fp32' or 'int8'.
+        probabilities: the graph's second output is the softmax of the logits, and is compared as well.
+
+    Raises: ArtifactError with the largest difference.
+    """
+    session = open_session(data)
+    random = np.random.default_rng(0)
+    noise = random.integers(0, 256, (17, *real.shape[1:]), dtype=np.uint8)
+    batches: list[NDArray] = [real[:1], noise[:2], noise, real]
+    if spec.name == "input":
+        batches = [spec.normalize(batch) for batch in batches]
+        # What a float graph is fed need not have been pixels.
+        batches.insert(0, random.standard_normal((3, *real.shape[1:])).astype(np.float32))
+    difference = largest = 0.0
+    for batch in batches:
+        found, *more = session.run(None, {spec.name: batch})
+        x = spec.normalize(batch) if spec.name == "pixels" else batch
+        with torch.inference_mode():
+            logits = model(torch.from_numpy(x))
+        pairs = [(found, logits)] + ([(more[0], logits.softmax(1))] if probabilities and precision == "fp32" else [])
+        for got, wanted in pairs:
+            if got.shape != tuple(wanted.shape):
+                raise ArtifactError(f"the graph's answer has shape {got.shape}, the model's {tuple(wanted.shape)}")
+            gap = np.abs(got - wanted.numpy()).max()
+            # max() would drop a NaN.
+            difference = max(difference, float(gap)) if np.isfinite(gap) else float("nan")
+            if np.isnan(difference):
+                raise ArtifactError("the graph's answer is not finite where the model's is, or both are not")
+        largest = max(largest, float(logits.abs().max()))
+    # The last batch is the real pictures.
+    agreement = float((found.argmax(1) == logits.numpy().argmax(1)).mean())
+    parity = Parity(sum(len(batch) for batch in batches), difference, largest, agreement)
+    if precision == "fp32" and difference > TOLERANCE * max(10.0, largest):
+        raise ArtifactError(
+            f"the graph is not the model: logits differ by up to {difference:.3g}, where the largest is {largest:.3g}"
+        )
+    if precision == "int8" and agreement < INT8_AGREEMENT:
+        raise ArtifactError(
+            f"the int8 graph is too far from the model: {agreement:.1%} of {len(real)} pictures keep their label, and "
+            f"logits differ by up to {difference:.3g}; calibrate with pictures like those that the network sees"
+        )
+    return parity
