@@ -204,10 +204,10 @@ class LeNet5(nn.Module):
 
     @torch.jit.ignore
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """Layer groups for layer-wise learning rates: C1-S2, C3-S4, C5, F6, and the output layer."""
+        """Layer groups for layer-wise learning rates: C1-S2, C3-S4, C5, F6; timm puts the rest, the output, last."""
         return dict(
-            stem=r"^(C1|S2)\.",
-            blocks=[(r"^(C3|S4)\.", (0,)), (r"^C5\.", (1,)), (r"^F6\.", (2,)), (r"^output\.", (99999,))],
+            stem=r"^(?:C1|S2)\.",
+            blocks=[(r"^(?:C3|S4)\.", (0,)), (r"^C5\.", (1,)), (r"^F6\.", (2,))],
         )
 
     @torch.jit.ignore

@@ -1,0 +1,100 @@
+"""Real data for the tests, and the same arithmetic in every run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from lenet_zoo.data.datasets import Dataset, data_root, load_dataset
+from lenet_zoo.errors import DataError
+
+HOW_TO = (
+    "set LENET_ZOO_DATA to a folder that holds {kind}/raw, or fetch the files into the cache with "
+    "`lenet-zoo evaluate lenet5_modern.mnist --dataset {name} --download`"
+)
+
+
+def _missing(name: str, kind: str) -> str | None:
+    """Why the data set cannot be used, or None."""
+    needed = [f"{part}-{what}" for part in ("train", "t10k") for what in ("images-idx3-ubyte", "labels-idx1-ubyte")]
+    absent = [file for file in needed if not (data_root() / kind / "raw" / file).is_file()]
+    if not absent:
+        return None
+    return f"no {kind} in {data_root()} ({absent[0]} is missing): " + HOW_TO.format(kind=kind, name=name)
+
+
+def pytest_report_header() -> list[str]:
+    lines = []
+    for name, kind in (("mnist", "MNIST"), ("fashion_mnist", "FashionMNIST")):
+        why = _missing(name, kind)
+        lines.append(f"{name}: {data_root() / kind}" if why is None else f"SKIPPING THE TESTS ON {name}: {why}")
+    return lines
+
+
+def _root(name: str, kind: str) -> Path:
+    why = _missing(name, kind)
+    if why is not None:
+        pytest.skip(why)
+    return data_root()
+
+
+def _load(name: str, kind: str, train: bool) -> Dataset:
+    root = _root(name, kind)
+    try:
+        return load_dataset(name, train=train, root=root)
+    except DataError as error:  # there, but damaged: that is worth a failure
+        pytest.fail(str(error))
+
+
+@pytest.fixture(scope="session")
+def mnist_root() -> Path:
+    """The folder that holds MNIST/raw."""
+    return _root("mnist", "MNIST")
+
+
+@pytest.fixture(scope="session")
+def mnist_train() -> Dataset:
+    """MNIST's 60,000 training digits."""
+    return _load("mnist", "MNIST", True)
+
+
+@pytest.fixture(scope="session")
+def mnist_test() -> Dataset:
+    """MNIST's 10,000 test digits."""
+    return _load("mnist", "MNIST", False)
+
+
+@pytest.fixture(scope="session")
+def fashion_root() -> Path:
+    """The folder that holds FashionMNIST/raw."""
+    return _root("fashion_mnist", "FashionMNIST")
+
+
+@pytest.fixture(scope="session")
+def fashion_train() -> Dataset:
+    """Fashion-MNIST's 60,000 training pictures."""
+    return _load("fashion_mnist", "FashionMNIST", True)
+
+
+@pytest.fixture(scope="session")
+def fashion_test() -> Dataset:
+    """Fashion-MNIST's 10,000 test pictures."""
+    return _load("fashion_mnist", "FashionMNIST", False)
+
+
+@pytest.fixture(autouse=True)
+def _same_arithmetic_in_every_run() -> Iterator[None]:
+    """Seeded, and on one thread: several would sum in another order, and wait for each other on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+# A child process of a test computes as the test does.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
