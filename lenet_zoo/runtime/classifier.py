@@ -1,0 +1,305 @@
+"""`OnnxClassifier`: pictures to labels, with an exported file."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lenet_zoo.errors import ArtifactError, InputError
+from lenet_zoo.runtime.onnx_file import OnnxFile, metadata_of, read_file
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["Candidate", "OnnxClassifier", "Prediction"]
+
+# Pictures per run. The maps of C1 for 32 pictures fit in a core's cache, and a run's fixed cost is spread over them. A
+# GPU wants many at once.
+_PIECE = 32
+_PIECE_DEVICE = 4096
+_ACCELERATORS = ("CUDAExecutionProvider", "OpenVINOExecutionProvider")
+_NUMPY_TYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One answer: a label and its probability."""
+
+    label: str
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What was read in one picture.
+
+    Attributes:
+        label: the best label, or None when the picture was rejected.
+        confidence: the best label's probability, 0 when there was nothing to read.
+        top: the best answers, best first; they are there for a rejected picture too, if anything was read.
+        reason: why the picture was rejected, else None.
+    """
+
+    label: str | None
+    confidence: float
+    top: tuple[Candidate, ...]
+    reason: str | None = None
+
+
+class OnnxClassifier:
+    """Runs a file of `lenet_zoo.export_onnx`.
+
+    One object may be used by many threads at once. Large arrays are cut into pieces that fit a core's cache, and the
+    pieces are shared among `threads` threads.
+
+    Args:
+        path: the .onnx file.
+        threads: how many cores a large array may take; by default all that this process may use.
+        providers: onnxruntime's execution providers in order of preference; by default CUDA's and OpenVINO's where the
+            installed onnxruntime has them, then the CPU's.
+
+    Attributes:
+        path: the file.
+        metadata: what the file says of itself, as `read_metadata` returns it.
+        labels: one text per class.
+        providers: those that the session uses.
+        threads: as above.
+
+    Raises:
+        ArtifactError: a file that is missing, not ONNX, truncated, of another network, with weights outside the file,
+            or that the installed onnxruntime cannot run.
+        InputError: an impossible number of threads, or a provider that is not installed.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        threads: int | None = None,
+        providers: Sequence[str] | None = None,
+    ) -> None:
+        if threads is not None and threads < 1:
+            raise InputError(f"threads={threads}: at least 1")
+        file = read_file(path)
+        self.path = file.path
+        self.metadata = dict(
+            metadata_of(file), opset=file.opsets.get(""), ir_version=file.ir_version, bytes=len(file.data)
+        )
+        self.labels: tuple[str, ...] = tuple(self.metadata["labels"])
+        self.threads = threads or _cores()
+        self._session = _session(file, providers)
+        self.providers: tuple[str, ...] = tuple(self._session.get_providers())
+        self._piece = _PIECE if self.providers[0] == "CPUExecutionProvider" else _PIECE_DEVICE
+        self._pool: ThreadPoolExecutor | None = None
+        self._read_signature()
+
+    def _read_signature(self) -> None:
+        """Check that the graph is what its metadata says, so that no later call can fail on it."""
+        convention, damaged = self.metadata["input"], f"{self.path} is damaged: "
+        outputs = {output.name: output for output in self._session.get_outputs()}
+        if "logits" not in outputs:
+            raise ArtifactError(f"{self.path} has no output layer: its outputs are {', '.join(outputs)}")
+        declared = tuple(convention.get(key) for key in ("name", "dtype", "shape"))
+        inputs = [(x.name, _NUMPY_TYPES.get(x.type, x.type), x.shape) for x in self._session.get_inputs()]
+        if inputs != [declared]:
+            raise ArtifactError(f"{damaged}the graph takes {inputs}, its metadata says {declared}")
+        self._input, dtype, (batch, *picture) = inputs[0]
+        if isinstance(batch, int) or len(picture) != 3 or not all(isinstance(size, int) for size in picture):
+            raise ArtifactError(
+                f"{damaged}its input has shape {inputs[0][2]}, and not batch × channels × height × width"
+            )
+        self._channels, self._height, self._width = picture
+        answer = outputs["logits"].shape
+        if len(answer) == 4:
+            raise ArtifactError(f"{self.path} answers at every position (global_pool=''): run it with onnxruntime")
+        if len(answer) != 2 or answer[1] != len(self.labels):
+            raise ArtifactError(f"{damaged}its logits have shape {answer}, and it has {len(self.labels)} labels")
+        self._scale: NDArray[np.float32] | None = None
+        if dtype == "float32":
+            try:
+                mean, std = (np.array(convention[key], np.float64).reshape(-1, 1, 1) for key in ("mean", "std"))
+                with np.errstate(all="ignore"):
+                    self._scale, self._offset = (1 / (255 * std)).astype(np.float32), (-mean / std).astype(np.float32)
+                if len(mean) != self._channels or len(std) != self._channels or not np.isfinite(self._scale).all():
+                    raise ValueError
+            except (KeyError, TypeError, ValueError):
+                what = f"mean and std of its metadata are not {self._channels} usable numbers each"
+                raise ArtifactError(f"{damaged}{what}") from None
+
+    # -- arrays -------------------------------------------------------------------------------------------------
+
+    def predict_array(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Probabilities of pictures that are prepared like MNIST.
+
+        Args:
+            pixels: uint8 N×28×28 (the file's own height and width), 0 background and 255 ink; or N×C×28×28 for a
+                network of C channels.
+
+        Returns: float32 N×classes; rows sum to 1.
+
+        Raises: InputError for another dtype, rank or size, and for an empty batch.
+        """
+        logits = self.predict_logits(pixels)
+        logits -= logits.max(axis=1, keepdims=True)
+        np.exp(logits, out=logits)
+        logits /= logits.sum(axis=1, keepdims=True)
+        return logits
+
+    def predict_logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """As `predict_array`, but the logits: float32 N×classes, larger is better."""
+        pixels = self._checked(pixels)
+        out = np.empty((len(pixels), len(self.labels)), np.float32)
+        starts = range(0, len(pixels), self._piece)
+        workers = min(self.threads, len(starts))
+        if workers == 1:
+            self._run_pieces(pixels, out, starts)
+            return out
+        # Each worker takes the next piece when it is done with one; next() of a count is atomic.
+        counter = itertools.count()
+        pool = self._workers()
+        jobs = [pool.submit(self._run_share, pixels, out, starts, counter) for _ in range(workers - 1)]
+        self._run_share(pixels, out, starts, counter)
+        for job in jobs:
+            job.result()
+        return out
+
+    def _run_share(self, pixels: NDArray[np.uint8], out: NDArray[np.float32], starts: range, turn: Any) -> None:
+        for i in turn:
+            if i >= len(starts):
+                return
+            self._run_pieces(pixels, out, starts[i : i + 1])
+
+    def _run_pieces(self, pixels: NDArray[np.uint8], out: NDArray[np.float32], starts: range) -> None:
+        for start in starts:
+            piece = self._fed(pixels[start : start + self._piece])
+            out[start : start + self._piece] = self._session.run(["logits"], {self._input: piece})[0]
+
+    def _fed(self, piece: NDArray[np.uint8]) -> NDArray[Any]:
+        """A piece as the graph takes it: N×C×H×W, contiguous, normalised here if the graph does not."""
+        if piece.shape[1] != self._channels:
+            piece = np.repeat(piece, self._channels, axis=1)
+        if self._scale is not None:
+            return piece * self._scale + self._offset
+        return np.ascontiguousarray(piece)
+
+    def _workers(self) -> ThreadPoolExecutor:
+        # Two threads that come here at once may make a pool each; the one that is not kept ends with its last user.
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="lenet_zoo")
+        return self._pool
+
+    def _checked(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        size = f"{self._height}×{self._width}"
+        wanted = f"give uint8 N×{size}, 0 background and 255 ink"
+        if self._channels > 1:
+            wanted += f", or N×{self._channels}×{size}"
+        if not isinstance(pixels, np.ndarray):
+            raise InputError(f"pixels are a {type(pixels).__name__} and not a numpy array: {wanted}")
+        if pixels.dtype != np.uint8:
+            raise InputError(f"pixels are {pixels.dtype}: {wanted}")
+        if pixels.ndim == 3:
+            pixels = pixels[:, None]
+        elif pixels.ndim != 4 or pixels.shape[1] not in (1, self._channels):
+            raise InputError(f"pixels have shape {pixels.shape}: {wanted}")
+        if pixels.shape[2:] != (self._height, self._width):
+            raise InputError(f"pictures of {pixels.shape[2]}×{pixels.shape[3]} pixels: {wanted}")
+        if not len(pixels):
+            raise InputError(f"an empty batch: {wanted}, with N ≥ 1")
+        return pixels
+
+    # -- pictures -----------------------------------------------------------------------------------------------
+
+    def predict(
+        self,
+        images: NDArray[np.uint8] | str | os.PathLike[str] | Image | Iterable[Any],
+        top_k: int = 1,
+        min_confidence: float = 0.0,
+    ) -> list[Prediction]:
+        """Read pictures.
+
+        Args:
+            images: uint8 N×28×28 as for `predict_array`; or paths and PIL images, one or many, of one character each,
+                which are brought into that form by `lenet_zoo.digit_from_image`.
+            top_k: how many answers to give per picture.
+            min_confidence: a picture whose best answer is below this probability is rejected.
+
+        Returns:
+            One `Prediction` per picture, in order. A picture without anything to read is rejected, with the reason.
+
+        Raises: InputError for a picture that cannot be opened, and for arguments out of range.
+        """
+        if not 1 <= top_k <= len(self.labels):
+            raise InputError(f"top_k={top_k}: from 1 to the network's {len(self.labels)} classes")
+        if not 0 <= min_confidence <= 1:
+            raise InputError(f"min_confidence={min_confidence}: a probability, from 0 to 1")
+        if isinstance(images, np.ndarray):
+            return [self._prediction(row, top_k, min_confidence) for row in self.predict_array(images)]
+        if isinstance(images, str | os.PathLike) or not isinstance(images, Iterable):
+            images = [images]
+        return self._predict_pictures(list(images), top_k, min_confidence)
+
+    def _predict_pictures(self, images: list[Any], top_k: int, min_confidence: float) -> list[Prediction]:
+        from lenet_zoo.data.pictures import NoDigitError, digit_from_image
+
+        if not images:
+            raise InputError("an empty list of pictures: give at least one")
+        if self._height != self._width:
+            raise InputError(f"the network takes {self._height}×{self._width} pixels: give an array of that size")
+        found: dict[int, NDArray[np.uint8]] = {}
+        out = [Prediction(None, 0.0, ())] * len(images)
+        for i, image in enumerate(images):
+            try:
+                found[i] = digit_from_image(image, self._height)
+            except NoDigitError as error:
+                out[i] = Prediction(None, 0.0, (), " ".join(str(error).split()))
+        if found:
+            rows = self.predict_array(np.stack(list(found.values())))
+            for i, row in zip(found, rows, strict=True):
+                out[i] = self._prediction(row, top_k, min_confidence)
+        return out
+
+    def _prediction(self, row: NDArray[np.float32], top_k: int, min_confidence: float) -> Prediction:
+        best = np.argsort(-row, kind="stable")[:top_k]
+        top = tuple(Candidate(self.labels[i], float(row[i])) for i in best)
+        if top[0].confidence < min_confidence:
+            reason = f"the best answer, {top[0].label!r}, has confidence {top[0].confidence:.3f} < {min_confidence:g}"
+            return Prediction(None, top[0].confidence, top, reason)
+        return Prediction(top[0].label, top[0].confidence, top)
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _session(file: OnnxFile, providers: Sequence[str] | None) -> Any:
+    import onnxruntime
+
+    available = onnxruntime.get_available_providers()
+    if providers is None:
+        providers = [name for name in _ACCELERATORS if name in available] + ["CPUExecutionProvider"]
+    for name in providers:
+        if name not in available:
+            raise InputError(f"providers: {name!r} is not in this onnxruntime, which has {', '.join(available)}")
+    options = onnxruntime.SessionOptions()
+    # One thread per run: `OnnxClassifier` spreads pieces over threads itself, which scales where the threads within
+    # operators this small do not.
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(file.data, options, providers=list(providers))
+    except Exception as error:  # onnxruntime's own exceptions have no common base but this one
+        what = " ".join(str(error).split()).removeprefix("[ONNXRuntimeError] : ")
+        sets = ", ".join(f"{name or 'ai.onnx'} {version}" for name, version in file.opsets.items())
+        raise ArtifactError(
+            f"{file.path} cannot be run by onnxruntime {onnxruntime.__version__} (operator set {sets}): {what}"
+        ) from error
