@@ -250,7 +250,7 @@ def _check_layers(model: LeNet5Modern | LeNet5Classic) -> None:
         found = getattr(model, name, None)
         if type(found) is not type(wanted):
             raise InputError(
-                f"{name} is a {type(found).__name__} where the network has a {type(wanted).__name__}: "
+                f"{name} is {type(found).__name__} where the network has {type(wanted).__name__}: "
                 "only whole networks can be exported"
             )
         if any(getattr(found, part, None) != getattr(wanted, part, None) for part in ("kernel_size", "stride")):

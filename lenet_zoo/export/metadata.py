@@ -50,6 +50,14 @@ def facts_of(
     if len(set(labels)) != num_classes:
         raise InputError("the labels repeat one: two classes could not be told apart by name")
     facts = {key: card[key] for key in _FROM_CARD if card.get(key) is not None}
+    if isinstance(facts.get("metrics"), dict):
+        # The figures per class are the card's own business.
+        facts["metrics"] = {
+            split: {key: value for key, value in figures.items() if key != "per_class"}
+            if isinstance(figures, dict)
+            else figures
+            for split, figures in facts["metrics"].items()
+        }
     recipe = card.get("recipe")
     if isinstance(recipe, dict):
         recipe = recipe.get("name")
