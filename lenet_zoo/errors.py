@@ -15,6 +15,7 @@ __all__ = [
     "InputError",
     "LenetZooError",
     "MissingExtraError",
+    "NoDigitError",
     "TrainingError",
     "UnknownModelError",
     "WeightsError",
@@ -32,6 +33,10 @@ class UnknownModelError(LenetZooError, LookupError):
 
 class InputError(LenetZooError, ValueError):
     """An argument, a batch of pixels or a picture that cannot be used."""
+
+
+class NoDigitError(InputError):
+    """A picture that can be read but holds no digit: empty, full, or noise."""
 
 
 class WeightsError(LenetZooError, RuntimeError):
