@@ -1,0 +1,173 @@
+"""`train` and `recipes`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from lenet_zoo.cli._app import DataRoot, Download, Json, app, console, messages, print_json
+from lenet_zoo.errors import InputError
+
+
+@app.command()
+def train(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="lenet5_modern or lenet5_classic.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for checkpoint, log, curves, weights and card.")],
+    dataset: Annotated[str, typer.Option("--dataset", help="mnist, fashion_mnist, kmnist, emnist-….")] = "mnist",
+    recipe: Annotated[str, typer.Option("--recipe", help="A shipped recipe (`lenet-zoo recipes`) or a .toml file.")] = (
+        "best"
+    ),
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the recipe; repeatable.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of weights, order and distortions.")] = 0,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="That many runs, from --seed on; mean ± sd.")] = 1,
+    val: Annotated[
+        bool, typer.Option("--val", help="Hold out the last 10,000 training pictures and evaluate on them.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with what the folder holds.")] = False,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
+    data_root: DataRoot = None,
+    download: Download = False,
+    json: Json = False,
+) -> None:
+    """Train a network; its weights and its card end up in the folder."""
+    from lenet_zoo.training.run import train as run
+
+    changes = dict(_pair(text) for text in set_ or [])
+    with _Display(quiet=os.environ.get("LOCAL_RANK", "0") != "0") as display:
+        card = run(
+            name,
+            dataset=dataset,
+            recipe=recipe,
+            out=out,
+            changes=changes,
+            seeds=range(seed, seed + seeds),
+            validate=val,
+            resume=resume,
+            device=device,
+            data_root=data_root,
+            download=download,
+            monitor=display.monitor,
+        )
+    if not card:
+        return
+    if json:
+        print_json(card)
+        return
+    for split, figures in card["metrics"].items():
+        console.print(
+            f"{split}: average loss {figures['loss']:.4f}, "
+            f"accuracy {figures['correct']}/{figures['total']} ({100 * figures['accuracy']:.2f} %)",
+            highlight=False,
+        )
+    many = card["seeds"]
+    if many["n"] > 1:
+        console.print(
+            f"{many['n']} seeds, {many['split']}: {100 * many['mean']:.3f} ± {100 * many['sd']:.3f} %", highlight=False
+        )
+
+
+def _pair(text: str) -> tuple[str, str]:
+    field, equals, value = text.partition("=")
+    if not equals or not field:
+        raise InputError(f"--set {text}: give FIELD=VALUE, such as --set epochs=5")
+    return field.strip(), value.strip()
+
+
+class _Display:
+    """The progress bar of the running epoch, and a line for each that is over."""
+
+    def __init__(self, quiet: bool) -> None:
+        from lenet_zoo.training.engine import Monitor
+
+        display = self
+        self.progress = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(),
+            TextColumn(
+                "loss {task.fields[loss]:.4f}  accuracy {task.fields[accuracy]:.2%}  {task.fields[rate]:,.0f}/s"
+            ),
+            TimeRemainingColumn(),
+            console=messages,
+            transient=True,
+            disable=quiet,
+        )
+
+        class Show(Monitor):
+            def begin(self, epochs: int, done: int, pictures: int) -> None:
+                display.begin(epochs, done, pictures)
+
+            def step(self, epoch: int, pictures: int, loss: float, accuracy: float, rate: float) -> None:
+                display.step(epoch, pictures, loss, accuracy, rate)
+
+            def epoch(self, record: dict[str, Any]) -> None:
+                if not quiet:
+                    messages.print(_line(record), highlight=False)
+
+            def say(self, text: str) -> None:
+                messages.print(text, markup=False, highlight=False)
+
+        self.monitor = Show()
+
+    def begin(self, epochs: int, done: int, pictures: int) -> None:
+        for old in self.progress.task_ids:
+            self.progress.remove_task(old)
+        self.pictures = pictures
+        self.task = self.progress.add_task(
+            "", total=epochs * pictures, completed=done * pictures, epoch="", loss=0.0, accuracy=0.0, rate=0.0
+        )
+
+    def step(self, epoch: int, pictures: int, loss: float, accuracy: float, rate: float) -> None:
+        completed = (epoch - 1) * self.pictures + pictures
+        self.progress.update(self.task, completed=completed, epoch=epoch, loss=loss, accuracy=accuracy, rate=rate)
+
+    def __enter__(self) -> _Display:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.progress.stop()
+
+
+def _line(record: dict[str, Any]) -> str:
+    text = f"epoch {record['epoch']}: loss {record['loss']:.4f}, accuracy {100 * record['accuracy']:.2f} %"
+    for name in ("validation", "test"):
+        if f"{name}_accuracy" in record:
+            text += f", {name} {100 * record[f'{name}_accuracy']:.2f} %"
+    return text + f", {record['pictures_per_second']:,} pictures/s"
+
+
+@app.command()
+def recipes(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show every field of this one.")] = None,
+    model: Annotated[str, typer.Option("--model", help="As it is for this network.")] = "lenet5_modern",
+    dataset: Annotated[str, typer.Option("--dataset", help="As it is for this data set.")] = "mnist",
+    json: Json = False,
+) -> None:
+    """The shipped training recipes, or the fields of one."""
+    from lenet_zoo.training.recipe import load_recipe, recipe_names
+
+    if name is None:
+        found = {one: load_recipe(one, architecture=model, dataset=dataset).description for one in recipe_names()}
+        if json:
+            print_json(found)
+            return
+        table = Table("recipe", "what it is")
+        for one, text in found.items():
+            table.add_row(one, text)
+        console.print(table)
+        return
+    chosen = load_recipe(name, architecture=model, dataset=dataset)
+    if json:
+        print_json(chosen.as_dict())
+        return
+    table = Table("field", "value", "what it means")
+    for field, value in chosen.as_dict().items():
+        table.add_row(field, str(value), chosen.documented()[field])
+    console.print(table)

@@ -1,0 +1,172 @@
+"""Augmentation of whole batches, each picture with a draw of its own.
+
+A distortion moves the pixels of a picture: rotation, scale, aspect, slant and shift are one affine map, and an elastic
+distortion (Simard, Steinkraus, Platt, ICDAR 2003) adds a smooth random displacement to it, so that one resampling does
+all. Then ink is made heavier or lighter, and a rectangle may be erased.
+
+What happens to a picture depends on the seed, the epoch and the picture's index alone: never on the batch it is in or
+on the number of processes that share the work. `draw` makes the random numbers of a whole epoch, `augment` applies
+those of a batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lenet_zoo.errors import InputError
+
+__all__ = ["Augmentation", "Draws", "augment", "draw"]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far pictures are distorted. Everything at 0 (the default) leaves them as they are.
+
+    Each amount is drawn uniformly and symmetrically, for every picture and epoch anew.
+
+    Attributes:
+        rotation: up to this many degrees either way.
+        scale: size × between 1/(1+scale) and 1+scale.
+        aspect: width × and height ÷ between 1/(1+aspect) and 1+aspect.
+        slant: horizontal shear, up to this tangent either way: 0.2 moves the top by a fifth of the height.
+        shift: up to this many pixels, in x and in y.
+        elastic: standard deviation, in pixels, of the displacement at the knots of a coarse grid over the picture.
+        elastic_knots: knots along each side of that grid, 3 to 14; between them the displacement is interpolated.
+        thickness: ink is made up to this much heavier or lighter: 1 is a full dilation, or erosion, by a pixel.
+        flip: probability of a left-right flip (clothes allow it, digits do not).
+        erase: probability that a rectangle is set to background.
+        erase_size: its sides, up to this many pixels.
+    """
+
+    rotation: float = 0.0
+    scale: float = 0.0
+    aspect: float = 0.0
+    slant: float = 0.0
+    shift: float = 0.0
+    elastic: float = 0.0
+    elastic_knots: int = 5
+    thickness: float = 0.0
+    flip: float = 0.0
+    erase: float = 0.0
+    erase_size: int = 10
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if not getattr(self, field.name) >= 0:
+                raise InputError(f"{field.name}={getattr(self, field.name)}: an amount of distortion is 0 or more")
+        for name, largest in {"rotation": 180, "thickness": 1, "flip": 1, "erase": 1}.items():
+            if getattr(self, name) > largest:
+                raise InputError(f"{name}={getattr(self, name)}: at most {largest}")
+        if not 3 <= self.elastic_knots <= 14:
+            raise InputError(f"elastic_knots={self.elastic_knots}: 3 to 14")
+        if self.erase_size < 1:
+            raise InputError(f"erase_size={self.erase_size}: at least 1 pixel")
+
+    @property
+    def moves(self) -> bool:
+        """Whether pixels change places, so that the picture has to be resampled."""
+        return any((self.rotation, self.scale, self.aspect, self.slant, self.shift, self.elastic, self.flip))
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The random numbers of N pictures. Index it as a tensor to get those of a batch.
+
+    Attributes:
+        theta: N×2×3, the affine map from places in the result to places in the source, in [-1, 1] units; or None.
+        knots: N×2×k×k displacements (x, y) in the same units; or None.
+        weight: N, −1 (thinnest) … 1 (heaviest); or None.
+        box: N×4, first and last+1 row and column to erase (all 0: none); or None.
+    """
+
+    theta: Tensor | None
+    knots: Tensor | None
+    weight: Tensor | None
+    box: Tensor | None
+
+    def __getitem__(self, index: Tensor) -> Draws:
+        return self._each(lambda part: part[index])
+
+    def to(self, device: torch.device) -> Draws:
+        return self._each(lambda part: part.to(device))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Draws:
+        parts = (self.theta, self.knots, self.weight, self.box)
+        return Draws(*(None if part is None else change(part) for part in parts))
+
+
+def draw(how: Augmentation, count: int, seed: int, epoch: int, size: int = 28) -> Draws:
+    """The draws of one epoch for pictures 0 … count−1 of `size`×`size` pixels, on the CPU.
+
+    The same arguments give the same numbers on every machine and in every process.
+    """
+    # One stream per (seed, epoch); the multiplier is prime, so that no two runs of sane length share one.
+    random = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(count, *shape, generator=random) * 2 - 1
+
+    pixel = 2 / size  # the coordinates of affine_grid run from −1 to 1 over the picture
+    theta = knots = weight = box = None
+    if how.moves:
+        angle = uniform() * math.radians(how.rotation)
+        size_x = torch.exp(uniform() * math.log1p(how.scale))
+        aspect = torch.exp(uniform() * math.log1p(how.aspect))
+        size_x, size_y = size_x * aspect, size_x / aspect
+        slant = uniform() * how.slant
+        flip = torch.where(torch.rand(count, generator=random) < how.flip, -1.0, 1.0)
+        cos, sin = torch.cos(angle), torch.sin(angle)
+        # From result to source: undo the rotation, then the slant, then the scaling.
+        across = torch.stack([cos + slant * sin, sin - slant * cos], 1) / (size_x * flip)[:, None]
+        down = torch.stack([-sin, cos], 1) / size_y[:, None]
+        shift = uniform(2, 1) * how.shift * pixel
+        theta = torch.cat([torch.stack([across, down], 1), shift], 2)
+    if how.elastic:
+        k = how.elastic_knots
+        knots = torch.randn(count, 2, k, k, generator=random) * how.elastic * pixel
+    if how.thickness:
+        weight = uniform() * how.thickness
+    if how.erase:
+        sides = torch.randint(1, how.erase_size + 1, (count, 2), generator=random).clamp_(max=size)
+        first = (torch.rand(count, 2, generator=random) * (size + 1 - sides)).long()
+        hit = torch.rand(count, 1, generator=random) < how.erase
+        first, last = first * hit, (first + sides) * hit
+        box = torch.stack([first[:, 0], last[:, 0], first[:, 1], last[:, 1]], 1)
+    return Draws(theta, knots, weight, box)
+
+
+def augment(images: Tensor, draws: Draws) -> Tensor:
+    """Apply `draws` to a batch.
+
+    Args:
+        images: uint8 or float N×H×W, background 0 (uint8: ink 255; float: ink 1).
+        draws: of the same N pictures, on the same device.
+
+    Returns: float32 N×1×H×W, background 0 and ink 1. Outside of the source picture there is background.
+    """
+    x = images.unsqueeze(1)
+    x = x.float() / 255 if images.dtype == torch.uint8 else x.float()
+    count, _, height, width = x.shape
+    if draws.theta is not None:
+        grid = F.affine_grid(draws.theta, [count, 1, height, width], align_corners=False)
+        if draws.knots is not None:
+            field = F.interpolate(draws.knots, (height, width), mode="bilinear", align_corners=True)
+            grid = grid + field.permute(0, 2, 3, 1)
+        x = F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    if draws.weight is not None:
+        # A dilation takes the brightest neighbour, an erosion the darkest; a fraction of either is a blend with it.
+        weight = draws.weight[:, None, None, None]
+        heavy, light = F.max_pool2d(x, 3, 1, 1), -F.max_pool2d(-x, 3, 1, 1)
+        x = x + weight.clamp(min=0) * (heavy - x) + (-weight).clamp(min=0) * (light - x)
+    if draws.box is not None:
+        top, bottom, left, right = (edge[:, None] for edge in draws.box.unbind(1))
+        row, column = torch.arange(height, device=x.device), torch.arange(width, device=x.device)
+        inside = ((row >= top) & (row < bottom))[:, :, None] & ((column >= left) & (column < right))[:, None, :]
+        x = x.masked_fill(inside.unsqueeze(1), 0)
+    return x

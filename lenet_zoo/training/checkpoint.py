@@ -1,0 +1,130 @@
+"""The files of a run, written so that a killed process, a full disk or a second start loses nothing."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from lenet_zoo._files import write_atomic
+from lenet_zoo.errors import TrainingError
+
+__all__ = ["RunFolder"]
+
+# Checkpoint, weights, card, log and curves of one run, with room for the new and the old checkpoint side by side.
+_ROOM = 16 * 2**20
+
+
+class RunFolder:
+    """The folder of one run.
+
+    `checkpoint.pt` holds the state after the last whole epoch, `log.jsonl` one line per epoch, `model.safetensors` and
+    `card.json` the result.
+
+    Raises: TrainingError when the folder cannot be made or written, or its disk has no room for a run.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.checkpoint = self.path / "checkpoint.pt"
+        self.log = self.path / "log.jsonl"
+        self.weights = self.path / "model.safetensors"
+        self.card = self.path / "card.json"
+        self.curves = self.path / "curves.png"
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.path):
+                pass
+        except OSError as error:
+            raise TrainingError(f"cannot write in {self.path}: {error.strerror}; name another folder") from error
+        free = shutil.disk_usage(self.path).free
+        if free < _ROOM:
+            raise TrainingError(
+                f"{free / 2**20:.0f} MB free at {self.path}, and a run needs {_ROOM / 2**20:.0f} MB: make room, "
+                "or name another folder"
+            )
+
+    def write(self, target: Path, data: bytes | str) -> None:
+        """Write one file whole or not at all.
+
+        Raises: TrainingError when the disk is full or the folder went away; the file is then as it was before.
+        """
+        try:
+            write_atomic(target, data)
+        except OSError as error:
+            advice = (
+                "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "make it writable again"
+            )
+            raise TrainingError(
+                f"cannot write {target}: {error.strerror}; what was saved before is whole: {advice}, "
+                "then go on with --resume"
+            ) from error
+
+    def save_checkpoint(self, run: dict[str, Any], epochs: int, state: dict[str, Any]) -> None:
+        """Replace the checkpoint by the state after `epochs` whole epochs of the run that `run` describes."""
+        # Into memory first: a disk that fills up is then an ordinary OSError, and the old file is still there.
+        buffer = io.BytesIO()
+        torch.save(dict(run=run, threads=torch.get_num_threads(), epochs=epochs, **state), buffer)
+        self.write(self.checkpoint, buffer.getvalue())
+
+    def load_checkpoint(self, run: dict[str, Any], resume: bool, say: Callable[[str], None]) -> dict[str, Any] | None:
+        """The saved state of the run that `run` describes, or None when the folder holds none.
+
+        Args:
+            run: network, data, recipe, seed: what must be equal.
+            resume: whether to go on with what is there is what the user wants.
+            say: told when the result will differ from an undisturbed run's.
+
+        Raises: TrainingError when the file is not a checkpoint, or another run's, or `resume` is False.
+        """
+        if not self.checkpoint.is_file():
+            return None
+        try:
+            state: dict[str, Any] = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+            saved, epochs, threads = state["run"], state["epochs"], state["threads"]
+        except Exception as error:
+            raise TrainingError(f"{self.checkpoint} is not a checkpoint of a run: remove it and start anew") from error
+        if not resume:
+            raise TrainingError(
+                f"{self.path} holds a run of {epochs} epochs: go on with --resume, or name another folder"
+            )
+        for name in sorted(run.keys() | saved.keys()):
+            if run.get(name) != saved.get(name):
+                raise TrainingError(
+                    f"{self.path} holds another run: there {name}={saved.get(name)!r}, here {run.get(name)!r}; "
+                    "resume it as it was, or name another folder"
+                )
+        if threads != torch.get_num_threads():
+            say(
+                f"the run so far used {threads} threads and this one uses {torch.get_num_threads()}: "
+                "the final weights will differ in rounding from those of an undisturbed run"
+            )
+        return state
+
+    def save_weights(self, state: dict[str, Tensor]) -> None:
+        # Without metadata, so that the same weights are the same bytes.
+        self.write(self.weights, save({key: value.detach().cpu().contiguous() for key, value in state.items()}))
+
+    def save_card(self, card: dict[str, Any]) -> None:
+        self.write(self.card, json.dumps(card, ensure_ascii=False, indent=1) + "\n")
+
+    def start_log(self, records: list[dict[str, Any]]) -> None:
+        """Begin the log with what is known: lines of epochs after the last checkpoint are dropped on resuming."""
+        self.write(self.log, "".join(json.dumps(record) + "\n" for record in records))
+
+    def append_log(self, record: dict[str, Any]) -> None:
+        try:
+            with self.log.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise TrainingError(f"cannot write {self.log}: {error.strerror}; the last checkpoint is whole") from error

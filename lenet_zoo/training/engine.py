@@ -1,0 +1,410 @@
+"""Training by mini-batches: the loop, and what it needs to go on after an interruption.
+
+A run is a function of its recipe, its seed and its data. Order and distortions of an epoch are drawn from the seed and
+the epoch's number, so that the state after an epoch is all that a resumed run needs; and each picture's draw is its
+own, so that several processes share an epoch without changing it.
+
+Devices and processes are Hugging Face Accelerate's: `torchrun --nproc-per-node 2 -m lenet_zoo train …` splits every
+batch over two.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch import Tensor, nn
+
+from lenet_zoo.data.augment import augment, draw
+from lenet_zoo.data.datasets import Dataset
+from lenet_zoo.errors import InputError, TrainingError
+from lenet_zoo.summary import evaluate, logits_of
+from lenet_zoo.training.checkpoint import RunFolder
+from lenet_zoo.training.fused import fuse
+from lenet_zoo.training.recipe import Recipe
+from lenet_zoo.training.teacher import Answers, has_bf16
+
+__all__ = ["Batches", "Monitor", "Result", "accelerator_for", "fit", "learning_rate", "measure"]
+
+
+class Monitor:
+    """What a run tells while it goes on; the command line shows it. Every method may be left as it is."""
+
+    def begin(self, epochs: int, done: int, pictures: int) -> None:
+        """A run starts: how many epochs it has, how many of them are done, and the pictures of each."""
+
+    def step(self, epoch: int, pictures: int, loss: float, accuracy: float, rate: float) -> None:
+        """Some batches on: pictures seen in this epoch (from 1), their mean loss and accuracy, pictures per second."""
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        """An epoch is over; `record` is its line in the log."""
+
+    def say(self, text: str) -> None:
+        """Something the user should know."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came out of a run.
+
+    Attributes:
+        model: the trained network on the CPU, in evaluation mode; with `ema`, the averaged weights.
+        history: one record per epoch, as in the log.
+        seconds: of training over all starts, evaluation and saving left out.
+    """
+
+    model: nn.Module
+    history: list[dict[str, Any]] = field(repr=False)
+    seconds: float
+
+
+def accelerator_for(device: str = "auto") -> Accelerator:
+    """The devices and processes that a run is spread over.
+
+    Args:
+        device: 'auto' (the best there is), 'cpu', 'cuda' or 'mps'.
+
+    Raises: InputError for a device that this machine does not have.
+    """
+    available = {"auto": True, "cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available.get(device, False):
+        have = ", ".join(name for name, there in available.items() if there)
+        raise InputError(f"no device {device!r} here: take one of {have}")
+    # Accelerate keeps one state per process, and a run before this one may have asked for another device.
+    if AcceleratorState._shared_state:
+        AcceleratorState._reset_state(reset_partial_state=True)
+    accelerator = Accelerator(cpu=device == "cpu")
+    if device != "auto" and accelerator.device.type != device:
+        raise InputError(f"device {device!r} was asked for, and {accelerator.device.type!r} is what Accelerate gives")
+    return accelerator
+
+
+def learning_rate(recipe: Recipe, progress: float) -> float:
+    """The learning rate when the part `progress` (0 … 1) of a run's updates is done."""
+    if progress < recipe.warmup:
+        rise = progress / recipe.warmup
+        if recipe.schedule == "onecycle":
+            return recipe.lr * (1 / 25 + (1 - 1 / 25) * (1 - math.cos(math.pi * rise)) / 2)
+        return recipe.lr * rise
+    if recipe.schedule == "constant":
+        return recipe.lr
+    left = 1 - (progress - recipe.warmup) / (1 - recipe.warmup) if recipe.warmup < 1 else 1.0
+    if recipe.schedule != "linear":
+        left = (1 - math.cos(math.pi * left)) / 2
+    return recipe.lr * (recipe.final_lr + (1 - recipe.final_lr) * left)
+
+
+class Batches:
+    """The training set on its device, in a new order and with new distortions in every epoch.
+
+    Args:
+        data: the training set.
+        recipe: batch size and distortions.
+        seed: of order and distortions.
+        mean, std: what the network's cfg says, of pixels in [0, 1].
+        accelerator: with several processes, each gets an equal part of every batch.
+    """
+
+    def __init__(
+        self, data: Dataset, recipe: Recipe, seed: int, mean: float, std: float, accelerator: Accelerator
+    ) -> None:
+        self.images = data.images.to(accelerator.device)
+        self.labels = data.labels.to(accelerator.device)
+        self.recipe, self.seed = recipe, seed
+        self.mean, self.std = mean, std
+        self.rank, self.world = accelerator.process_index, accelerator.num_processes
+
+    def __len__(self) -> int:
+        return -(-len(self.labels) // self.recipe.batch_size)
+
+    def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor, Tensor, int]]:
+        """Batches of epoch `number`: pictures float N×1×28×28, normalised; labels and places in the training set, int64
+        N; the size of the whole batch, of which N are this process's."""
+        device = self.images.device
+        order = torch.randperm(len(self.labels), generator=torch.Generator().manual_seed(_mix(self.seed, number)))
+        # Views are shared by runs of every seed, so that a teacher answers each once.
+        seed = 0 if self.recipe.views else self.seed
+        draws = draw(self.recipe.augmentation, len(self.labels), seed, self.recipe.view(number), self.images.shape[-1])
+        for whole in order.split(self.recipe.batch_size):
+            index = whole[self.rank :: self.world]
+            x = augment(self.images[index.to(device)], draws[index].to(device))
+            if (self.mean, self.std) != (0, 1):
+                x = (x - self.mean) / self.std
+            if self.recipe.channels_last:
+                x = x.contiguous(memory_format=torch.channels_last)
+            yield x, self.labels[index.to(device)], index, len(whole)
+
+
+def _mix(seed: int, epoch: int) -> int:
+    # Another stream than the distortions', which use the same two numbers.
+    return (seed * 1_000_003 + epoch) * 2 + 2**40
+
+
+def measure(model: nn.Module, data: Mapping[str, Dataset]) -> dict[str, float]:
+    """Loss and accuracy of a network on each data set, as they stand in the log."""
+    record: dict[str, float] = {}
+    for name, one in data.items():
+        found = evaluate(logits_of(model), one)
+        record |= {f"{name}_loss": found.loss, f"{name}_accuracy": found.accuracy}
+    return record
+
+
+class _Average:
+    """Exponential moving average of weights and running statistics."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.model = copy.deepcopy(model).requires_grad_(False).eval()
+        self.decay = decay
+        self._pairs = [
+            (mine, theirs)
+            for mine, theirs in zip(self.model.state_dict().values(), model.state_dict().values(), strict=True)
+            if mine.is_floating_point()
+        ]
+
+    def update(self, updates: int) -> None:
+        # Early on the average is short, so that it does not remember the initial weights for long.
+        decay = min(self.decay, (1 + updates) / (10 + updates))
+        mine, theirs = ([pair[i] for pair in self._pairs] for i in (0, 1))
+        torch._foreach_lerp_(mine, theirs, 1 - decay)
+
+
+def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    kernels = [p for p in model.parameters() if p.ndim > 1]
+    rest = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [dict(params=kernels, weight_decay=recipe.weight_decay), dict(params=rest, weight_decay=0.0)]
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(
+            groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=_fused(model)
+        )
+    return torch.optim.AdamW(groups, lr=recipe.lr, fused=_fused(model))
+
+
+def _fused(model: nn.Module) -> bool:
+    return next(model.parameters()).device.type in ("cpu", "cuda", "mps")
+
+
+@contextmanager
+def _own_randomness(accelerator: Accelerator) -> Iterator[None]:
+    """A run seeds the global generators; leave the caller's as they were."""
+    devices = [accelerator.device] if accelerator.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        yield
+
+
+def fit(
+    build: Callable[[], nn.Module],
+    data: Dataset,
+    recipe: Recipe,
+    folder: RunFolder,
+    *,
+    seed: int = 0,
+    measured: Mapping[str, Dataset] | None = None,
+    accelerator: Accelerator | None = None,
+    answers: Answers | None = None,
+    resume: bool = False,
+    identity: dict[str, Any] | None = None,
+    monitor: Monitor | None = None,
+) -> Result:
+    """Train a network by a recipe.
+
+    Args:
+        build: makes the network with fresh weights, from torch's global generator, which is seeded before.
+        data: the training set.
+        recipe: how.
+        folder: where checkpoint and log go.
+        seed: of weights, order, distortions and dropout.
+        measured: data sets that are evaluated after every epoch, by their names in the log; never trained on.
+        accelerator: devices and processes; by default this machine's best device.
+        answers: a teacher's, learnt from when the recipe has distill > 0.
+        resume: go on from the folder's checkpoint, if it has one.
+        identity: what else must be the same for a resumed run (network, data set).
+        monitor: told of the progress.
+
+    Raises:
+        TrainingError: the loss is no longer a finite number; the folder holds another run's checkpoint, or one and
+            `resume` is False; the disk is full.
+    """
+    accelerator = accelerator or accelerator_for()
+    with _own_randomness(accelerator):
+        return _Run(
+            build,
+            data,
+            recipe,
+            folder,
+            seed,
+            measured or {},
+            accelerator,
+            answers,
+            identity or {},
+            monitor or Monitor(),
+        ).finish(resume)
+
+
+class _Run:
+    def __init__(
+        self,
+        build: Callable[[], nn.Module],
+        data: Dataset,
+        recipe: Recipe,
+        folder: RunFolder,
+        seed: int,
+        measured: Mapping[str, Dataset],
+        accelerator: Accelerator,
+        answers: Answers | None,
+        identity: dict[str, Any],
+        monitor: Monitor,
+    ) -> None:
+        self.recipe, self.folder, self.seed, self.measured = recipe, folder, seed, measured
+        self.accelerator, self.monitor = accelerator, monitor
+        self.identity = {**identity, "seed": seed, "pictures": len(data), **recipe.as_dict()}
+        device = accelerator.device
+        torch.manual_seed(seed)
+        self.build = build
+        self.plain = fuse(build()).to(device).train()
+        if recipe.channels_last:
+            self.plain = self.plain.to(memory_format=torch.channels_last)
+        cfg: Any = self.plain.pretrained_cfg
+        self.batches = Batches(data, recipe, seed, cfg["mean"][0], cfg["std"][0], accelerator)
+        self.average = _Average(self.plain, recipe.ema) if recipe.ema else None
+        self.model, self.optimizer = accelerator.prepare(self.plain, _optimizer(self.plain, recipe))
+        self.answers = answers
+        self.bf16 = recipe.precision == "bf16" or (recipe.precision == "auto" and has_bf16(device))
+        self.class_weights = None
+        if recipe.class_weights == "balanced":
+            counts = torch.bincount(data.labels, minlength=len(data.classes)).clamp(min=1).float()
+            self.class_weights = (len(data) / (len(data.classes) * counts)).to(device)
+        self.epochs_done, self.seconds = 0, 0.0
+        self.history: list[dict[str, Any]] = []
+
+    # -- the loop -----------------------------------------------------------------------------------------------
+
+    def finish(self, resume: bool) -> Result:
+        self._restore(resume)
+        if self.accelerator.is_main_process:
+            self.folder.start_log(self.history)
+        self.monitor.begin(self.recipe.epochs, self.epochs_done, len(self.batches.labels))
+        while self.epochs_done < self.recipe.epochs:
+            record = self._epoch(self.epochs_done + 1)
+            self.history.append(record)
+            self.epochs_done += 1
+            if self.accelerator.is_main_process:
+                self._save()
+                self.folder.append_log(record)
+                self.monitor.epoch(record)
+        self.accelerator.wait_for_everyone()
+        result = self.build()
+        result.load_state_dict(self._result().state_dict())
+        return Result(result.eval(), self.history, self.seconds)
+
+    def _epoch(self, number: int) -> dict[str, Any]:
+        torch.manual_seed(_mix(self.seed, number) + 2**50 * (self.accelerator.process_index + 1))  # dropout
+        self.model.train()
+        if self.answers:
+            with self.accelerator.main_process_first():
+                taught = self.answers.view(self.recipe.view(number))
+        start = told = time.perf_counter()
+        total, updates = len(self.batches), (number - 1) * len(self.batches)
+        sums = torch.zeros(3, device=self.accelerator.device, dtype=torch.float64)  # loss, right answers, pictures
+        rate = self.recipe.lr
+        for step, (x, y, index, whole) in enumerate(self.batches.epoch(number)):
+            rate = learning_rate(self.recipe, (updates + step) / (total * self.recipe.epochs))
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            logits, loss = self._loss(x, y, taught[index].to(x.device) if self.answers else None)
+            self.optimizer.zero_grad()
+            # The processes' gradients are averaged; the sum over the whole batch ÷ its size is what is meant.
+            self.accelerator.backward(loss * (self.accelerator.num_processes / whole))
+            if self.recipe.clip_norm:
+                self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
+            self.optimizer.step()
+            if self.average:
+                self.average.update(updates + step)
+            with torch.no_grad():
+                sums += torch.stack(
+                    [loss.double(), (logits.argmax(1) == y).sum().double(), y.new_tensor(len(y)).double()]
+                )
+            now = time.perf_counter()
+            if now - told > 0.2 or step + 1 == total:
+                told = now
+                lost, right, seen = (float(value) for value in sums)
+                self._check_finite(lost, number)
+                seen_by_all = seen * self.accelerator.num_processes
+                self.monitor.step(number, round(seen_by_all), lost / seen, right / seen, seen_by_all / (now - start))
+        seconds = time.perf_counter() - start
+        self.seconds += seconds
+        lost, right, seen = (float(value) for value in self.accelerator.reduce(sums, "sum"))
+        self._check_finite(lost if self._finite_weights() else math.nan, number)
+        record: dict[str, Any] = dict(
+            epoch=number,
+            lr=rate,
+            loss=lost / seen,
+            accuracy=right / seen,
+            seconds=round(seconds, 3),
+            pictures_per_second=round(seen / seconds),
+        )
+        if self.accelerator.is_main_process:
+            record |= measure(self._result(), self.measured)
+        return record
+
+    def _loss(self, x: Tensor, y: Tensor, taught: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The logits, and the loss summed over the pictures."""
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
+            logits = self.model(x)
+        logits = logits.float()
+        loss = F.cross_entropy(
+            logits, y, self.class_weights, reduction="sum", label_smoothing=self.recipe.label_smoothing
+        )
+        if taught is not None:
+            t = self.recipe.temperature
+            # T² keeps the gradient's size the same for every temperature (Hinton et al. 2015, section 2).
+            far = (
+                t
+                * t
+                * F.kl_div(F.log_softmax(logits / t, 1), F.log_softmax(taught / t, 1), reduction="sum", log_target=True)
+            )
+            loss = (1 - self.recipe.distill) * loss + self.recipe.distill * far
+        return logits, loss
+
+    def _check_finite(self, loss: float, epoch: int) -> None:
+        if not math.isfinite(loss):
+            kept = f"the checkpoint after epoch {epoch - 1} is the last good one" if epoch > 1 else "nothing was saved"
+            raise TrainingError(
+                f"the loss is no longer a finite number, in epoch {epoch}: {kept}; take a lower lr or set clip_norm"
+            )
+
+    def _finite_weights(self) -> bool:
+        return all(bool(torch.isfinite(p).all()) for p in self.plain.parameters())
+
+    def _result(self) -> nn.Module:
+        return self.average.model if self.average else self.plain
+
+    # -- the checkpoint -----------------------------------------------------------------------------------------
+
+    def _save(self) -> None:
+        state = dict(
+            seconds=self.seconds,
+            history=self.history,
+            model=self.plain.state_dict(),
+            average=self.average.model.state_dict() if self.average else None,
+            optimizer=self.optimizer.state_dict(),
+        )
+        self.folder.save_checkpoint(self.identity, self.epochs_done, state)
+
+    def _restore(self, resume: bool) -> None:
+        state = self.folder.load_checkpoint(self.identity, resume, self.monitor.say)
+        if state is None:
+            return
+        self.plain.load_state_dict(state["model"])
+        if self.average:
+            self.average.model.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.epochs_done, self.seconds, self.history = state["epochs"], state["seconds"], state["history"]

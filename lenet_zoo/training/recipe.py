@@ -1,0 +1,257 @@
+"""Recipes: how a network is trained, as data.
+
+A recipe is a TOML file of plain fields, one per line; the shipped ones are in `recipes/`. A table in it named after an
+architecture, a data set, or both (`[lenet5_classic.fashion_mnist]`) holds the fields that differ there. Every field is
+an attribute of `Recipe` or, with `method = "lecun1998"`, of `Recipe1998`, documented in its class.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from lenet_zoo.data.augment import Augmentation
+from lenet_zoo.errors import InputError, did_you_mean
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = ["Recipe", "Recipe1998", "load_recipe", "recipe_names"]
+
+_FOLDER = Path(__file__).parent / "recipes"
+
+
+def _doc(default: Any, text: str, *, choices: tuple[str, ...] = (), low: float = 0, high: float | None = None) -> Any:
+    return field(default=default, metadata={"doc": text, "choices": choices, "low": low, "high": high})
+
+
+@dataclass(frozen=True)
+class _Fields:
+    """What the two kinds of recipe share: the checks, and the change of a field by its name."""
+
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            value, choices = getattr(self, one.name), one.metadata["choices"]
+            if choices and value not in choices:
+                raise InputError(f"{one.name}={value!r}: one of {', '.join(choices)}.{did_you_mean(value, choices)}")
+            if isinstance(value, str | bool):
+                continue
+            low, high = one.metadata["low"], one.metadata["high"]
+            if not value >= low or (high is not None and value > high):
+                raise InputError(f"{one.name}={value}: {low:g} or more" + (f", {high:g} at most" if high else ""))
+
+    def set(self, changes: Mapping[str, Any]) -> Any:
+        """A copy with some fields changed; a value may be the text of one, as typed on a command line.
+
+        Raises: InputError for an unknown field, a value of the wrong type or out of range, and fields that contradict
+            each other.
+        """
+        known = {one.name: one for one in fields(self)}
+        parsed = {}
+        for name, value in changes.items():
+            if name not in known:
+                raise InputError(f"a recipe has no field {name!r}.{self._hint(name)}")
+            parsed[name] = _typed(name, value, type(known[name].default))
+        return replace(self, **parsed)
+
+    def _hint(self, name: str) -> str:
+        for other in (Recipe, Recipe1998):
+            if not isinstance(self, other) and name in {one.name for one in fields(other)}:
+                return f" It belongs to another method than {self.method!r}."  # type: ignore[attr-defined]
+        return did_you_mean(name, [one.name for one in fields(self)]) + " `lenet-zoo recipes NAME` prints the fields."
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def documented(cls) -> dict[str, str]:
+        """What each field means."""
+        return {one.name: one.metadata["doc"] for one in fields(cls)}
+
+
+def _typed(name: str, value: Any, kind: type) -> Any:
+    """`value`, or the value that the text `value` stands for, as `kind`."""
+    try:
+        if kind is bool:
+            if isinstance(value, bool):
+                return value
+            return {"true": True, "false": False}[value.lower()]
+        if kind is str:
+            if isinstance(value, str):
+                return value
+            raise ValueError
+        if isinstance(value, bool):
+            raise ValueError
+        if kind is int and float(value) != int(float(value)):
+            raise ValueError
+        return kind(float(value))
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
+        wanted = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[kind]
+        raise InputError(f"{name}={value!r}: {wanted} expected") from None
+
+
+@dataclass(frozen=True)
+class Recipe(_Fields):
+    """Training by mini-batches and gradient descent. What each field means stands beside it."""
+
+    method: str = _doc("gradient", "this kind of recipe", choices=("gradient",))
+    description: str = _doc("", "what the recipe is for, in one line")
+
+    # -- length and batches
+    epochs: int = _doc(20, "passes over the training set", low=1)
+    batch_size: int = _doc(256, "pictures per update, over all processes together", low=1)
+
+    # -- optimiser
+    optimizer: str = _doc("adamw", "the optimiser", choices=("sgd", "adamw"))
+    lr: float = _doc(0.001, "highest learning rate")
+    momentum: float = _doc(0.0, "momentum of sgd", high=1)
+    nesterov: bool = _doc(False, "Nesterov's form of that momentum")
+    weight_decay: float = _doc(0.0, "weight decay on kernels (biases and subsampling coefficients have none)")
+    schedule: str = _doc(
+        "constant",
+        "learning rate after the warm-up, until the end",
+        choices=("constant", "linear", "cosine", "onecycle"),
+    )
+    warmup: float = _doc(0.0, "part of the run, 0 to 1, over which the learning rate rises to `lr`", high=1)
+    final_lr: float = _doc(0.0, "learning rate at the end, as a part of `lr` (not for constant)", high=1)
+    clip_norm: float = _doc(0.0, "largest norm of the gradient of one update; 0: no limit")
+
+    # -- loss
+    label_smoothing: float = _doc(0.0, "part of the target that is spread over all classes", high=1)
+    class_weights: str = _doc(
+        "none", "balanced: each class weighs in the loss as if all were equally frequent", choices=("none", "balanced")
+    )
+    teacher: str = _doc("", "weights (FILE.safetensors) of a network to learn from, by distillation")
+    distill: float = _doc(0.0, "weight of the teacher's answer in the loss; 1 − distill is the label's", high=1)
+    temperature: float = _doc(1.0, "softens both answers in the distillation loss (Hinton et al. 2015)")
+
+    # -- regularisation
+    drop_rate: float = _doc(0.0, "dropout before the output layer", high=1)
+    ema: float = _doc(
+        0.0, "decay per update of the averaged weights, which are then the result; 0: the last weights", high=1
+    )
+
+    # -- augmentation (see lenet_zoo.data.augment)
+    views: int = _doc(0, "distorted versions of each picture, shown in turn; 0: a new one in every epoch")
+    rotation: float = _doc(0.0, "degrees, either way", high=180)
+    scale: float = _doc(0.0, "size × between 1/(1+scale) and 1+scale")
+    aspect: float = _doc(0.0, "width × and height ÷ between 1/(1+aspect) and 1+aspect")
+    slant: float = _doc(0.0, "tangent of the horizontal shear, either way")
+    shift: float = _doc(0.0, "pixels in x and in y, either way")
+    elastic: float = _doc(0.0, "pixels, standard deviation of the displacement at the knots of a coarse grid")
+    elastic_knots: int = _doc(5, "knots of that grid along each side", low=3, high=14)
+    thickness: float = _doc(0.0, "ink heavier or lighter; 1: dilation or erosion by a pixel", high=1)
+    flip: float = _doc(0.0, "probability of a left-right flip", high=1)
+    erase: float = _doc(0.0, "probability that a rectangle is erased", high=1)
+    erase_size: int = _doc(10, "pixels, longest side of the rectangle", low=1)
+
+    # -- arithmetic
+    precision: str = _doc(
+        "fp32", "bf16: mixed precision; auto: bf16 where the hardware has it", choices=("fp32", "bf16", "auto")
+    )
+    channels_last: bool = _doc(False, "store maps pixel by pixel, all channels of a pixel together")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        contradictions = {
+            "momentum with adamw (it has its own): take sgd": self.momentum and self.optimizer != "sgd",
+            "nesterov without momentum": self.nesterov and not self.momentum,
+            "final_lr with a constant schedule": self.final_lr and self.schedule == "constant",
+            "distill without a teacher: give teacher=FILE.safetensors": self.distill and not self.teacher,
+            "a teacher with distill=0: it would have no say": self.teacher and not self.distill,
+            "temperature without distill": self.temperature != 1 and not self.distill,
+            "a teacher without views: it answers each version once, so give views=16, say": self.teacher
+            and not self.views,
+            "temperature=0: it must be above 0": self.temperature == 0,
+            "lr=0: nothing would be learnt": self.lr == 0,
+            "drop_rate=1: nothing would be left": self.drop_rate == 1,
+            "ema=1: the average would never move": self.ema == 1,
+            "onecycle without warmup: it has to rise first": self.schedule == "onecycle" and not self.warmup,
+        }
+        for text, wrong in contradictions.items():
+            if wrong:
+                raise InputError(f"the recipe's fields do not go together: {text}")
+        _ = self.augmentation
+
+    def view(self, epoch: int) -> int:
+        """Which distorted version of the pictures an epoch (from 1) shows, from 1."""
+        return (epoch - 1) % self.views + 1 if self.views else epoch
+
+    @property
+    def augmentation(self) -> Augmentation:
+        return Augmentation(**{one.name: getattr(self, one.name) for one in fields(Augmentation)})
+
+
+@dataclass(frozen=True)
+class Recipe1998(_Fields):
+    """The paper's own training: `lenet_zoo.training.lecun1998`."""
+
+    method: str = _doc("lecun1998", "this kind of recipe", choices=("lecun1998",))
+    description: str = _doc("", "what the recipe is for, in one line")
+    equation: int = _doc(8, "loss: 8, the penalty of the right class, or 9, MAP with a rubbish class", low=8, high=9)
+    j: float = _doc(1.0, "penalty of the rubbish class of Eq. 9")
+    distortions: bool = _doc(False, "nine distorted pictures for each original; a pass stays as long as without")
+    literal_init: bool = _doc(False, "±2.4/F, as p. 41 prints it, in place of ±2.4/√F: does not train")
+    passes: int = _doc(20, "passes over the training set, of the paper's 20", low=1, high=20)
+    mu: float = _doc(0.02, "μ, which bounds the steps where the curvature is small")
+    curvature_patterns: int = _doc(500, "patterns on which second derivatives are estimated before each pass", low=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.j != 1 and self.equation != 9:
+            raise InputError("the recipe's fields do not go together: j belongs to equation=9")
+
+    @property
+    def epochs(self) -> int:
+        return self.passes
+
+
+def recipe_names() -> list[str]:
+    """The shipped recipes."""
+    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
+
+
+def load_recipe(
+    name: str, *, architecture: str = "", dataset: str = "", changes: Mapping[str, Any] | None = None
+) -> Recipe | Recipe1998:
+    """Read a recipe.
+
+    Args:
+        name: a shipped recipe, or the path of a TOML file.
+        architecture, dataset: whose tables apply, if the file has such.
+        changes: fields to set afterwards, as values or as text.
+
+    Raises: InputError for an unknown recipe, a file that is not TOML, an unknown field, a value of the wrong type or
+        out of range, and fields that contradict each other.
+    """
+    path = Path(name) if name.endswith(".toml") else _FOLDER / f"{name}.toml"
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, IsADirectoryError):
+        known = recipe_names()
+        raise InputError(
+            f"no recipe called {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}, or a .toml file"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"the recipe {path} is not TOML: {' '.join(str(error).split())}") from None
+    merged: dict[str, Any] = {}
+    for table in (content, content.get(dataset), content.get(architecture)):
+        merged |= {key: value for key, value in (table or {}).items() if not isinstance(value, dict)}
+    both = content.get(architecture)
+    if isinstance(both, dict) and isinstance(both.get(dataset), dict):
+        merged |= both[dataset]
+    method = merged.get("method", "gradient")
+    kinds: dict[str, type[Recipe] | type[Recipe1998]] = {"gradient": Recipe, "lecun1998": Recipe1998}
+    if method not in kinds:
+        raise InputError(f"method={method!r} in {path.name}: one of {', '.join(kinds)}")
+    try:
+        # All at once: what does not go together half-way may go together in the end.
+        result: Recipe | Recipe1998 = kinds[method]().set({**merged, **(changes or {})})
+    except InputError as error:
+        raise InputError(f"recipe {path.stem}: {error}") from None
+    return result

@@ -1,0 +1,253 @@
+"""A training job from names to a card: what `lenet-zoo train` does.
+
+A folder holds, for one seed, `model.safetensors`, `card.json`, `log.jsonl`, `curves.png` and `checkpoint.pt`; for
+several, a folder `seed-0`, `seed-1`, … of each and the first seed's weights with a card over all. A run on the
+validation split goes to `validation/` beside them, and its figures enter the card of the run on the whole training set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shlex
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lenet_zoo import weights
+from lenet_zoo.data.datasets import Dataset, load_dataset, validation_split
+from lenet_zoo.errors import InputError, TrainingError, did_you_mean
+from lenet_zoo.registry import create_model, list_models
+from lenet_zoo.summary import Evaluation, evaluate, logits_of
+from lenet_zoo.training.checkpoint import RunFolder
+from lenet_zoo.training.engine import Monitor, Result, accelerator_for, fit
+from lenet_zoo.training.online import fit_online
+from lenet_zoo.training.recipe import Recipe, Recipe1998, load_recipe
+from lenet_zoo.training.teacher import Answers, Teacher, load_teacher
+
+__all__ = ["install", "train"]
+
+# MNIST's licence allows weights of any licence; these are the package's.
+_LICENCE = "Apache-2.0"
+
+
+def train(
+    architecture: str,
+    *,
+    dataset: str,
+    recipe: str,
+    out: str | os.PathLike[str],
+    changes: Mapping[str, Any] | None = None,
+    seeds: Sequence[int] = (0,),
+    validate: bool = False,
+    resume: bool = False,
+    device: str = "auto",
+    data_root: str | os.PathLike[str] | None = None,
+    download: bool = False,
+    monitor: Monitor | None = None,
+    command: str | None = None,
+) -> dict[str, Any]:
+    """Train a network and write its weights and its card to `out`.
+
+    Args:
+        architecture: 'lenet5_modern', 'lenet5_classic', or 'teacher' for the network that the others may learn from.
+        dataset: one of `lenet_zoo.data.datasets.DATASETS` that has a training set.
+        recipe: a shipped recipe or the path of a TOML file.
+        out: the folder.
+        changes: fields of the recipe to set.
+        seeds: one run each.
+        validate: train without the last 10,000 training pictures and evaluate on them, not on the test set: for
+            choosing a recipe. Goes to `out`/validation.
+        resume: go on with what `out` holds.
+        device: 'auto', 'cpu', 'cuda' or 'mps'.
+        data_root, download: as in `load_dataset`.
+        monitor: told of the progress.
+        command: what the card says made it; by default the command line of this process.
+
+    Returns: the card.
+
+    Raises: InputError, DataError, TrainingError, each naming what was wrong and what would be right.
+    """
+    known = [*list_models(), "teacher"]
+    if architecture not in known:
+        raise InputError(f"no network {architecture!r}.{did_you_mean(architecture, known)} One of {', '.join(known)}")
+    if dataset == "digits":
+        raise InputError("the data set 'digits' has no training set of its own: take mnist, or `lenet-zoo finetune`")
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise InputError(f"seeds {list(seeds)}: give at least one, and each once")
+    chosen = load_recipe(recipe, architecture=architecture, dataset=dataset, changes=changes)
+    monitor = monitor or Monitor()
+    accelerator = accelerator_for(device)
+    base = Path(out)
+    home = base / "validation" if validate else base
+    folders = [RunFolder(home / f"seed-{seed}" if len(seeds) > 1 else home) for seed in seeds]
+    training = load_dataset(dataset, train=True, root=data_root, download=download)
+    held_out = load_dataset(dataset, train=False, root=data_root, download=download)
+    if validate:
+        training, held_out = validation_split(training)
+    split = "validation" if validate else "test"
+    answers = None
+    if isinstance(chosen, Recipe) and chosen.teacher:
+        teacher = load_teacher(chosen.teacher)
+        if teacher.num_classes != len(training.classes):
+            raise InputError(f"the teacher knows {teacher.num_classes} classes, {dataset} has {len(training.classes)}")
+        answers = Answers(teacher.to(accelerator.device), training.images, chosen.augmentation, base / "answers")
+
+    cards = []
+    for seed, folder in zip(seeds, folders, strict=True):
+        classes = len(training.classes)
+        build = (
+            partial(Teacher, classes)
+            if architecture == "teacher"
+            else partial(create_model, architecture, num_classes=classes)
+        )
+        common: dict[str, Any] = dict(
+            seed=seed, resume=resume, identity=dict(architecture=architecture, dataset=dataset), monitor=monitor
+        )
+        if isinstance(chosen, Recipe1998):
+            if accelerator.num_processes > 1:
+                raise InputError("the 1998 method updates after every pattern: start it in one process")
+            # The recipe is the paper's, so that nothing is chosen by the curve that its Fig. 5 shows.
+            result = fit_online(build, training, chosen, folder, measured={split: held_out}, **common)
+        else:
+            measured = {split: held_out} if validate else {}
+            result = fit(
+                build, training, chosen, folder, measured=measured, accelerator=accelerator, answers=answers, **common
+            )
+        if not accelerator.is_main_process:
+            continue
+        folder.save_weights(result.model.state_dict())
+        card = _card(architecture, training, chosen, recipe, result, evaluate(logits_of(result.model), held_out), split)
+        card["seeds"] = dict(n=1, values=[seed])
+        card["command"] = command or _command()
+        card["sha256"] = hashlib.sha256(folder.weights.read_bytes()).hexdigest()
+        if not validate:
+            _add_validation(card, base)
+        folder.save_card(card)
+        cards.append(card)
+    if not cards:
+        return {}
+    card = cards[0]
+    if len(seeds) > 1:
+        card = _summary(cards, list(seeds), split)
+        whole = RunFolder(home)
+        whole.write(whole.weights, folders[0].weights.read_bytes())
+        whole.save_card(card)
+    return card
+
+
+def _command() -> str:
+    """This process's command line, without the folder that the program lies in."""
+    program = "lenet-zoo" if Path(sys.argv[0]).name in ("lenet-zoo", "__main__.py") else Path(sys.argv[0]).name
+    return shlex.join([program, *sys.argv[1:]])
+
+
+def _card(
+    architecture: str,
+    data: Dataset,
+    recipe: Any,
+    recipe_name: str,
+    result: Result,
+    found: Evaluation,
+    split: str,
+) -> dict[str, Any]:
+    fields = recipe.as_dict()
+    if fields.get("teacher"):
+        fields["teacher"] = _teacher_record(fields["teacher"])
+    return dict(
+        architecture=architecture,
+        tag=data.name,
+        params=sum(p.numel() for p in result.model.parameters()),
+        dataset=data.name,
+        labels=list(data.classes),
+        recipe={"name": Path(recipe_name).stem, **fields},
+        metrics={split: _figures(found, data.classes)},
+        licence=_LICENCE,
+        seconds=round(result.seconds, 1),
+        created_with=_versions(),
+    )
+
+
+def _figures(found: Evaluation, classes: Sequence[str]) -> dict[str, Any]:
+    figures = found.as_dict()
+    figures["per_class"] = {
+        name: dict(correct=right, total=total, accuracy=right / total if total else None)
+        for name, (right, total) in zip(classes, found.per_class, strict=True)
+    }
+    return figures
+
+
+def _teacher_record(file: str) -> dict[str, Any]:
+    """What a card says of the teacher: its figures and hash, not where it lay."""
+    card = json.loads(Path(file).with_name("card.json").read_text(encoding="utf-8"))
+    record = {key: card[key] for key in ("architecture", "params", "sha256")}
+    return record | {"accuracy": {split: figures["accuracy"] for split, figures in card["metrics"].items()}}
+
+
+def _versions() -> dict[str, str]:
+    return {
+        **{name: version(name) for name in ("lenet-zoo", "torch", "torchvision", "timm", "numpy", "accelerate")},
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+    }
+
+
+def _summary(cards: list[dict[str, Any]], seeds: list[int], split: str) -> dict[str, Any]:
+    """The first seed's card, with mean and standard deviation over all: that seed ships, whatever the others reach."""
+    accuracies = [card["metrics"][split]["accuracy"] for card in cards]
+    card = dict(cards[0])
+    card["seeds"] = dict(
+        n=len(seeds),
+        values=seeds,
+        split=split,
+        accuracy=accuracies,
+        mean=statistics.fmean(accuracies),
+        sd=statistics.stdev(accuracies),
+        seconds=[one["seconds"] for one in cards],
+    )
+    return card
+
+
+def _add_validation(card: dict[str, Any], base: Path) -> None:
+    """Take over the figures of a validation run in `base`, if it was of the same recipe."""
+    try:
+        other = json.loads((base / "validation" / "card.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return
+    if {**other["recipe"], "name": ""} == {**card["recipe"], "name": ""} and other["dataset"] == card["dataset"]:
+        card["metrics"]["validation"] = other["metrics"]["validation"]
+
+
+def install(folder: str | os.PathLike[str], name: str) -> Path:
+    """Make the result of a run the shipped weights of `name` (architecture.tag), with its card.
+
+    The tag itself stands in `default_cfgs` of the network's module. Weights first, card last: until both are there, the
+    hash in the card refuses the mixture.
+
+    Raises: InputError when `name` is another network than the folder's; TrainingError when the folder holds no result.
+    """
+    run = Path(folder)
+    architecture, _, tag = name.partition(".")
+    try:
+        card = json.loads((run / "card.json").read_text(encoding="utf-8"))
+        content = (run / "model.safetensors").read_bytes()
+    except FileNotFoundError as error:
+        raise TrainingError(f"{run} holds no finished run: {Path(error.filename).name} is missing") from None
+    if card["architecture"] != architecture or not tag:
+        raise InputError(f"{name!r} for weights of {card['architecture']}: give {card['architecture']}.TAG")
+    if hashlib.sha256(content).hexdigest() != card["sha256"]:
+        raise TrainingError(f"the weights in {run} are not those of its card")
+    from lenet_zoo._files import write_atomic
+
+    target = weights.weight_path(name)
+    write_atomic(target, content)
+    write_atomic(weights.card_path(name), json.dumps(card | {"tag": tag}, ensure_ascii=False, indent=1) + "\n")
+    return target

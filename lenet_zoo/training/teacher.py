@@ -1,0 +1,123 @@
+"""A larger network to learn from. It is trained by the same engine, and only ever for training: no tag ships it.
+
+A small network learns more from the answers of a better one than from labels alone, since they also say what a picture
+nearly is (Hinton, Vinyals, Dean 2015).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from lenet_zoo._files import write_atomic
+from lenet_zoo.data.augment import Augmentation, augment, draw
+from lenet_zoo.errors import InputError, WeightsError
+
+__all__ = ["Answers", "Teacher", "has_bf16", "load_teacher"]
+
+
+def _layer(inputs: int, outputs: int) -> list[nn.Module]:
+    return [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+
+
+class Teacher(nn.Module):
+    """A plain convolutional network with batch normalisation, 252,650 parameters for ten classes.
+
+    N×1×28×28 float, pixels in [0, 1], → logits N×num_classes.
+    """
+
+    in_chans = 1
+    # What the engine and the evaluation read from a network of the zoo.
+    pretrained_cfg: dict[str, Any] = dict(mean=(0.0,), std=(1.0,))  # noqa: RUF012
+
+    def __init__(self, num_classes: int = 10) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.layers = nn.Sequential(
+            nn.Conv2d(1, 32, 5, stride=2, padding=2, bias=False),  # 32 × 14×14
+            nn.BatchNorm2d(32),
+            nn.ReLU(),
+            *_layer(32, 64),
+            nn.MaxPool2d(2),  # 64 × 7×7
+            *_layer(64, 128),
+            *_layer(128, 128),
+            nn.MaxPool2d(2),  # 128 × 3×3
+            nn.Flatten(),
+        )
+        self.output = nn.Linear(128 * 9, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.output(self.layers(x))
+        return out
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether bfloat16 is arithmetic there, and not an emulation."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+
+
+def load_teacher(file: str) -> Teacher:
+    """Read a teacher that `lenet-zoo train teacher` made; in evaluation mode.
+
+    Raises: InputError for a file that is missing, WeightsError for one that holds something else.
+    """
+    path = Path(file)
+    if not path.is_file():
+        raise InputError(f"no teacher {file}: make one with `lenet-zoo train teacher --recipe teacher --out FOLDER`")
+    try:
+        state = load_file(path)
+        teacher = Teacher(len(state["output.bias"]))
+        teacher.load_state_dict(state)
+    except Exception as error:
+        raise WeightsError(f"{file} does not hold a teacher's weights: give the model.safetensors of one") from error
+    return teacher.eval()
+
+
+class Answers:
+    """What a teacher says to the distorted pictures of each view, computed once and kept in a folder.
+
+    A view is one distortion of the whole training set. Runs with other seeds, and a resumed run, find the same answers
+    there. Pictures go through the teacher in the data set's order, so that the answers depend on nothing else.
+
+    Args:
+        teacher: takes pictures as in [0, 1].
+        images: uint8 N×28×28, the training set.
+        how: the distortions.
+        folder: where the answers are kept; made when it is not there.
+    """
+
+    def __init__(self, teacher: Teacher, images: Tensor, how: Augmentation, folder: Path) -> None:
+        self.teacher = teacher.to(memory_format=torch.channels_last)
+        self.images, self.how = images, how
+        about = json.dumps([repr(how), hashlib.sha256(save(teacher.state_dict())).hexdigest(), len(images)])
+        self.folder = folder / hashlib.sha256(about.encode()).hexdigest()[:16]
+        self._known: dict[int, Tensor] = {}
+
+    def view(self, number: int) -> Tensor:
+        """Logits N×classes of view `number`, float32."""
+        if number not in self._known:
+            file = self.folder / f"view-{number}.safetensors"
+            if not file.is_file():
+                self.folder.mkdir(parents=True, exist_ok=True)
+                write_atomic(file, save({"logits": self._ask(number)}))
+            self._known[number] = load_file(file)["logits"]
+        return self._known[number]
+
+    @torch.no_grad()
+    def _ask(self, number: int) -> Tensor:
+        device = next(self.teacher.parameters()).device
+        draws = draw(self.how, len(self.images), 0, number, self.images.shape[-1])
+        said = []
+        for index in torch.arange(len(self.images)).split(500):
+            x = augment(self.images[index].to(device), draws[index].to(device))
+            with torch.autocast(device.type, torch.bfloat16, enabled=has_bf16(device)):
+                said.append(self.teacher(x.contiguous(memory_format=torch.channels_last)).float().cpu())
+        return torch.cat(said)

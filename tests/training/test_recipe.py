@@ -1,0 +1,117 @@
+"""Recipes are data: every shipped one loads for every network, and what is wrong is refused by its name."""
+
+from dataclasses import fields
+
+import pytest
+
+from lenet_zoo.errors import InputError
+from lenet_zoo.training.recipe import Recipe, Recipe1998, load_recipe, recipe_names
+
+NETWORKS = [(a, d) for a in ("lenet5_modern", "lenet5_classic") for d in ("mnist", "fashion_mnist", "kmnist")]
+
+
+@pytest.mark.parametrize("name", recipe_names())
+@pytest.mark.parametrize(("architecture", "dataset"), NETWORKS)
+def test_every_shipped_recipe_loads_and_says_what_it_is_for(name, architecture, dataset):
+    assert load_recipe(name, architecture=architecture, dataset=dataset).description
+
+
+def test_baseline_is_the_textbook_recipe():
+    recipe = load_recipe("baseline", architecture="lenet5_modern", dataset="mnist")
+    told = dict(epochs=20, batch_size=1024, optimizer="sgd", lr=0.1, momentum=0.0, schedule="constant")
+    rest = {key: value for key, value in recipe.as_dict().items() if key not in {*told, "description"}}
+    plain = Recipe().as_dict()
+    assert told == {key: getattr(recipe, key) for key in told}
+    assert rest == {key: plain[key] for key in rest}
+    assert not recipe.augmentation.moves
+
+
+@pytest.mark.parametrize("kind", [Recipe, Recipe1998])
+def test_every_field_is_documented(kind):
+    assert set(kind.documented()) == {one.name for one in fields(kind)}
+    assert all(kind.documented().values())
+
+
+def test_a_table_changes_fields_for_its_network_and_data_set(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        "epochs = 3\n[fashion_mnist]\nepochs = 4\nflip = 0.5\n[lenet5_classic]\nlr = 0.5\n"
+        "[lenet5_classic.fashion_mnist]\nepochs = 5\n"
+    )
+    found = {
+        (a, d): load_recipe(str(file), architecture=a, dataset=d)
+        for a in ("lenet5_modern", "lenet5_classic")
+        for d in ("mnist", "fashion_mnist")
+    }
+    assert {key: (one.epochs, one.flip, one.lr) for key, one in found.items()} == {
+        ("lenet5_modern", "mnist"): (3, 0, 0.001),
+        ("lenet5_modern", "fashion_mnist"): (4, 0.5, 0.001),
+        ("lenet5_classic", "mnist"): (3, 0, 0.5),
+        ("lenet5_classic", "fashion_mnist"): (5, 0.5, 0.5),
+    }
+
+
+def test_fields_are_set_from_text_in_their_own_type():
+    recipe = load_recipe(
+        "baseline", changes=dict(epochs="3", lr="5e-2", momentum="0.9", nesterov="true", precision="bf16")
+    )
+    assert (recipe.epochs, recipe.lr, recipe.nesterov, recipe.precision) == (3, 0.05, True, "bf16")
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        (dict(epoch=3), "recipe baseline: a recipe has no field 'epoch'. Did you mean 'epochs'?"),
+        (dict(epochs="three"), "recipe baseline: epochs='three': a whole number expected"),
+        (dict(epochs="2.5"), "recipe baseline: epochs='2.5': a whole number expected"),
+        (dict(epochs="inf"), "recipe baseline: epochs='inf': a whole number expected"),
+        (dict(epochs=0), "recipe baseline: epochs=0: 1 or more"),
+        (dict(epochs=True), "recipe baseline: epochs=True: a whole number expected"),
+        (dict(lr="nan"), "recipe baseline: lr=nan: 0 or more"),
+        (dict(nesterov="perhaps"), "recipe baseline: nesterov='perhaps': true or false expected"),
+        (dict(label_smoothing=2), "recipe baseline: label_smoothing=2.0: 0 or more, 1 at most"),
+        (dict(optimizer="sdg"), "recipe baseline: optimizer='sdg': one of sgd, adamw. Did you mean 'sgd'?"),
+        (dict(mu=0.1), "recipe baseline: a recipe has no field 'mu'. It belongs to another method than 'gradient'."),
+    ],
+)
+def test_wrong_fields_are_refused_by_name(changes, text):
+    with pytest.raises(InputError) as refusal:
+        load_recipe("baseline", changes=changes)
+    assert str(refusal.value).startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        (dict(optimizer="adamw", momentum=0.9), "momentum with adamw (it has its own): take sgd"),
+        (dict(nesterov=True), "nesterov without momentum"),
+        (dict(final_lr=0.1), "final_lr with a constant schedule"),
+        (dict(distill=0.5), "distill without a teacher: give teacher=FILE.safetensors"),
+        (dict(teacher="t.safetensors"), "a teacher with distill=0: it would have no say"),
+        (dict(temperature=4), "temperature without distill"),
+        (dict(schedule="onecycle"), "onecycle without warmup: it has to rise first"),
+        (dict(ema=1), "ema=1: the average would never move"),
+        (dict(lr=0), "lr=0: nothing would be learnt"),
+    ],
+)
+def test_contradictory_fields_are_refused_by_name(changes, text):
+    with pytest.raises(InputError) as refusal:
+        load_recipe("baseline", changes=changes)
+    assert str(refusal.value) == f"recipe baseline: the recipe's fields do not go together: {text}"
+
+
+def test_an_unknown_recipe_is_refused_with_the_nearest():
+    with pytest.raises(InputError, match=r"^no recipe called 'basline'. Did you mean 'baseline'\? Known: "):
+        load_recipe("basline")
+    with pytest.raises(InputError, match=r"^no recipe called 'nowhere\.toml'"):
+        load_recipe("nowhere.toml")
+
+
+def test_a_file_that_is_not_toml_and_an_unknown_method_are_refused(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text("epochs = ")
+    with pytest.raises(InputError, match=r"mine\.toml is not TOML"):
+        load_recipe(str(file))
+    file.write_text('method = "magic"')
+    with pytest.raises(InputError, match=r"^method='magic' in mine\.toml: one of gradient, lecun1998$"):
+        load_recipe(str(file))
