@@ -120,7 +120,7 @@ class Evaluation:
 
 
 def logits_of(model: nn.Module, batch: int = 1_000) -> Callable[[np.ndarray], np.ndarray]:
-    """A function from uint8 pixels N×28×28 to the float32 logits N×classes of a torch network.
+    """A function from uint8 pixels N×28×28 (or N×C×28×28 in colour) to the float32 logits N×classes of a torch network.
 
     The network's own cfg normalises; grey goes to every channel that it has. Evaluation mode, restored afterwards.
     """
@@ -136,8 +136,8 @@ def logits_of(model: nn.Module, batch: int = 1_000) -> Callable[[np.ndarray], np
             out = []
             with torch.inference_mode():
                 for start in range(0, len(pixels), batch):
-                    x = torch.from_numpy(pixels[start : start + batch]).unsqueeze(1).float() / 255
-                    x = ((x - mean) / std).expand(-1, channels, -1, -1)
+                    x = torch.from_numpy(pixels[start : start + batch]).float() / 255
+                    x = (((x.unsqueeze(1) if x.ndim == 3 else x) - mean) / std).expand(-1, channels, -1, -1)
                     out.append(model(x.to(like.device, like.dtype)).float().cpu())
             return torch.cat(out).numpy()
         finally:

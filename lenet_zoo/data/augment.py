@@ -145,12 +145,12 @@ def augment(images: Tensor, draws: Draws) -> Tensor:
     """Apply `draws` to a batch.
 
     Args:
-        images: uint8 or float N×H×W, background 0 (uint8: ink 255; float: ink 1).
+        images: uint8 or float N×H×W, or N×C×H×W in colour, background 0 (uint8: ink 255; float: ink 1).
         draws: of the same N pictures, on the same device.
 
-    Returns: float32 N×1×H×W, background 0 and ink 1. Outside of the source picture there is background.
+    Returns: float32 N×1×H×W (N×C×H×W), background 0 and ink 1. Outside of the source picture there is background.
     """
-    x = images.unsqueeze(1)
+    x = images.unsqueeze(1) if images.ndim == 3 else images
     x = x.float() / 255 if images.dtype == torch.uint8 else x.float()
     count, _, height, width = x.shape
     if draws.theta is not None:

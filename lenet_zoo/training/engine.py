@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from timm.optim import param_groups_layer_decay
 from torch import Tensor, nn
 
 from lenet_zoo.data.augment import augment, draw
@@ -178,9 +179,12 @@ class _Average:
 
 
 def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    kernels = [p for p in model.parameters() if p.ndim > 1]
-    rest = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [dict(params=kernels, weight_decay=recipe.weight_decay), dict(params=rest, weight_decay=0.0)]
+    if recipe.layer_decay != 1:
+        groups = param_groups_layer_decay(model, recipe.weight_decay, layer_decay=recipe.layer_decay)
+    else:
+        trained = [p for p in model.parameters() if p.requires_grad]
+        kernels, rest = [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim <= 1]
+        groups = [dict(params=kernels, weight_decay=recipe.weight_decay), dict(params=rest, weight_decay=0.0)]
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(
             groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=_fused(model)
@@ -283,6 +287,9 @@ class _Run:
             counts = torch.bincount(data.labels, minlength=len(data.classes)).clamp(min=1).float()
             self.class_weights = (len(data) / (len(data.classes) * counts)).to(device)
         self.epochs_done, self.seconds = 0, 0.0
+        self.best: dict[str, Tensor] | None = None  # with patience, the weights of the best epoch so far
+        if recipe.patience and "validation" not in self.measured:
+            raise TrainingError("patience needs a validation set to watch: train with --val, or set patience=0")
         self.history: list[dict[str, Any]] = []
 
     # -- the loop -----------------------------------------------------------------------------------------------
@@ -292,17 +299,19 @@ class _Run:
         if self.accelerator.is_main_process:
             self.folder.start_log(self.history)
         self.monitor.begin(self.recipe.epochs, self.epochs_done, len(self.batches.labels))
-        while self.epochs_done < self.recipe.epochs:
+        while self.epochs_done < self.recipe.epochs and not self._out_of_patience():
             record = self._epoch(self.epochs_done + 1)
             self.history.append(record)
             self.epochs_done += 1
+            if self.recipe.patience and self._best_epoch() == self.epochs_done:
+                self.best = {key: value.detach().clone() for key, value in self._result().state_dict().items()}
             if self.accelerator.is_main_process:
                 self._save()
                 self.folder.append_log(record)
                 self.monitor.epoch(record)
         self.accelerator.wait_for_everyone()
         result = self.build()
-        result.load_state_dict(self._result().state_dict())
+        result.load_state_dict(self.best or self._result().state_dict())
         return Result(result.eval(), self.history, self.seconds)
 
     def _epoch(self, number: int) -> dict[str, Any]:
@@ -318,7 +327,7 @@ class _Run:
         for step, (x, y, index, whole) in enumerate(self.batches.epoch(number)):
             rate = learning_rate(self.recipe, (updates + step) / (total * self.recipe.epochs))
             for group in self.optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group.get("lr_scale", 1.0)
             logits, loss = self._loss(x, y, taught[index].to(x.device) if self.answers else None)
             self.optimizer.zero_grad()
             # The processes' gradients are averaged; the sum over the whole batch ÷ its size is what is meant.
@@ -351,9 +360,19 @@ class _Run:
             seconds=round(seconds, 3),
             pictures_per_second=round(seen / seconds),
         )
-        if self.accelerator.is_main_process:
+        # All processes must see when patience ends.
+        if self.accelerator.is_main_process or self.recipe.patience:
             record |= measure(self._result(), self.measured)
         return record
+
+    def _best_epoch(self) -> int:
+        # The loss tells epochs apart where a small validation set gives them all the same accuracy.
+        return int(min(self.history, key=lambda record: record["validation_loss"])["epoch"])
+
+    def _out_of_patience(self) -> bool:
+        return bool(
+            self.recipe.patience and self.history and self.epochs_done - self._best_epoch() >= self.recipe.patience
+        )
 
     def _loss(self, x: Tensor, y: Tensor, taught: Tensor | None) -> tuple[Tensor, Tensor]:
         """The logits, and the loss summed over the pictures."""
@@ -396,6 +415,7 @@ class _Run:
             model=self.plain.state_dict(),
             average=self.average.model.state_dict() if self.average else None,
             optimizer=self.optimizer.state_dict(),
+            best=self.best,
         )
         self.folder.save_checkpoint(self.identity, self.epochs_done, state)
 
@@ -407,4 +427,5 @@ class _Run:
         if self.average:
             self.average.model.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.best = state["best"]
         self.epochs_done, self.seconds, self.history = state["epochs"], state["seconds"], state["history"]

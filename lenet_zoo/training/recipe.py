@@ -106,12 +106,19 @@ class Recipe(_Fields):
     epochs: int = _doc(20, "passes over the training set", low=1)
     batch_size: int = _doc(256, "pictures per update, over all processes together", low=1)
 
+    patience: int = _doc(
+        0, "stop so many epochs after the best one on the validation set, whose weights are the result; 0: never"
+    )
+
     # -- optimiser
     optimizer: str = _doc("adamw", "the optimiser", choices=("sgd", "adamw"))
     lr: float = _doc(0.001, "highest learning rate")
     momentum: float = _doc(0.0, "momentum of sgd", high=1)
     nesterov: bool = _doc(False, "Nesterov's form of that momentum")
     weight_decay: float = _doc(0.0, "weight decay on kernels (biases and subsampling coefficients have none)")
+    layer_decay: float = _doc(
+        1.0, "learning rate × this for each layer below the output (timm's group_matcher): fine-tuning", high=1
+    )
     schedule: str = _doc(
         "constant",
         "learning rate after the warm-up, until the end",
