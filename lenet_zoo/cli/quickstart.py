@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from lenet_zoo.cli._app import Json, app, console, messages, print_json
@@ -73,9 +74,10 @@ def quickstart(json: Json = False) -> None:
     if json:
         print_json([asdict(row) for row in rows])
         return
-    table = Table("network")
-    for heading in ("parameters", "file", "torch", "onnxruntime", "largest difference", "pictures/s"):
-        table.add_column(heading, justify="right")
+    table = Table(box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)  # fits a terminal of 80 columns
+    table.add_column("network", no_wrap=True)
+    for heading in ("parameters", "file", "torch", "onnx-\nruntime", "largest\ndifference", "pictures\na second"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
             row.network,
@@ -90,7 +92,7 @@ def quickstart(json: Json = False) -> None:
     chosen = _examples(np.stack(list(answers.values())), digits.labels.numpy())
     console.print(_gallery(pixels[chosen], [[str(a[i]) for a in answers.values()] for i in chosen], list(answers)))
     console.print(
-        "Neither network has seen these digits or their writers; both were trained on MNIST alone.\n"
+        "Neither network has seen these writers: both were trained on MNIST alone.\n"
         "Next: lenet-zoo predict lenet5_modern YOUR_PICTURE.png",
         highlight=False,
     )

@@ -40,7 +40,9 @@ def list_(json: Json = False) -> None:
     if json:
         print_json([{"name": name, "bytes": sizes[name], **card} for name, card in cards.items()])
         return
-    table = Table("name", "data set")
+    table = Table()
+    table.add_column("name", no_wrap=True)
+    table.add_column("data set")
     for heading in ("parameters", "test accuracy", "size"):
         table.add_column(heading, justify="right")
     for name, card in cards.items():
@@ -180,6 +182,7 @@ def evaluate(
     console.print(
         f"{name} on {dataset}: average loss {result.loss:.4f}, accuracy {_accuracy(result.correct, result.total)}",
         highlight=False,
+        soft_wrap=True,
     )
     table = Table("class")
     for heading in ("correct", "of", "accuracy"):

@@ -22,7 +22,7 @@ class Dataset:
 
     Attributes:
         name: as in `DATASETS`.
-        images: uint8 N×28×28, 0 background, 255 ink.
+        images: uint8 N×28×28, 0 background, 255 ink; N×3×28×28 for pictures in colour.
         labels: int64 N, the class of each picture.
         classes: the names of the classes, in the order of the labels.
     """
@@ -198,5 +198,5 @@ def _digits() -> Dataset:
     from lenet_zoo.data.pictures import digit_from_grey
 
     bunch = load_digits()
-    images = np.stack([digit_from_grey(picture / 16.0) for picture in bunch.images])
+    images = np.stack([digit_from_grey(np.rint(picture * (255 / 16)).astype(np.uint8)) for picture in bunch.images])
     return Dataset("digits", torch.from_numpy(images), torch.from_numpy(bunch.target).long(), tuple("0123456789"))
