@@ -26,14 +26,14 @@ from lenet_zoo.models.lenet5_classic import (
 )
 
 # Table I, p. 8: the rows are S2's maps 0-5, the columns C3's maps 0-15, as they are printed.
-TABLE_I = """
-X...XXX..XXXX.XX
-XX...XXX..XXXX.X
-XXX...XXX..X.XXX
-.XXX..XXXX..X.XX
-..XXX..XXXX.XX.X
-...XXX..XXXX.XXX
-""".split()
+TABLE_I = [
+    "X...XXX..XXXX.XX",
+    "XX...XXX..XXXX.X",
+    "XXX...XXX..X.XXX",
+    ".XXX..XXXX..X.XX",
+    "..XXX..XXXX.XX.X",
+    "...XXX..XXXX.XXX",
+]
 
 
 @pytest.fixture

@@ -309,7 +309,7 @@ def test_prune_can_spare_the_head(name: str) -> None:
     assert torch.equal(model(x), logits)
 
 
-# ----------------------------------------------------------------------------------------- scripting, tracing, compiling
+# ---------------------------------------------------------------------------------------- scripting, tracing, compiling
 
 
 def fx_model(model: LeNet5) -> nn.Module:
