@@ -81,6 +81,10 @@ def load_teacher(file: str) -> Teacher:
     return teacher.eval()
 
 
+def _hash(model: nn.Module) -> str:
+    return hashlib.sha256(save({k: v.cpu().contiguous() for k, v in model.state_dict().items()})).hexdigest()
+
+
 class Answers:
     """What a teacher says to the distorted pictures of each view, computed once and kept in a folder.
 
@@ -95,10 +99,10 @@ class Answers:
     """
 
     def __init__(self, teacher: Teacher, images: Tensor, how: Augmentation, folder: Path) -> None:
-        self.teacher = teacher.to(memory_format=torch.channels_last)
         self.images, self.how = images, how
-        about = json.dumps([repr(how), hashlib.sha256(save(teacher.state_dict())).hexdigest(), len(images)])
+        about = json.dumps([repr(how), _hash(teacher), len(images)])
         self.folder = folder / hashlib.sha256(about.encode()).hexdigest()[:16]
+        self.teacher = teacher.to(memory_format=torch.channels_last)
         self._known: dict[int, Tensor] = {}
 
     def view(self, number: int) -> Tensor:
