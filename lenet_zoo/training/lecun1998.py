@@ -321,11 +321,13 @@ class OnlineTraining:
     def _start_pass(self) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule[self.passes]
-        chosen = self._curvature_choice()
-        fields, labels = self._patterns(chosen)
-        self.optimizer.set_curvature(curvature(self.model, fields, labels, self.loss))
+        pictures, labels = self._patterns(self._curvature_index())
+        # Our choice: under Eq. 9, too, h is that of Eq. 8, whose second derivative at F6's states is 2 for every
+        # pattern. Eq. 9's own vanishes together with the error; the steps then go to η/μ, and the second pass loses
+        # half of what the first has learnt.
+        self.optimizer.set_curvature(curvature(self.model, pictures, labels, PenaltyLoss()))
 
-    def _curvature_choice(self) -> Tensor:
+    def _curvature_index(self) -> Tensor:
         # Our choice: other patterns before each pass, drawn from all of the set.
         generator = _generator(self.seed * 1000 + self.passes, _CURVATURE)
         return self._order[torch.randperm(len(self._order), generator=generator)[: self.curvature_patterns]]
@@ -429,6 +431,10 @@ def _check_model(model: nn.Module) -> None:
         raise TrainingError("the 1998 method trains lenet5_classic with 1 channel and 10 classes, and no other network")
     if {(p.device.type, p.dtype) for p in model.parameters()} != {("cpu", torch.float32)}:
         raise TrainingError("the 1998 method runs on the CPU in float32: move the model there with .to('cpu').float()")
+    if model.drop_rate:
+        raise TrainingError(
+            f"the 1998 method knows no dropout: create lenet5_classic without drop_rate={model.drop_rate}"
+        )
     if model.smallest_input != 28:
         raise TrainingError("the 1998 method feeds pictures of 28×28: create lenet5_classic with its default pad=2")
 

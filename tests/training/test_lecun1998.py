@@ -16,6 +16,7 @@ from lenet_zoo.models.lenet5_modern import LeNet5Modern
 from lenet_zoo.training import lecun1998
 from lenet_zoo.training.lecun1998 import SCHEDULE, Distortions, OnlineTraining, initialize, load_compiled_step
 from lenet_zoo.training.losses import MAPLoss, PenaltyLoss
+from lenet_zoo.training.sdlm import curvature
 
 LOSSES = [PenaltyLoss(), MAPLoss(1.0)]
 
@@ -265,7 +266,7 @@ def test_the_literal_initialisation_is_dead(blobs):
     for literal in (False, True):
         model = LeNet5Classic()
         initialize(model, 0, literal=literal)
-        spread[literal] = float(model.forward_head(model.forward_features(fields), pre_logits=True).std(0).mean())
+        spread[literal] = model.forward_head(model.forward_features(fields), pre_logits=True).std(0).mean().item()
     assert spread[True] < spread[False] / 1000
     model = LeNet5Classic()
     initialize(model, 0, literal=True)
@@ -293,6 +294,23 @@ def test_h_is_estimated_anew_before_each_pass(blobs):
     first = [s.clone() for s in run.optimizer.step_sizes()]
     run.run_pass()
     assert not any(torch.equal(a, b) for a, b in zip(first, run.optimizer.step_sizes(), strict=True))
+
+
+def test_h_is_that_of_equation_8_under_equation_9_too(blobs):
+    """Equation 9's own vanishes once the classes are well apart, and the steps would go to η/μ."""
+    images, labels = blobs
+    model = fresh()
+    first = OnlineTraining(model, images, labels, loss=MAPLoss(10.0), schedule=(5e-4,))
+    first.run_pass()
+    fields = (images.float() / 255 * 1.275 - 0.1).unsqueeze(1)
+    ours, theirs = (curvature(model, fields, labels, loss) for loss in (PenaltyLoss(), MAPLoss(10.0)))
+    ours, theirs = ([h[p] for p in model.parameters()] for h in (ours, theirs))
+
+    run = OnlineTraining(model, images, labels, loss=MAPLoss(10.0), schedule=(5e-4,), curvature_patterns=600)
+    run.run_pass(on_block=lambda _: True)
+    for step, h, other in zip(run.optimizer.step_sizes(), ours, theirs, strict=True):
+        torch.testing.assert_close(step, 5e-4 / (0.02 + h), rtol=1e-3, atol=1e-9)
+        assert other.mean() < h.mean() / 2
 
 
 def test_every_pass_has_the_same_random_order(blobs):
@@ -395,6 +413,8 @@ def test_other_networks_are_refused(blobs):
         OnlineTraining(LeNet5Classic().double(), *blobs)
     with pytest.raises(TrainingError, match="feeds pictures of 28×28"):
         OnlineTraining(LeNet5Classic(pad=0), *blobs)
+    with pytest.raises(TrainingError, match=r"knows no dropout: create lenet5_classic without drop_rate=0\.5"):
+        OnlineTraining(LeNet5Classic(drop_rate=0.5), *blobs)
 
 
 @pytest.mark.parametrize(
