@@ -1,0 +1,295 @@
+"""`plot`: pictures of the networks, of what they do, and of how they were trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lenet_zoo.cli._app import DataRoot, Download, Json, app, messages, print_json
+from lenet_zoo.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.figure import Figure
+    from torch import nn
+
+
+class _Whats(typer.core.TyperGroup):
+    """Names the nearest picture when there is none of the name given."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            known = self.list_commands(ctx)
+            raise InputError(
+                f"no picture called {args[0]!r}.{did_you_mean(args[0], known)} There are {', '.join(known)}"
+            )
+        return super().resolve_command(ctx, args)
+
+
+plot = typer.Typer(cls=_Whats, no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(plot, name="plot", help="Pictures of filters, feature maps, mistakes, training and benchmarks.")
+
+Network = Annotated[str, typer.Argument(metavar="NAME", help="lenet5_modern, lenet5_classic.mnist, …")]
+Picture = Annotated[
+    str,
+    typer.Argument(metavar="PICTURE", help="A picture file, or DATASET:INDEX for a test picture: digits:0, mnist:247."),
+]
+Output = Annotated[
+    Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where to: .svg, .pdf or .png, by the suffix.")
+]
+Theme = Annotated[str, typer.Option("--theme", help="The page that the picture is for: light or dark.")]
+
+
+def _check(output: Path | None, json: bool, theme: str) -> None:
+    """Refuse before the work what could not be written after it."""
+    from lenet_zoo import figures
+
+    figures.check_theme(theme)
+    if output is not None:
+        figures.check_target(output)
+    elif not json:
+        raise InputError("nothing to draw to: name a file with -o FILE (.svg, .pdf or .png), or ask for --json")
+
+
+def _finish(output: Path | None, json: bool, draw: Callable[[], Figure], numbers: Callable[[], Any]) -> None:
+    if output is not None:
+        from lenet_zoo.figures import save
+
+        path = save(draw(), output)
+        messages.print(f"{path}: {path.stat().st_size / 1000:.0f} kB", highlight=False, markup=False, soft_wrap=True)
+    if json:
+        print_json(numbers())
+
+
+def _plain(values: np.ndarray) -> Any:
+    """An array as JSON takes it: nested lists, with null where nothing is."""
+    if values.ndim:
+        return [_plain(value) for value in values]
+    number = values.item()
+    return None if isinstance(number, float) and math.isnan(number) else number
+
+
+def _network(name: str) -> tuple[nn.Module, list[str]]:
+    """A network with its weights, and the names of its classes."""
+    from lenet_zoo.registry import create_model
+
+    model = create_model(name, pretrained=True)
+    labels = model.pretrained_cfg["label_names"] or range(model.num_classes)  # type: ignore[index, arg-type]
+    return model, [str(label) for label in labels]
+
+
+def _pixels(picture: str, data_root: Path | None, download: bool) -> np.ndarray:
+    """28×28 uint8 of a picture file, or of a test picture named as DATASET:INDEX."""
+    from lenet_zoo.data.datasets import DATASETS, load_dataset
+
+    dataset, colon, index = picture.rpartition(":")
+    if colon and index.isdecimal() and not Path(picture).exists():
+        data = load_dataset(dataset, train=False, root=data_root, download=download)
+        if int(index) >= len(data):
+            raise InputError(f"{picture}: {dataset} has {len(data):,} test pictures, from 0 to {len(data) - 1}")
+        return data.images[int(index)].numpy()
+    if picture in DATASETS and not Path(picture).exists():
+        raise InputError(f"{picture} has many pictures: name a test picture by its place in the set, as {picture}:0")
+    from lenet_zoo.data.pictures import digit_from_image
+
+    return digit_from_image(picture)
+
+
+@plot.command()
+def architecture(name: Network, output: Output = None, theme: Theme = "light", json: Json = False) -> None:
+    """The network as the paper draws it, made from the network itself."""
+    _check(output, json, theme)
+    from lenet_zoo import figures
+    from lenet_zoo.registry import create_model, resolve
+    from lenet_zoo.summary import layer_table
+
+    model = create_model(name)
+    layers = layer_table(model)
+    _finish(
+        output,
+        json,
+        lambda: figures.architecture(layers, resolve(name).split(".")[0], figures.input_side(model), theme=theme),
+        lambda: [asdict(layer) for layer in layers],
+    )
+
+
+@plot.command()
+def filters(name: Network, output: Output = None, theme: Theme = "light", json: Json = False) -> None:
+    """The kernels of C1 and C3."""
+    _check(output, json, theme)
+    from lenet_zoo import figures
+
+    found = figures.kernels(_network(name)[0])
+    _finish(
+        output,
+        json,
+        lambda: figures.filters(found, theme),
+        lambda: {layer: _plain(weights) for layer, weights in found.items()},
+    )
+
+
+@plot.command()
+def maps(
+    name: Network,
+    picture: Picture,
+    data_root: DataRoot = None,
+    download: Download = False,
+    output: Output = None,
+    theme: Theme = "light",
+    json: Json = False,
+) -> None:
+    """A picture on its way through the layers to the answer."""
+    _check(output, json, theme)
+    from lenet_zoo import figures
+
+    model, labels = _network(name)
+    states = figures.layer_states(model, _pixels(picture, data_root, download))
+    _finish(
+        output,
+        json,
+        lambda: figures.maps(states, labels, theme),
+        lambda: {"labels": labels, **{layer: _plain(values) for layer, values in states.items()}},
+    )
+
+
+@plot.command()
+def f6(
+    name: Network,
+    pictures: Annotated[
+        list[str],
+        typer.Argument(metavar="PICTURE...", help="Picture files, or DATASET:INDEX for test pictures: mnist:247."),
+    ],
+    data_root: DataRoot = None,
+    download: Download = False,
+    output: Output = None,
+    theme: Theme = "light",
+    json: Json = False,
+) -> None:
+    """The classic's F6 as a bitmap, beside those of the classes."""
+    _check(output, json, theme)
+    from lenet_zoo import figures
+
+    model, labels = _network(name)
+    codes = figures.bitmaps(model)
+    states = [figures.layer_states(model, _pixels(picture, data_root, download)) for picture in pictures]
+    _finish(
+        output,
+        json,
+        lambda: figures.f6(states, codes, labels, theme),
+        lambda: [
+            {
+                "picture": picture,
+                "F6": _plain(state["F6"]),
+                "y": dict(zip(labels, _plain(-state["output"]), strict=True)),
+            }
+            for picture, state in zip(pictures, states, strict=True)
+        ],
+    )
+
+
+@plot.command()
+def confusion(
+    name: Network,
+    dataset: Annotated[
+        str, typer.Option("--dataset", help="Run the network on it; else the matrix is the card's.")
+    ] = "",
+    data_root: DataRoot = None,
+    download: Download = False,
+    output: Output = None,
+    theme: Theme = "light",
+    json: Json = False,
+) -> None:
+    """The confusion matrix on a test set."""
+    _check(output, json, theme)
+    import numpy as np
+
+    from lenet_zoo import figures
+
+    if dataset:
+        from lenet_zoo.data.datasets import load_dataset
+        from lenet_zoo.summary import evaluate, logits_of
+
+        data = load_dataset(dataset, train=False, root=data_root, download=download)
+        matrix, labels = evaluate(logits_of(_network(name)[0]), data).confusion, list(data.classes)
+    else:
+        from lenet_zoo.registry import model_card
+
+        card = model_card(name)
+        matrix, labels = card["metrics"]["test"]["confusion"], card["labels"]
+    _finish(
+        output,
+        json,
+        lambda: figures.confusion(np.array(matrix), labels, theme),
+        lambda: {"labels": labels, "confusion": matrix},
+    )
+
+
+@plot.command()
+def mistakes(
+    name: Network,
+    dataset: Annotated[str, typer.Option("--dataset", help="The data set whose test pictures are read.")] = "",
+    data_root: DataRoot = None,
+    download: Download = False,
+    count: Annotated[int, typer.Option("--count", min=1, help="How many are drawn, the worst first.")] = 40,
+    output: Output = None,
+    theme: Theme = "light",
+    json: Json = False,
+) -> None:
+    """The worst mistakes on a test set, beside those of 1998.
+
+    Of MNIST, a picture is framed where the network of 1998 erred too (the paper's Fig. 8).
+    """
+    _check(output, json, theme)
+    from lenet_zoo import figures
+    from lenet_zoo.data.datasets import load_dataset
+    from lenet_zoo.registry import model_card
+    from lenet_zoo.summary import logits_of
+
+    dataset = dataset or model_card(name)["dataset"]
+    data = load_dataset(dataset, train=False, root=data_root, download=download)
+    model, labels = _network(name)
+    if len(labels) != len(data.classes):
+        raise InputError(f"{name} has {len(labels)} classes and {dataset} has {len(data.classes)}: they must be equal")
+    pictures = data.images.numpy()
+    found = figures.worst_mistakes(logits_of(model)(pictures), data.labels.numpy())
+    paper = figures.paper_fig8() if data.name == "mnist" else None
+    _finish(
+        output,
+        json,
+        lambda: figures.mistakes(found, pictures, data.classes, paper, count, theme),
+        lambda: {
+            "pictures": len(data),
+            "mistakes": [asdict(mistake) | ({"fig8": mistake.index in paper} if paper else {}) for mistake in found],
+        },
+    )
+
+
+@plot.command()
+def curves(
+    logs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Folders that `train` wrote, or their log.jsonl.")
+    ],
+    paper: Annotated[bool, typer.Option("--paper", help="With the values of the paper's Fig. 5.")] = False,
+    output: Output = None,
+    theme: Theme = "light",
+    json: Json = False,
+) -> None:
+    """The error after each epoch of training runs."""
+    _check(output, json, theme)
+    from lenet_zoo import figures
+
+    runs: dict[str, Any] = {}
+    for path in logs:
+        name = (path.parent if path.name == "log.jsonl" else path).name
+        runs[str(path) if name in runs else name] = figures.read_log(path)
+    _finish(
+        output,
+        json,
+        lambda: figures.curves(runs, paper, theme),
+        lambda: runs | ({"fig5": figures.paper_fig5()} if paper else {}),
+    )

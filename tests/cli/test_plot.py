@@ -1,0 +1,194 @@
+"""`plot`, as a person meets it: pictures in files, numbers as JSON, and one line for what cannot be drawn."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lenet_zoo import figures, weights
+from lenet_zoo.cli._app import run
+from lenet_zoo.data.datasets import Dataset, load_dataset
+from lenet_zoo.models.lenet5_classic import connection_table, rbf_codes
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return load_dataset("digits", train=False)
+
+
+@pytest.fixture(autouse=True)
+def _digits_are_read_once(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Reading all 1,797 takes seconds.
+    monkeypatch.setattr("lenet_zoo.data.datasets._digits", lambda: digits)
+
+
+def call(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
+    status = run(["plot", *argv])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def numbers(capsys: pytest.CaptureFixture[str], *argv: str) -> object:
+    status, out, err = call(capsys, *argv, "--json")
+    assert (status, err) == (0, "")
+    return json.loads(out)
+
+
+def test_every_picture_of_a_network_is_drawn(capsys: pytest.CaptureFixture[str], here: Path) -> None:
+    for what, *arguments in (
+        ("architecture", "lenet5_classic"),
+        ("filters", "lenet5_classic.mnist"),
+        ("maps", "lenet5_classic", "digits:0"),
+        ("f6", "lenet5_classic", "digits:0", "digits:1"),
+        ("confusion", "lenet5_modern", "--dataset", "digits"),
+        ("mistakes", "lenet5_modern", "--dataset", "digits", "--count", "10"),
+    ):
+        for theme in ("light", "dark"):
+            file = f"{what}-{theme}.png"
+            status, out, err = call(capsys, what, *arguments, "-o", file, "--theme", theme)
+            assert (status, out) == (0, ""), err
+            assert err == f"{file}: {(here / file).stat().st_size / 1000:.0f} kB\n"
+            with Image.open(file) as image:
+                corner = "#{:02x}{:02x}{:02x}".format(*image.convert("RGB").getpixel((0, 0)))
+            assert corner == figures.THEMES[theme].paper
+
+
+def test_architecture_prints_the_layer_table(capsys: pytest.CaptureFixture[str]) -> None:
+    layers = numbers(capsys, "architecture", "lenet5_classic")
+    assert [layer["name"] for layer in layers] == ["C1", "S2", "C3", "S4", "C5", "F6", "output"]
+    assert sum(layer["parameters"] for layer in layers) == 60_000
+
+
+def test_filters_print_null_where_nothing_is_connected(capsys: pytest.CaptureFixture[str]) -> None:
+    c3 = numbers(capsys, "filters", "lenet5_classic")["C3"]
+    assert [[i for i in range(6) if kernels[i][0][0] is not None] for kernels in c3] == connection_table()
+
+
+def test_a_picture_file_and_the_same_test_picture_give_the_same_maps(
+    capsys: pytest.CaptureFixture[str], here: Path, digits: Dataset
+) -> None:
+    pixels = digits.images[4].numpy()
+    Image.fromarray(pixels).save("four.png")
+    of_file = numbers(capsys, "maps", "lenet5_modern", "four.png")
+    assert of_file["input"] == pixels.tolist()
+    assert of_file == numbers(capsys, "maps", "lenet5_modern", "digits:4")
+    assert np.array(of_file["S4"]).shape == (16, 5, 5)
+    assert of_file["labels"][int(np.argmax(of_file["output"]))] == "4"
+
+
+def test_a_file_comes_before_a_test_picture_of_the_same_name(
+    capsys: pytest.CaptureFixture[str], here: Path, digits: Dataset
+) -> None:
+    pixels = digits.images[7].numpy()
+    Image.fromarray(pixels).save(here / "digits:5", format="PNG")
+    assert numbers(capsys, "maps", "lenet5_modern", "digits:5")["input"] == pixels.tolist()
+
+
+def test_f6_prints_the_squared_distance_to_each_bitmap(capsys: pytest.CaptureFixture[str]) -> None:
+    (row,) = numbers(capsys, "f6", "lenet5_classic", "digits:3")
+    distances = ((np.array(row["F6"]) - np.array(rbf_codes(10))) ** 2).sum(1)
+    assert list(row["y"]) == list("0123456789")
+    assert list(row["y"].values()) == pytest.approx(distances, rel=1e-4)
+
+
+def test_confusion_is_the_cards_unless_a_data_set_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    found = numbers(capsys, "confusion", "lenet5_modern.mnist")
+    assert found["confusion"] == weights.load_card("lenet5_modern.mnist")["metrics"]["test"]["confusion"]
+    assert np.sum(numbers(capsys, "confusion", "lenet5_modern.mnist", "--dataset", "digits")["confusion"]) == 1797
+
+
+def test_mistakes_on_mnist_are_the_cards_and_marked_where_the_paper_erred(
+    capsys: pytest.CaptureFixture[str], mnist_test: Dataset
+) -> None:
+    found = numbers(capsys, "mistakes", "lenet5_modern")
+    test = weights.load_card("lenet5_modern.mnist")["metrics"]["test"]
+    assert len(found["mistakes"]) == test["total"] - test["correct"]
+    losses = [mistake["loss"] for mistake in found["mistakes"]]
+    assert losses == sorted(losses, reverse=True)
+    paper = figures.paper_fig8()
+    for mistake in found["mistakes"]:
+        assert mistake["label"] == mnist_test.labels[mistake["index"]] != mistake["answer"]
+        assert mistake["fig8"] == (mistake["index"] in paper)
+
+
+def test_curves_of_several_runs(capsys: pytest.CaptureFixture[str], here: Path) -> None:
+    for folder in ("a/seed-0", "b/seed-0"):
+        (here / folder).mkdir(parents=True)
+        (here / folder / "log.jsonl").write_text('{"epoch": 1, "accuracy": 0.9}\n')
+    found = numbers(capsys, "curves", "a/seed-0", "b/seed-0/log.jsonl", "--paper")
+    assert list(found) == ["seed-0", "b/seed-0/log.jsonl", "fig5"]
+    assert found["fig5"][0] == [1, 2.65, 4.89]
+    assert call(capsys, "curves", "a/seed-0", "-o", "curves.pdf")[0] == 0
+    assert Path("curves.pdf").read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.parametrize(
+    ("argv", "status", "said"),
+    [
+        ("filtrs lenet5_modern -o a.svg", 2, "no picture called 'filtrs'. Did you mean 'filters'? There are arch"),
+        ("filters lenet5_modem -o a.svg", 2, "no network called 'lenet5_modem'. Did you mean 'lenet5_modern'?"),
+        ("filters lenet5_modern", 2, "name a file with -o FILE (.svg, .pdf or .png), or ask for --json"),
+        ("filters lenet5_modern -o a.jpg", 2, "a.jpg: a figure is written as .svg, .pdf, .png, and this name has"),
+        ("filters lenet5_modern -o no/a.svg", 2, "no/a.svg: there is no folder no"),
+        ("filters lenet5_modern -o taken.svg", 1, ": Is a directory"),
+        ("filters lenet5_modern -o a.svg --theme drak", 2, "no theme called 'drak'. Did you mean 'dark'?"),
+        ("maps lenet5_modern digits:1797 -o a.svg", 2, "digits:1797: digits has 1,797 test pictures, from 0 to 1796"),
+        ("maps lenet5_modern digitz:0 -o a.svg", 2, "no data set called 'digitz'. Did you mean 'digits'?"),
+        ("maps lenet5_modern digits -o a.svg", 2, "digits has many pictures: name a test picture by its place"),
+        ("maps lenet5_modern missing.png -o a.svg", 2, "missing.png: no such file"),
+        ("maps lenet5_modern paper.png -o a.svg", 2, "paper.png: "),
+        ("maps lenet5_modern text.png -o a.svg", 2, "text.png is not a picture"),
+        ("f6 lenet5_modern digits:0 -o a.svg", 2, "F6 is compared with bitmaps in lenet5_classic alone"),
+        ("confusion lenet5_modern --dataset mnits -o a.svg", 2, "no data set called 'mnits'. Did you mean 'mnist'?"),
+        ("mistakes lenet5_modern --data-root . -o a.svg", 1, "no MNIST in ."),
+        ("curves nothing -o a.svg", 1, "there is no training log nothing"),
+        ("curves text.png -o a.svg", 1, "text.png, line 1: not a record of an epoch"),
+    ],
+)
+def test_what_cannot_be_drawn_is_said_in_one_line_and_leaves_nothing(
+    capsys: pytest.CaptureFixture[str], here: Path, argv: str, status: int, said: str
+) -> None:
+    Image.new("L", (100, 100), 255).save("paper.png")
+    Path("text.png").write_text("hello\n")
+    Path("taken.svg").mkdir()
+    before = sorted(here.rglob("*"))
+    found, out, err = call(capsys, *argv.split())
+    assert (found, out) == (status, "")
+    assert err.startswith("lenet-zoo: ")
+    assert err.count("\n") == 1
+    assert said in err
+    assert sorted(here.rglob("*")) == before
+
+
+def test_a_blank_picture_is_no_digit(capsys: pytest.CaptureFixture[str], here: Path) -> None:
+    Image.new("L", (100, 100), 255).save("paper.png")
+    assert "no digit" in call(capsys, "maps", "lenet5_modern", "paper.png", "-o", "a.svg")[2]
+
+
+def test_what_cannot_be_written_is_refused_before_the_network_is_loaded(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lenet_zoo.registry.create_model", lambda *_, **__: pytest.fail("the network was loaded"))
+    assert "'.jpg'" in call(capsys, "filters", "lenet5_modern", "-o", "a.jpg")[2]
+
+
+def test_without_matplotlib_the_extra_is_named() -> None:
+    code = (
+        "import sys; sys.modules['matplotlib'] = None\n"
+        "from lenet_zoo.cli import main; main(['plot', 'filters', 'lenet5_modern', '-o', 'a.svg'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "lenet-zoo: pictures are drawn by matplotlib: pip install 'lenet-zoo[plots]'\n"
