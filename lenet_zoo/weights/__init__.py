@@ -50,12 +50,14 @@ def card_path(name: str) -> Path:
 def load_card(name: str) -> dict[str, Any]:
     """The card of `architecture.tag`.
 
-    Raises: WeightsError when there is none.
+    Raises: WeightsError when there is none, or it is damaged.
     """
     try:
         return json.loads(card_path(name).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise WeightsError(f"no card for {name!r} in {_FOLDER}: the known ones are {', '.join(names())}") from None
+    except ValueError as error:
+        raise WeightsError(f"the card {card_path(name)} is damaged ({error}): reinstall lenet-zoo") from error
 
 
 def verify(path: str | os.PathLike[str]) -> None:
@@ -68,7 +70,7 @@ def verify(path: str | os.PathLike[str]) -> None:
         raise WeightsError(f"the weight file {path} is missing: reinstall lenet-zoo, or give a file that exists")
     if path.parent != _FOLDER:
         return
-    wanted = load_card(path.name.removesuffix(".safetensors"))["sha256"]
+    wanted = load_card(path.name.removesuffix(".safetensors")).get("sha256")
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != wanted:
         raise WeightsError(

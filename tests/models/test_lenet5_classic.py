@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -445,3 +446,15 @@ def test_output_codes_survive_a_round_trip_of_the_weights() -> None:
     fresh = LeNet5Classic(num_classes=3)
     fresh.load_state_dict(letters.state_dict())
     assert torch.equal(fresh.output.weight, letters.output.weight)
+
+
+def test_a_saved_network_remembers_its_characters_and_its_padding(tmp_path: Path) -> None:
+    def again() -> LeNet5Classic:
+        timm.models.save_for_hf(model, tmp_path, safe_serialization=True)
+        return timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()
+
+    model = timm.create_model("lenet5_classic", num_classes=3, characters="xyz", pad=0).eval()
+    x = pictures(2, 1, 32, 32)
+    assert torch.equal(again()(x), model(x))
+    model.reset_classifier(4)
+    assert torch.equal(again()(x), model(x))

@@ -503,20 +503,6 @@ def test_save_for_hf_then_local_dir(name: str, changes: dict[str, Any], tmp_path
     assert lenet_zoo.create_model(f"local-dir:{tmp_path}", pretrained=True).num_classes == model.num_classes
 
 
-def test_save_for_hf_remembers_what_was_asked_for(name: str, tmp_path: Any) -> None:
-    if name != "lenet5_classic":
-        pytest.skip("only lenet5_classic has arguments of its own")
-    model = create(name, num_classes=3, characters="xyz", pad=0)
-    timm.models.save_for_hf(model, tmp_path, safe_serialization=True)
-    again = timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()
-    assert same_state(model, again)
-    x = batch(size=32)
-    assert torch.equal(again(x), model(x))
-    model.reset_classifier(4)
-    timm.models.save_for_hf(model, tmp_path, safe_serialization=True)
-    assert same_state(model, timm.create_model(f"local-dir:{tmp_path}", pretrained=True))
-
-
 def test_registry(name: str) -> None:
     assert timm.is_model(name)
     assert timm.list_models("lenet5_*") == NAMES

@@ -109,6 +109,20 @@ def test_a_missing_card(folder: Path) -> None:
     assert refused(folder) == f"no card for {NAME!r} in {folder}: the known ones are {others}"
 
 
+@pytest.mark.parametrize("content", [b"", b'{"sha256": ', b"\xff\xfe"])
+def test_a_damaged_card(folder: Path, content: bytes) -> None:
+    path = folder / f"{NAME}.json"
+    path.write_bytes(content)
+    says = refused(folder)
+    assert says.startswith(f"the card {path} is damaged (")
+    assert says.endswith("): reinstall lenet-zoo")
+
+
+def test_a_card_without_a_hash_vouches_for_nothing(folder: Path) -> None:
+    (folder / f"{NAME}.json").write_text("{}")
+    assert "its card says None" in refused(folder)
+
+
 @pytest.mark.parametrize("classes", [10, 5])
 @pytest.mark.parametrize("features_only", [False, True])
 @pytest.mark.parametrize(
