@@ -32,6 +32,9 @@ def train(
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what the folder holds.")] = False,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Also write the figures of each epoch for TensorBoard.")
+    ] = False,
     data_root: DataRoot = None,
     download: Download = False,
     json: Json = False,
@@ -51,6 +54,7 @@ def train(
             validate=val,
             resume=resume,
             device=device,
+            tensorboard=tensorboard,
             data_root=data_root,
             download=download,
             monitor=display.monitor,
@@ -96,7 +100,7 @@ class _Display:
             TimeRemainingColumn(),
             console=messages,
             transient=True,
-            disable=quiet,
+            disable=quiet or not messages.is_terminal,
         )
 
         class Show(Monitor):
@@ -116,6 +120,8 @@ class _Display:
         self.monitor = Show()
 
     def begin(self, epochs: int, done: int, pictures: int) -> None:
+        if not self.progress.disable:
+            self.progress.start()
         for old in self.progress.task_ids:
             self.progress.remove_task(old)
         self.pictures = pictures
@@ -128,11 +134,11 @@ class _Display:
         self.progress.update(self.task, completed=completed, epoch=epoch, loss=loss, accuracy=accuracy, rate=rate)
 
     def __enter__(self) -> _Display:
-        self.progress.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.progress.stop()
+        if not self.progress.disable:
+            self.progress.stop()
 
 
 def _line(record: dict[str, Any]) -> str:

@@ -24,7 +24,7 @@ import torch
 
 from lenet_zoo import weights
 from lenet_zoo.data.datasets import Dataset, load_dataset, validation_split
-from lenet_zoo.errors import InputError, TrainingError, did_you_mean
+from lenet_zoo.errors import InputError, MissingExtraError, TrainingError, did_you_mean
 from lenet_zoo.registry import create_model, list_models
 from lenet_zoo.summary import Evaluation, evaluate, logits_of
 from lenet_zoo.training.checkpoint import RunFolder
@@ -50,6 +50,7 @@ def train(
     validate: bool = False,
     resume: bool = False,
     device: str = "auto",
+    tensorboard: bool = False,
     data_root: str | os.PathLike[str] | None = None,
     download: bool = False,
     monitor: Monitor | None = None,
@@ -68,13 +69,15 @@ def train(
             choosing a recipe. Goes to `out`/validation.
         resume: go on with what `out` holds.
         device: 'auto', 'cpu', 'cuda' or 'mps'.
+        tensorboard: also write scalars for TensorBoard, to the folder `tensorboard` of each run.
         data_root, download: as in `load_dataset`.
         monitor: told of the progress.
         command: what the card says made it; by default the command line of this process.
 
     Returns: the card.
 
-    Raises: InputError, DataError, TrainingError, each naming what was wrong and what would be right.
+    Raises: InputError, DataError, TrainingError, MissingExtraError (TensorBoard), each naming what was wrong and what
+        would be right.
     """
     known = [*list_models(), "teacher"]
     if architecture not in known:
@@ -86,6 +89,7 @@ def train(
     chosen = load_recipe(recipe, architecture=architecture, dataset=dataset, changes=changes)
     monitor = monitor or Monitor()
     accelerator = accelerator_for(device)
+    main = accelerator.is_main_process
     base = Path(out)
     home = base / "validation" if validate else base
     folders = [RunFolder(home / f"seed-{seed}" if len(seeds) > 1 else home) for seed in seeds]
@@ -110,7 +114,10 @@ def train(
             else partial(create_model, architecture, num_classes=classes)
         )
         common: dict[str, Any] = dict(
-            seed=seed, resume=resume, identity=dict(architecture=architecture, dataset=dataset), monitor=monitor
+            seed=seed,
+            resume=resume,
+            identity=dict(architecture=architecture, dataset=dataset),
+            monitor=_TensorBoard(monitor, folder.path / "tensorboard") if tensorboard and main else monitor,
         )
         if isinstance(chosen, Recipe1998):
             if accelerator.num_processes > 1:
@@ -122,7 +129,7 @@ def train(
             result = fit(
                 build, training, chosen, folder, measured=measured, accelerator=accelerator, answers=answers, **common
             )
-        if not accelerator.is_main_process:
+        if not main:
             continue
         folder.save_weights(result.model.state_dict())
         card = _card(architecture, training, chosen, recipe, result, evaluate(logits_of(result.model), held_out), split)
@@ -132,6 +139,7 @@ def train(
         if not validate:
             _add_validation(card, base)
         folder.save_card(card)
+        _draw_curves(f"{architecture}, {Path(recipe).stem}", result, folder, monitor)
         cards.append(card)
     if not cards:
         return {}
@@ -142,6 +150,39 @@ def train(
         whole.write(whole.weights, folders[0].weights.read_bytes())
         whole.save_card(card)
     return card
+
+
+class _TensorBoard(Monitor):
+    """Passes everything on, and writes each epoch's figures for TensorBoard."""
+
+    def __init__(self, to: Monitor, folder: Path) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise MissingExtraError("TensorBoard is not installed: pip install 'lenet-zoo[tensorboard]'") from error
+        self.to, self.folder, self.writer_of = to, folder, SummaryWriter
+        self.step, self.say = to.step, to.say  # type: ignore[method-assign]
+
+    def begin(self, epochs: int, done: int, pictures: int) -> None:
+        # What an interrupted run wrote after its last checkpoint is taken back.
+        self.writer = self.writer_of(os.fspath(self.folder), purge_step=done + 1)
+        self.to.begin(epochs, done, pictures)
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        for name, value in record.items():
+            if name != "epoch":
+                self.writer.add_scalar(name, value, record["epoch"])
+        self.writer.flush()
+        self.to.epoch(record)
+
+
+def _draw_curves(name: str, result: Result, folder: RunFolder, monitor: Monitor) -> None:
+    try:
+        from lenet_zoo import figures
+    except ImportError:
+        monitor.say(f"no {folder.curves.name}: the curves need matplotlib, pip install 'lenet-zoo[plots]'")
+        return
+    figures.save(figures.curves({name: result.history}), folder.curves)
 
 
 def _command() -> str:

@@ -1,0 +1,253 @@
+"""A training job from the command line to a card, on a small stand-in for MNIST."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save
+
+from lenet_zoo import create_model, weights
+from lenet_zoo.cli import main
+from lenet_zoo.data.datasets import load_dataset, validation_split
+from lenet_zoo.errors import InputError, TrainingError
+from lenet_zoo.summary import evaluate, logits_of
+from lenet_zoo.training import run as run_module
+from lenet_zoo.training.run import install, train
+
+QUICK = ["--recipe", "baseline", "--set", "epochs=2", "--set", "batch_size=64", "--device", "cpu"]
+
+
+@pytest.fixture(autouse=True)
+def _small_validation(monkeypatch):
+    monkeypatch.setattr(run_module, "validation_split", lambda data: validation_split(data, 100))
+
+
+def run(capsys, *argv: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as end:
+        main([*argv])
+    out, err = capsys.readouterr()
+    return int(end.value.code or 0), out, err
+
+
+def test_train_leaves_weights_card_log_curves_and_checkpoint(small_mnist, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    out = tmp_path / "out"
+    argv = ("train", "lenet5_modern", "--dataset", "mnist", *QUICK, "--out", str(out), "--data-root", str(small_mnist))
+    status, stdout, stderr = run(capsys, *argv)
+    assert status == 0
+    files = {path.name for path in out.iterdir()}
+    assert files == {"model.safetensors", "card.json", "log.jsonl", "curves.png", "checkpoint.pt"}
+    assert [line.split(",")[0][:13] for line in stderr.splitlines() if line.startswith("epoch")] == [
+        "epoch 1: loss",
+        "epoch 2: loss",
+    ]
+    card = json.loads((out / "card.json").read_text())
+    figures = card["metrics"]["test"]
+    assert stdout == (
+        f"test: average loss {figures['loss']:.4f}, accuracy {figures['correct']}/200 "
+        f"({100 * figures['correct'] / 200:.2f} %)\n"
+    )
+    # The card is what its weights do.
+    model = create_model("lenet5_modern", checkpoint_path=str(out / "model.safetensors"))
+    again = evaluate(logits_of(model), load_dataset("mnist", train=False, root=small_mnist))
+    assert (again.correct, again.loss) == (figures["correct"], figures["loss"])
+    assert [list(row) for row in again.confusion] == figures["confusion"]
+    assert sum(one["correct"] for one in figures["per_class"].values()) == figures["correct"]
+    assert card["sha256"] == hashlib.sha256((out / "model.safetensors").read_bytes()).hexdigest()
+    assert (card["architecture"], card["params"], card["dataset"], card["licence"]) == (
+        "lenet5_modern",
+        61706,
+        "mnist",
+        "Apache-2.0",
+    )
+    assert card["recipe"]["name"] == "baseline"
+    assert card["recipe"]["epochs"] == 2
+    assert card["recipe"]["lr"] == 0.1
+    assert card["seeds"] == {"n": 1, "values": [0]}
+    assert {"torch", "lenet-zoo", "python"} <= card["created_with"].keys()
+    log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert [record["epoch"] for record in log] == [1, 2]
+    assert {"loss", "accuracy", "lr", "seconds", "pictures_per_second"} <= log[0].keys()
+
+
+def test_weights_are_reproducible_bytes_without_metadata(small_mnist, tmp_path):
+    for name in ("a", "b"):
+        train(
+            "lenet5_classic", dataset="mnist", recipe="best", out=tmp_path / name, changes=dict(epochs=1),
+            device="cpu", data_root=small_mnist,
+        )  # fmt: skip
+    content = (tmp_path / "a" / "model.safetensors").read_bytes()
+    assert content == (tmp_path / "b" / "model.safetensors").read_bytes()
+    assert content == save(load_file(tmp_path / "a" / "model.safetensors"))
+
+
+def test_several_seeds_give_mean_and_deviation_and_the_first_seeds_weights(small_mnist, tmp_path, capsys):
+    out = tmp_path / "out"
+    argv = ("train", "lenet5_modern", *QUICK, "--seeds", "2", "--seed", "3", "--out", str(out), "--json")
+    status, stdout, _ = run(capsys, *argv, "--data-root", str(small_mnist))
+    assert status == 0
+    card = json.loads(stdout)
+    single = [json.loads((out / f"seed-{seed}" / "card.json").read_text()) for seed in (3, 4)]
+    accuracies = [one["metrics"]["test"]["accuracy"] for one in single]
+    assert card["seeds"]["values"] == [3, 4]
+    assert card["seeds"]["accuracy"] == accuracies
+    assert card["seeds"]["mean"] == pytest.approx(sum(accuracies) / 2)
+    assert card["seeds"]["sd"] == pytest.approx(abs(accuracies[0] - accuracies[1]) / 2**0.5)
+    assert card["sha256"] == single[0]["sha256"] != single[1]["sha256"]
+    assert (out / "model.safetensors").read_bytes() == (out / "seed-3" / "model.safetensors").read_bytes()
+
+
+def test_validation_never_sees_the_test_set_and_enters_the_card(small_mnist, tmp_path, capsys):
+    out = tmp_path / "out"
+    argv = ("train", "lenet5_modern", *QUICK, "--out", str(out), "--data-root", str(small_mnist), "--json")
+    status, stdout, _ = run(capsys, *argv, "--val")
+    assert status == 0
+    chosen = json.loads(stdout)
+    assert chosen["metrics"].keys() == {"validation"}
+    assert chosen["metrics"]["validation"]["total"] == 100
+    log = [json.loads(line) for line in (out / "validation" / "log.jsonl").read_text().splitlines()]
+    assert log[-1]["validation_accuracy"] == chosen["metrics"]["validation"]["accuracy"]
+    status, stdout, _ = run(capsys, *argv)
+    assert json.loads(stdout)["metrics"]["validation"] == chosen["metrics"]["validation"]
+    # Another recipe's validation figures are not this one's.
+    other = tmp_path / "other"
+    other.mkdir()
+    os.rename(out / "validation", other / "validation")
+    _, stdout, _ = run(capsys, *[str(other) if word == str(out) else word for word in argv], "--set", "lr=0.2")
+    assert json.loads(stdout)["metrics"].keys() == {"test"}
+
+
+def test_the_1998_recipe_runs_and_goes_on(small_mnist, tmp_path):
+    def passes(out, count, **more):
+        return train(
+            "lenet5_classic", dataset="mnist", recipe="lecun1998", out=tmp_path / out, changes=dict(passes=count),
+            device="cpu", data_root=small_mnist, **more,
+        )  # fmt: skip
+
+    whole = passes("whole", 2)
+    assert whole["recipe"]["method"] == "lecun1998"
+    assert whole["params"] == 60_000
+
+    class Stop(run_module.Monitor):
+        def epoch(self, record):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        passes("broken", 2, monitor=Stop())
+    assert passes("broken", 2, resume=True)["sha256"] == whole["sha256"]
+    log = [json.loads(line) for line in (tmp_path / "broken" / "log.jsonl").read_text().splitlines()]
+    assert [record["epoch"] for record in log] == [1, 2]
+    assert log[1]["accuracy"] > 0.5
+
+
+def test_a_teacher_is_trained_and_learnt_from(small_mnist, tmp_path):
+    common = dict(dataset="mnist", device="cpu", data_root=small_mnist)
+    train("teacher", recipe="teacher", out=tmp_path / "t", changes=dict(epochs=1), **common)
+    file = tmp_path / "t" / "model.safetensors"
+    changes = dict(epochs=2, teacher=str(file), distill=0.5, views=2, temperature=2)
+    card = train("lenet5_modern", recipe="baseline", out=tmp_path / "s", changes=changes, **common)
+    assert card["recipe"]["teacher"]["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert str(tmp_path) not in json.dumps(card["recipe"])
+    assert len(list((tmp_path / "s" / "answers").glob("*/view-*.safetensors"))) == 2
+
+
+def test_two_processes_share_the_work(small_mnist, tmp_path):
+    recipe = ["--recipe", "baseline", "--set", "epochs=2", "--set", "batch_size=100", "--set", "rotation=10"]
+    argv = ["lenet5_modern", *recipe, "--device", "cpu", "--data-root", str(small_mnist)]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "lenet_zoo",
+    ]
+    done = subprocess.run(
+        [*command, "train", *argv, "--out", str(tmp_path / "two")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("accuracy") == 1
+    with pytest.raises(SystemExit):
+        main(["train", *argv, "--out", str(tmp_path / "one")])
+    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    for key, value in one.items():
+        assert (value - two[key]).abs().max() < 1e-5, key
+    logs = [(tmp_path / name / "log.jsonl").read_text().splitlines() for name in ("one", "two")]
+    losses = [[json.loads(line)["loss"] for line in lines] for lines in logs]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_tensorboard_on_request(small_mnist, tmp_path):
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    train(
+        "lenet5_modern", dataset="mnist", recipe="baseline", out=tmp_path, changes=dict(epochs=2), device="cpu",
+        tensorboard=True, data_root=small_mnist,
+    )  # fmt: skip
+    events = reader.EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("loss")] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("argv", "status", "text"),
+    [
+        (["lenet5_moderm"], 2, "no network 'lenet5_moderm'. Did you mean 'lenet5_modern'? One of"),
+        (["lenet5_modern", "--dataset", "digits"], 2, "the data set 'digits' has no training set of its own"),
+        (["lenet5_modern", "--set", "epochs"], 2, "--set epochs: give FIELD=VALUE, such as --set epochs=5"),
+        (["lenet5_modern", "--set", "lrr=1"], 2, "recipe best: a recipe has no field 'lrr'. Did you mean 'lr'?"),
+        (["lenet5_modern", "--recipe", "bst"], 2, "no recipe called 'bst'. Did you mean 'best'?"),
+        (["lenet5_modern", "--device", "tpu"], 2, "no device 'tpu' here: take one of auto, cpu"),
+        (["lenet5_modern", "--recipe", "lecun1998"], 2, "the 1998 method trains lenet5_classic"),
+        (["lenet5_modern", "--set", "distill=0.5"], 2, "recipe best: the recipe's fields do not go together: distill"),
+    ],
+)
+def test_wrong_arguments_are_one_line(argv, status, text, small_mnist, tmp_path, capsys):
+    found, _, stderr = run(capsys, "train", *argv, "--out", str(tmp_path / "out"), "--data-root", str(small_mnist))
+    assert found == status
+    assert len(stderr.splitlines()) == 1
+    assert text in stderr
+
+
+def test_an_unwritable_folder_is_one_line_before_the_run(small_mnist, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    argv = ("train", "lenet5_modern", *QUICK, "--out", str(tmp_path / "file" / "out"), "--data-root", str(small_mnist))
+    status, _, stderr = run(capsys, *argv)
+    assert status == 1
+    assert stderr == f"lenet-zoo: cannot write in {tmp_path}/file/out: Not a directory; name another folder\n"
+
+
+def test_recipes_prints_every_field_and_its_meaning(capsys):
+    status, stdout, _ = run(capsys, "recipes", "--json")
+    assert status == 0
+    assert {"baseline", "best", "lecun1998"} <= json.loads(stdout).keys()
+    status, stdout, _ = run(capsys, "recipes", "baseline", "--json")
+    assert json.loads(stdout)["batch_size"] == 1024
+
+
+def test_install_puts_weights_and_card_in_place(small_mnist, tmp_path, monkeypatch):
+    shipped = tmp_path / "weights"
+    shipped.mkdir()
+    monkeypatch.setattr(weights, "_FOLDER", shipped)
+    out = tmp_path / "out"
+    train(
+        "lenet5_modern", dataset="mnist", recipe="baseline", out=out, changes=dict(epochs=1), device="cpu",
+        data_root=small_mnist,
+    )  # fmt: skip
+    install(out, "lenet5_modern.mine_mnist")
+    card = json.loads((shipped / "lenet5_modern.mine_mnist.json").read_text())
+    assert card["tag"] == "mine_mnist"
+    content = (shipped / "lenet5_modern.mine_mnist.safetensors").read_bytes()
+    assert hashlib.sha256(content).hexdigest() == card["sha256"]
+    with pytest.raises(InputError, match=r"^'lenet5_classic.x' for weights of lenet5_modern: give lenet5_modern.TAG$"):
+        install(out, "lenet5_classic.x")
+    (out / "model.safetensors").write_bytes(content[:-1] + b"x")
+    with pytest.raises(TrainingError, match=r"are not those of its card$"):
+        install(out, "lenet5_modern.mine_mnist")
+    with pytest.raises(TrainingError, match=r"holds no finished run: card\.json is missing$"):
+        install(Path(tmp_path), "lenet5_modern.mine_mnist")
