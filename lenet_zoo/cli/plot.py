@@ -293,3 +293,18 @@ def curves(
         lambda: figures.curves(runs, paper, theme),
         lambda: runs | ({"fig5": figures.paper_fig5()} if paper else {}),
     )
+
+
+@plot.command()
+def bench(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `bench inference --json` printed.")],
+    output: Output = None,
+    theme: Theme = "light",
+    json: Json = False,
+) -> None:
+    """The bars of a benchmark."""
+    _check(output, json, theme)
+    from lenet_zoo import figures
+
+    document = figures.read_bench(file)
+    _finish(output, json, lambda: figures.bench(document, theme), lambda: document)
