@@ -1,0 +1,34 @@
+"""The race of `fast` against the DataLoader loop: what counts, and what does not. No test looks at a time."""
+
+import pytest
+
+from lenet_zoo.errors import InputError
+from lenet_zoo.training import bench
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch):
+    monkeypatch.setattr(bench, "EPOCHS", 3)
+
+
+def test_each_side_runs_once_a_round_with_its_seed(small_mnist):
+    told = []
+    result = bench.time_training(rounds=2, target=0.0, root=small_mnist, progress=told.append)
+    assert [race.seed for race in result.baseline] == [race.seed for race in result.fast] == [0, 1]
+    # The baseline stops at the first epoch that reaches the target; fast always runs its recipe to the end.
+    assert [race.epochs for race in result.baseline] == [1, 1]
+    assert all(race.reached and race.seconds > 0 for race in [*result.baseline, *result.fast])
+    assert len(told) == 4
+    assert result.ratio == pytest.approx(
+        sum(race.seconds for race in result.baseline) / sum(race.seconds for race in result.fast)
+    )
+
+
+def test_a_target_that_is_not_reached_is_told(small_mnist):
+    result = bench.time_training(rounds=1, target=1.1, root=small_mnist)
+    assert (result.baseline[0].epochs, result.baseline[0].reached, result.fast[0].reached) == (3, False, False)
+
+
+def test_at_least_one_round(small_mnist):
+    with pytest.raises(InputError, match=r"^rounds=0: at least 1$"):
+        bench.time_training(rounds=0, root=small_mnist)
