@@ -47,7 +47,9 @@ def load_calibration(source: object) -> Pixels:
     if isinstance(source, str | os.PathLike):
         path = Path(source)
         if path.is_dir():
-            return _from_folder(path)
+            from lenet_zoo.data.pictures import digit_from_image, pictures_in
+
+            return np.stack([digit_from_image(picture) for picture in pictures_in(path)])
         try:
             source = np.load(path, allow_pickle=False)
         except FileNotFoundError:
@@ -58,16 +60,6 @@ def load_calibration(source: object) -> Pixels:
     if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4) or not pixels.size:
         raise InputError(f"calibration pictures are {pixels.dtype} of shape {pixels.shape}: {wanted}")
     return pixels
-
-
-def _from_folder(folder: Path) -> Pixels:
-    from lenet_zoo.data.pictures import digit_from_image
-
-    suffixes = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
-    if not files:
-        raise InputError(f"no pictures in {folder} to calibrate with")
-    return np.stack([digit_from_image(path) for path in files])
 
 
 def fit(pixels: Pixels, channels: int, height: int, width: int) -> Pixels:

@@ -354,9 +354,8 @@ class _Modern(_Form):
         if self.fast:
             c1 = g.conv("C1_sum", x, phases(weight), np.tile(bias, 4), strides=[2, 2], pads=[2] * 4)
             c1 = g.activation(g.add("Relu", [c1], "C1_phases"))
-            x = g.add("Reshape", [c1, g.shape("C1_groups", 0, 4, 6 * rows * columns)], "C1_grouped")
-            x = g.add("ReduceMax", [x, g.shape("C1_over", 1)], "S2_flat", keepdims=0)
-            x = g.picked(g.add("Reshape", [x, g.shape("S2_shape", 0, 6, rows, columns)], "S2_map"), c1)
+            x = g.add("Reshape", [c1, g.shape("C1_groups", 0, 4, 6, rows, columns)], "C1_grouped")
+            x = g.picked(g.add("ReduceMax", [x, g.shape("C1_over", 1)], "S2_map", keepdims=0), c1)
         else:
             c1 = g.conv("C1_sum", x, weight, bias, pads=[2] * 4)
             c1 = g.activation(g.add("Relu", [c1], "C1_map"))
@@ -402,9 +401,8 @@ class _Classic(_Form):
         if self.fast:
             c1 = g.conv("C1_sum", x, phases(weight * s), np.tile(bias * s, 4), strides=[2, 2], pads=[pad] * 4)
             c1 = self.squash(g, g.activation(c1), "C1_phases")
-            x = g.add("Reshape", [c1, g.shape("C1_groups", 0, 4, 6 * rows * columns)], "C1_grouped")
-            x = g.add("ReduceSum", [x, g.shape("C1_over", 1)], "S2_flat", keepdims=0)
-            x = g.add("Reshape", [x, g.shape("S2_shape", 0, 6, rows, columns)], "S2_total")
+            x = g.add("Reshape", [c1, g.shape("C1_groups", 0, 4, 6, rows, columns)], "C1_grouped")
+            x = g.add("ReduceSum", [x, g.shape("C1_over", 1)], "S2_total", keepdims=0)
         else:
             c1 = g.conv("C1_sum", x, weight, bias, pads=[pad] * 4)
             c1 = self.squash(g, g.activation(c1), "C1_map")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lenet_zoo.errors import ArtifactError, InputError
+from lenet_zoo.errors import ArtifactError, InputError, NoDigitError
 from lenet_zoo.runtime.onnx_file import OnnxFile, metadata_of, read_file
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ class OnnxClassifier:
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())
         self._piece = _PIECE if self.providers[0] == "CPUExecutionProvider" else _PIECE_DEVICE
         self._pool: ThreadPoolExecutor | None = None
+        self._one = threading.local()
         self._read_signature()
 
     def _read_signature(self) -> None:
@@ -115,7 +117,7 @@ class OnnxClassifier:
             raise ArtifactError(
                 f"{damaged}its input has shape {inputs[0][2]}, and not batch × channels × height × width"
             )
-        self._channels, self._height, self._width = picture
+        self._channels, self._size = picture[0], (picture[1], picture[2])
         answer = outputs["logits"].shape
         if len(answer) == 4:
             raise ArtifactError(f"{self.path} answers at every position (global_pool=''): run it with onnxruntime")
@@ -155,11 +157,14 @@ class OnnxClassifier:
     def predict_logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """As `predict_array`, but the logits: float32 N×classes, larger is better."""
         pixels = self._checked(pixels)
+        if len(pixels) <= self._piece:
+            return self._run(pixels)
         out = np.empty((len(pixels), len(self.labels)), np.float32)
         starts = range(0, len(pixels), self._piece)
         workers = min(self.threads, len(starts))
         if workers == 1:
-            self._run_pieces(pixels, out, starts)
+            for start in starts:
+                out[start : start + self._piece] = self._run(pixels[start : start + self._piece])
             return out
         # Each worker takes the next piece when it is done with one; next() of a count is atomic.
         counter = itertools.count()
@@ -174,12 +179,31 @@ class OnnxClassifier:
         for i in turn:
             if i >= len(starts):
                 return
-            self._run_pieces(pixels, out, starts[i : i + 1])
+            start = starts[i]
+            out[start : start + self._piece] = self._run(pixels[start : start + self._piece])
 
-    def _run_pieces(self, pixels: NDArray[np.uint8], out: NDArray[np.float32], starts: range) -> None:
-        for start in starts:
-            piece = self._fed(pixels[start : start + self._piece])
-            out[start : start + self._piece] = self._session.run(["logits"], {self._input: piece})[0]
+    def _run(self, piece: NDArray[np.uint8]) -> NDArray[np.float32]:
+        if len(piece) == 1:
+            return self._run_one(piece)
+        logits: NDArray[np.float32] = self._session.run(["logits"], {self._input: self._fed(piece)})[0]
+        return logits
+
+    def _run_one(self, piece: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """A single picture takes less time than handing it to onnxruntime does, unless its buffers are bound before."""
+        one = self._one
+        if not hasattr(one, "binding"):
+            one.taken = np.empty((1, self._channels, *self._size), np.uint8 if self._scale is None else np.float32)
+            one.given = np.empty((1, len(self.labels)), np.float32)
+            one.binding = self._session.io_binding()
+            for bind, name, array in (
+                (one.binding.bind_input, self._input, one.taken),
+                (one.binding.bind_output, "logits", one.given),
+            ):
+                bind(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+        one.taken[...] = piece if self._scale is None else self._fed(piece)
+        self._session.run_with_iobinding(one.binding)
+        logits: NDArray[np.float32] = one.given.copy()
+        return logits
 
     def _fed(self, piece: NDArray[np.uint8]) -> NDArray[Any]:
         """A piece as the graph takes it: N×C×H×W, contiguous, normalised here if the graph does not."""
@@ -196,23 +220,22 @@ class OnnxClassifier:
         return self._pool
 
     def _checked(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        size = f"{self._height}×{self._width}"
-        wanted = f"give uint8 N×{size}, 0 background and 255 ink"
-        if self._channels > 1:
-            wanted += f", or N×{self._channels}×{size}"
+        """`pixels` as N×C×H×W, or an InputError."""
         if not isinstance(pixels, np.ndarray):
-            raise InputError(f"pixels are a {type(pixels).__name__} and not a numpy array: {wanted}")
-        if pixels.dtype != np.uint8:
-            raise InputError(f"pixels are {pixels.dtype}: {wanted}")
-        if pixels.ndim == 3:
-            pixels = pixels[:, None]
-        elif pixels.ndim != 4 or pixels.shape[1] not in (1, self._channels):
-            raise InputError(f"pixels have shape {pixels.shape}: {wanted}")
-        if pixels.shape[2:] != (self._height, self._width):
-            raise InputError(f"pictures of {pixels.shape[2]}×{pixels.shape[3]} pixels: {wanted}")
-        if not len(pixels):
-            raise InputError(f"an empty batch: {wanted}, with N ≥ 1")
-        return pixels
+            problem = f"pixels are a {type(pixels).__name__} and not a numpy array"
+        elif pixels.dtype != np.uint8:
+            problem = f"pixels are {pixels.dtype}"
+        elif pixels.ndim not in (3, 4) or (pixels.ndim == 4 and pixels.shape[1] not in (1, self._channels)):
+            problem = f"pixels have shape {pixels.shape}"
+        elif pixels.shape[-2:] != self._size:
+            problem = f"pictures of {pixels.shape[-2]}×{pixels.shape[-1]} pixels"
+        elif not len(pixels):
+            problem = "an empty batch"
+        else:
+            return pixels[:, None] if pixels.ndim == 3 else pixels
+        size = f"{self._size[0]}×{self._size[1]}"
+        colour = f", or N×{self._channels}×{size}" if self._channels > 1 else ""
+        raise InputError(f"{problem}: give uint8 N×{size}{colour}, 0 background and 255 ink")
 
     # -- pictures -----------------------------------------------------------------------------------------------
 
@@ -246,17 +269,18 @@ class OnnxClassifier:
         return self._predict_pictures(list(images), top_k, min_confidence)
 
     def _predict_pictures(self, images: list[Any], top_k: int, min_confidence: float) -> list[Prediction]:
-        from lenet_zoo.data.pictures import NoDigitError, digit_from_image
+        from lenet_zoo.data.pictures import digit_from_image
 
         if not images:
             raise InputError("an empty list of pictures: give at least one")
-        if self._height != self._width:
-            raise InputError(f"the network takes {self._height}×{self._width} pixels: give an array of that size")
+        height, width = self._size
+        if height != width:
+            raise InputError(f"the network takes {height}×{width} pixels: give an array of that size")
         found: dict[int, NDArray[np.uint8]] = {}
         out = [Prediction(None, 0.0, ())] * len(images)
         for i, image in enumerate(images):
             try:
-                found[i] = digit_from_image(image, self._height)
+                found[i] = digit_from_image(image, height)
             except NoDigitError as error:
                 out[i] = Prediction(None, 0.0, (), " ".join(str(error).split()))
         if found:

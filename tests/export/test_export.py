@@ -18,11 +18,13 @@ import onnxruntime
 import pytest
 import safetensors.torch
 import torch
+from PIL import Image
 from torch import nn
 
 import lenet_zoo
 from lenet_zoo.errors import ArtifactError, InputError, WeightsError
 from lenet_zoo.export import export, export_onnx, graph
+from lenet_zoo.export.calibration import bundled
 from lenet_zoo.runtime import read_metadata
 
 NAMES = ("lenet5_modern", "lenet5_classic")
@@ -327,6 +329,17 @@ def test_bad_calibration(network: Build, tmp_path: Path, calibration: object, te
     with pytest.raises(InputError, match=text):
         export_onnx(network("lenet5_modern"), tmp_path / "m.onnx", precision="int8", calibration=calibration)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_of_pictures_calibrates(network: Build, tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    for i, digit in enumerate(bundled()[:12]):
+        Image.fromarray(digit).save(tmp_path / "pictures" / f"{i:02}.png")
+    model = network("lenet5_modern")
+    options = dict(precision="int8", input="pixels")
+    found = export_onnx(model, tmp_path / "a.onnx", calibration=tmp_path / "pictures", **options)
+    wanted = export_onnx(model, tmp_path / "b.onnx", calibration=bundled()[:12], **options)
+    assert found.read_bytes() == wanted.read_bytes()
 
 
 def test_calibration_file_with_a_pickle_is_not_opened(network: Build, tmp_path: Path) -> None:

@@ -1,0 +1,72 @@
+"""`bench inference`, and what else is measured."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from lenet_zoo.cli._app import Json, app, console, messages, print_json
+
+__all__ = ["bench", "inference"]
+
+bench = typer.Typer(
+    name="bench", help="Ratios measured in one run on this machine.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(bench)
+
+
+@bench.command()
+def inference(
+    name: Annotated[str, typer.Argument(metavar="[NAME]", help="A network of the zoo.")] = "lenet5_modern",
+    threads: Annotated[
+        list[int] | None, typer.Option("--threads", min=1, help="Repeat for several; default: 1 and all cores.")
+    ] = None,
+    batch: Annotated[
+        list[int] | None, typer.Option("--batch", min=1, help="Repeat for several; default: 1, 64 and 1024.")
+    ] = None,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Turns of each contestant.")] = 15,
+    compiled: Annotated[bool, typer.Option("--compile/--no-compile", help="Let torch.compile take part.")] = True,
+    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE.png", help="Draw the result.")] = None,
+    json: Json = False,
+) -> None:
+    """Time torch, a plain ONNX export and ours, interleaved, against this machine's matrix-product rate."""
+    from lenet_zoo.bench import plot_inference, time_inference
+
+    with messages.status("exporting") as status:
+        result = time_inference(
+            name,
+            threads=threads or None,
+            batches=batch or (1, 64, 1024),
+            rounds=rounds,
+            compiled=compiled,
+            progress=status.update,
+        )
+    if plot is not None:
+        plot_inference(result, plot)
+    if json:
+        print_json(asdict(result))
+        return
+    console.print(", ".join(f"{key} {value}" for key, value in result.machine.items()), highlight=False, markup=False)
+    console.print(f"{name}: {result.multiply_adds:,} multiply-adds a picture; {rounds} rounds", highlight=False)
+    for count, rate in result.ceiling.items():
+        console.print(f"float32 matrix product, threads {count}: {rate / 1e9:.1f} G multiply-adds/s", highlight=False)
+    table = Table("threads", "batch", "who")
+    for heading in ("µs/picture", "pictures/s", "× ours", "of the product's rate"):
+        table.add_column(heading, justify="right")
+    for row in result.rows:
+        table.add_row(
+            str(row.threads),
+            f"{row.batch:,}",
+            row.name,
+            f"{row.microseconds:.2f}",
+            f"{row.pictures_per_second:,.0f}",
+            f"{row.ratio:.2f}",
+            f"{100 * row.share:.0f} %",
+        )
+    console.print(table)
+    for who, why in result.absent.items():
+        console.print(f"{who} did not take part: {why}", highlight=False, markup=False)
