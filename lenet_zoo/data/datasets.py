@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -186,7 +187,7 @@ def _download(name: str, source: _Source, train: bool, root: Path) -> None:
 
 
 def _digits() -> Dataset:
-    """scikit-learn's digits, 8×8 in 17 grey levels, brought to 28×28 the way any picture is."""
+    """scikit-learn's digits, 8×8 in 17 grey levels, brought to MNIST's form: 20×20 px in the centre of 28×28."""
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
@@ -195,8 +196,29 @@ def _digits() -> Dataset:
         ) from error
     import numpy as np
 
-    from lenet_zoo.data.pictures import digit_from_grey
-
     bunch = load_digits()
-    images = np.stack([digit_from_grey(np.rint(picture * (255 / 16)).astype(np.uint8)) for picture in bunch.images])
+    images = np.stack([_enlarged(picture.astype(np.float32) / 16) for picture in bunch.images])
     return Dataset("digits", torch.from_numpy(images), torch.from_numpy(bunch.target).long(), tuple("0123456789"))
+
+
+def _enlarged(digit: Any) -> Any:
+    """float32 8×8, ink 1, cut to the digit's box as these are → uint8 28×28.
+
+    `digit_from_image` is for pictures whose ink is to be found first, and makes it black or white. Here every pixel is
+    a share of ink, from 4×4 binary ones, and a network that is fine-tuned makes good use of that.
+    """
+    import numpy as np
+    from PIL import Image
+
+    smooth = np.asarray(Image.fromarray(digit).resize((80, 80), Image.Resampling.BICUBIC))
+    # Strokes as bright as MNIST's are, and nothing where the interpolation swings past 0 and 1.
+    ink = np.clip((smooth - 0.1) / 0.8, 0, 1)
+    box = np.rint(np.asarray(Image.fromarray(ink).resize((20, 20), Image.Resampling.BOX)) * 255).astype(np.uint8)
+    mass = box.sum()
+    top, left = (
+        int(np.clip(np.rint(13.5 - (box.sum(axis) * np.arange(20)).sum() / mass), 0, 8)) if mass else 4
+        for axis in (1, 0)
+    )
+    out = np.zeros((28, 28), np.uint8)
+    out[top : top + 20, left : left + 20] = box
+    return out
