@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -32,7 +32,9 @@ from lenet_zoo.summary import evaluate, logits_of
 from lenet_zoo.training.checkpoint import RunFolder
 from lenet_zoo.training.fused import fuse
 from lenet_zoo.training.recipe import Recipe
-from lenet_zoo.training.teacher import Answers, has_bf16
+
+if TYPE_CHECKING:
+    from lenet_zoo.training.teacher import Answers
 
 __all__ = ["Batches", "Monitor", "Result", "accelerator_for", "fit", "learning_rate", "measure"]
 
@@ -196,6 +198,13 @@ def _fused(model: nn.Module) -> bool:
     return next(model.parameters()).device.type in ("cpu", "cuda", "mps")
 
 
+def has_bf16(device: torch.device) -> bool:
+    """Whether bfloat16 is arithmetic there, and not an emulation."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+
+
 @contextmanager
 def _own_randomness(accelerator: Accelerator) -> Iterator[None]:
     """A run seeds the global generators; leave the caller's as they were."""
@@ -322,7 +331,9 @@ class _Run:
                 taught = self.answers.view(self.recipe.view(number))
         start = told = time.perf_counter()
         total, updates = len(self.batches), (number - 1) * len(self.batches)
-        sums = torch.zeros(3, device=self.accelerator.device, dtype=torch.float64)  # loss, right answers, pictures
+        # Loss, right answers, pictures; MPS has no float64.
+        exact = torch.float32 if self.accelerator.device.type == "mps" else torch.float64
+        sums = torch.zeros(3, device=self.accelerator.device, dtype=exact)
         rate = self.recipe.lr
         for step, (x, y, index, whole) in enumerate(self.batches.epoch(number)):
             rate = learning_rate(self.recipe, (updates + step) / (total * self.recipe.epochs))

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from lenet_zoo._files import write_atomic
 from lenet_zoo.data.augment import Augmentation, augment, draw
 from lenet_zoo.errors import InputError, WeightsError
+from lenet_zoo.training.engine import has_bf16
 
-__all__ = ["Answers", "Teacher", "has_bf16", "load_teacher"]
+__all__ = ["Answers", "Teacher", "load_teacher"]
 
 
 def _layer(inputs: int, outputs: int) -> list[nn.Module]:
@@ -55,13 +56,6 @@ class Teacher(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.output(self.layers(x))
         return out
-
-
-def has_bf16(device: torch.device) -> bool:
-    """Whether bfloat16 is arithmetic there, and not an emulation."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
 
 
 def load_teacher(file: str) -> Teacher:
