@@ -1,0 +1,124 @@
+"""Writes the page's networks, models/*.onnx, and src/networks.json, which describes them.
+
+    python docs/demo/make_models.py
+
+To be run again, and its result committed, when weights or the exporter change (a test compares). The files are what
+
+    lenet_zoo.export_onnx(model, path, input="pixels", probabilities=True, intermediates=True)
+
+writes, with two changes. Large weights are stored in half precision and widened when the file is loaded: the page loads
+both networks, and half the bytes are half the wait. The arithmetic stays in float32, except that the classic's 84
+squares are added in float64: a wrong class has a logit of some −300, and WebAssembly and a desktop processor, which add
+in different orders, would differ by 1e-4 in it.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+import lenet_zoo
+from lenet_zoo._files import write_atomic
+from lenet_zoo.summary import layer_table
+
+HERE = Path(__file__).parent
+NAMES = ("lenet5_classic.mnist", "lenet5_modern.mnist")
+LARGE = 100  # elements; what is smaller stays as it is
+
+
+def halve(model: onnx.ModelProto) -> None:
+    """Store each large float32 constant as float16, with a Cast (which runtimes fold away on loading) after it."""
+    graph = model.graph
+    casts = []
+    for constant in graph.initializer:
+        value = numpy_helper.to_array(constant)
+        if value.dtype != np.float32 or value.size < LARGE:
+            continue
+        name = constant.name
+        constant.CopyFrom(numpy_helper.from_array(value.astype(np.float16), f"{name}_half"))
+        casts.append(helper.make_node("Cast", [f"{name}_half"], [name], name=f"{name}_cast", to=TensorProto.FLOAT))
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def add_in_double(model: onnx.ModelProto) -> None:
+    """Sum the classic's RBF penalty in float64. (The modern network has no such sum.)"""
+    graph = model.graph
+    nodes = []
+    for node in graph.node:
+        if node.op_type == "ReduceSum" and node.output[0] == "penalty":
+            squares, axes = node.input
+            wide = helper.make_node("Cast", [squares], ["square_double"], name="square_double", to=TensorProto.DOUBLE)
+            total = helper.make_node(
+                "ReduceSum", ["square_double", axes], ["penalty_double"], name="penalty_double", keepdims=0
+            )
+            narrow = helper.make_node("Cast", ["penalty_double"], ["penalty"], name="penalty", to=TensorProto.FLOAT)
+            nodes += [wide, total, narrow]
+        else:
+            nodes.append(node)
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def exported(model: Any) -> onnx.ModelProto:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.onnx")
+        lenet_zoo.export_onnx(model, path, input="pixels", probabilities=True, intermediates=True)
+        return onnx.load(path)
+
+
+def onnx_file(model: Any) -> bytes:
+    """What models/<architecture>.onnx holds."""
+    graph = exported(model)
+    halve(graph)
+    add_in_double(graph)
+    # The file lives in the repository, beside what made it: its bytes are to change with the weights and the graph, and
+    # not with the versions installed where it was made.
+    facts = {entry.key: entry.value for entry in graph.metadata_props if entry.key != "created_with"}
+    helper.set_model_props(graph, facts | {"storage": "fp16"})
+    graph.producer_version = ""
+    onnx.checker.check_model(graph, full_check=True)
+    data: bytes = graph.SerializeToString(deterministic=True)
+    return data
+
+
+def description(name: str, model: Any) -> dict[str, Any]:
+    """What the page says about a network, so that no number is typed into it."""
+    test = lenet_zoo.model_card(name)["metrics"]["test"]
+    return dict(network_facts(name, model), correct=test["correct"], total=test["total"])
+
+
+def network_facts(name: str, model: Any) -> dict[str, Any]:
+    """Layers, parameters and, for the classic, the 7×12 target bitmaps, 84 digits 0 and 1 per class."""
+    rows = layer_table(model)
+    layers = [dict(name=row.name, kind=row.kind, output=row.output, parameters=row.parameters) for row in rows]
+    facts: dict[str, Any] = dict(name=name, parameters=sum(row.parameters for row in rows), layers=layers)
+    if name.startswith("lenet5_classic"):
+        facts["bitmaps"] = ["".join(str(int(dot > 0)) for dot in code) for code in model.output.weight.tolist()]
+    return facts
+
+
+def text(descriptions: list[dict[str, Any]]) -> str:
+    return json.dumps(descriptions, indent=1, ensure_ascii=False) + "\n"
+
+
+def main() -> None:
+    descriptions = []
+    for name in NAMES:
+        model = lenet_zoo.create_model(name, pretrained=True).eval()
+        path = HERE / "models" / f"{name.split('.')[0]}.onnx"
+        write_atomic(path, onnx_file(model))
+        descriptions.append(description(name, model))
+        print(f"{path.name}: {path.stat().st_size:,} bytes")
+    write_atomic(HERE / "src" / "networks.json", text(descriptions).encode())
+
+
+if __name__ == "__main__":
+    main()

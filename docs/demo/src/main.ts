@@ -1,0 +1,233 @@
+import { PixelCanvas, readPalette } from "./colours";
+import { digitFromGrey, NoDigit } from "./digit";
+import { loadNetworks, networks as descriptions, type Answer, type Network } from "./network";
+import { Pad, RASTER } from "./pad";
+import { decode, PictureError } from "./picture";
+import samples from "./samples.json";
+import { percent, verdict, type Verdict } from "./verdict";
+import { NetworkView, networkTable } from "./view";
+
+/** What the event `answer` on the document carries, for tests and for the curious: exact pixels and exact logits. */
+export interface AnswerDetail {
+  /** 28 × 28, or null where there is no digit. */
+  pixels: Uint8Array | null;
+  answers: Record<string, Answer & Verdict>;
+  /** From the event that caused it until the answer stood on the page, in ms. */
+  latency: number;
+}
+
+const $ = <T extends HTMLElement>(id: string) => document.getElementById(id) as T;
+
+const pad = new Pad($<HTMLCanvasElement>("pad"));
+const views = descriptions.map((description) => new NetworkView(description));
+const digit = new PixelCanvas($<HTMLCanvasElement>("digit"), 28, 28);
+const threshold = $<HTMLInputElement>("threshold");
+const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
+let palette = readPalette(document.documentElement);
+let networks: Network[] | null = null;
+
+const [heads, ...layers] = networkTable(views);
+$("heads").replaceWith(heads);
+$("networks").append(...layers);
+
+// -- from the pad to the page ----------------------------------------------------------------------------------------
+
+let pending: number | null = null;
+let busy = false;
+
+pad.onchange = (since) => {
+  pending = since;
+  void answer();
+};
+
+/** Reads the pad; while that runs, any number of further changes make one more reading. */
+async function answer(): Promise<void> {
+  if (busy || !networks) return;
+  busy = true;
+  try {
+    while (pending !== null) {
+      const since = pending;
+      pending = null;
+      const { pixels, reason } = read();
+      const answers = pixels ? await Promise.all(networks.map((network) => network.read(pixels))) : null;
+      show(pixels, answers, reason, since);
+    }
+  } catch (error) {
+    say(`The networks stopped: ${error instanceof Error ? error.message : error}`, true);
+    throw error;
+  } finally {
+    busy = false;
+  }
+}
+
+/** The pad as 28 × 28 pixels, or why there is no digit on it. */
+function read(): { pixels: Uint8Array | null; reason: string } {
+  if (pad.empty) return { pixels: null, reason: "" };
+  try {
+    if (pad.picture) {
+      const { bitmap, grey } = pad.picture;
+      return { pixels: digitFromGrey(grey, bitmap.height, bitmap.width), reason: "" };
+    }
+    return { pixels: digitFromGrey(pad.grey(), RASTER, RASTER), reason: "" };
+  } catch (error) {
+    if (error instanceof NoDigit) return { pixels: null, reason: error.message };
+    throw error;
+  }
+}
+
+let shown: { pixels: Uint8Array | null; answers: Answer[] | null; reason: string } = {
+  pixels: null,
+  answers: null,
+  reason: "",
+};
+
+function show(pixels: Uint8Array | null, answers: Answer[] | null, reason: string, since: number): void {
+  shown = { pixels, answers, reason };
+  const said = paint();
+  document.body.dataset.state = pixels ? "digit" : "empty";
+  performance.mark("answer");
+  const detail: AnswerDetail = { pixels, answers: {}, latency: performance.now() - since };
+  networks!.forEach((network, i) => {
+    if (answers) detail.answers[network.architecture] = { ...answers[i], ...said[i] };
+  });
+  document.dispatchEvent(new CustomEvent("answer", { detail }));
+}
+
+function paint(): Verdict[] {
+  const { pixels, answers, reason } = shown;
+  $<HTMLButtonElement>("undo").disabled = !pad.canUndo;
+  $<HTMLButtonElement>("clear").disabled = pad.empty;
+  $("pad-hint").hidden = !pad.empty;
+  digit.draw(palette, pixels ?? new Uint8Array(784), 0, 255);
+  if (!answers) {
+    for (const view of views) view.showNothing(palette);
+    const text = pad.empty ? "" : reason[0].toUpperCase() + reason.slice(1) + ".";
+    say(text);
+    announce(text || "No digit: the pad is empty.");
+    return [];
+  }
+  say("");
+  const said = answers.map(({ probabilities }) => verdict(probabilities, Number(threshold.value) / 100));
+  views.forEach((view, i) => view.show(answers[i], said[i], palette));
+  announce(
+    views
+      .map(({ title }, i) => {
+        const { label, best, confidence } = said[i];
+        return label === null
+          ? `${title}: not sure, ${best} at ${percent(confidence)}`
+          : `${title}: ${label}, ${percent(confidence)}`;
+      })
+      .join(". "),
+  );
+  return said;
+}
+
+// -- words -----------------------------------------------------------------------------------------------------------
+
+function say(text: string, alarm = false): void {
+  const message = $("message");
+  if (message.textContent !== text) message.textContent = text;
+  message.classList.toggle("alarm", alarm);
+}
+
+let announcing: ReturnType<typeof setTimeout> | undefined;
+
+/** For screen readers, once the pen rests: not every movement is worth a sentence. */
+function announce(text: string): void {
+  clearTimeout(announcing);
+  announcing = setTimeout(() => ($("announcement").textContent = text), 600);
+}
+
+pad.onsay = (text) => ($("announcement").textContent = text);
+
+// -- controls --------------------------------------------------------------------------------------------------------
+
+$("undo").addEventListener("click", () => pad.undo());
+$("clear").addEventListener("click", () => pad.clear());
+document.addEventListener("keydown", (event) => {
+  if ((event.ctrlKey || event.metaKey) && !event.shiftKey && event.key.toLowerCase() === "z") {
+    event.preventDefault();
+    pad.undo();
+  }
+});
+
+threshold.addEventListener("input", () => {
+  showThreshold();
+  if (networks) paint();
+});
+
+function showThreshold(): void {
+  const text = `${threshold.value} %`;
+  $("threshold-value").textContent = text;
+}
+
+type Strokes = [number, number][][];
+
+for (const { label, strokes } of samples) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.setAttribute("aria-label", `Sample: ${label}`);
+  const lines = strokes.map((stroke) => `M${stroke.map((point) => point.join(" ")).join("L")}`).join("");
+  button.innerHTML = `<svg viewBox="0 0 1 1" aria-hidden="true"><path d="${lines}"/></svg>`;
+  button.addEventListener("click", () => pad.write(strokes as Strokes, reducedMotion.matches ? 0 : 500));
+  const item = document.createElement("li");
+  item.append(button);
+  $("samples").append(item);
+}
+
+async function load(file: Blob): Promise<void> {
+  try {
+    pad.show(await decode(file));
+  } catch (error) {
+    if (!(error instanceof PictureError)) throw error;
+    say(error.message, true);
+  }
+}
+
+const file = $<HTMLInputElement>("file");
+$("choose").addEventListener("click", () => file.click());
+file.addEventListener("change", () => {
+  if (file.files?.[0]) void load(file.files[0]);
+  file.value = ""; // the same file may be chosen again
+});
+
+document.addEventListener("dragover", (event) => {
+  event.preventDefault();
+  document.body.classList.add("dragging");
+});
+for (const type of ["dragleave", "dragend", "drop"]) {
+  document.addEventListener(type, () => document.body.classList.remove("dragging"));
+}
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  const dropped = event.dataTransfer?.files[0];
+  if (dropped) void load(dropped);
+  else say("Only picture files can be dropped here.", true);
+});
+document.addEventListener("paste", (event) => {
+  const pasted = [...(event.clipboardData?.files ?? [])][0];
+  if (pasted) void load(pasted);
+});
+
+// -- start -----------------------------------------------------------------------------------------------------------
+
+function readColours(): void {
+  palette = readPalette(document.documentElement);
+  pad.setColours(palette.ink, palette.cursor);
+  if (networks) paint();
+}
+
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", readColours);
+readColours();
+showThreshold();
+for (const view of views) view.showNothing(palette);
+// The page opens with an answer, so that nobody has to guess what it does.
+pad.write(samples[3].strokes as Strokes, 0);
+
+try {
+  networks = await loadNetworks();
+  await answer();
+} catch (error) {
+  say(`The networks could not be loaded: ${error instanceof Error ? error.message : error}`, true);
+  document.body.dataset.state = "failed";
+}

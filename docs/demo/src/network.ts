@@ -1,0 +1,80 @@
+// The two networks: ONNX files with the input `pixels` (uint8, batch × 1 × 28 × 28) and, beside `logits` and
+// `probabilities`, the state of each layer as an output.
+
+import { env, InferenceSession, Tensor } from "onnxruntime-web/wasm";
+import wasmUrl from "onnxruntime-web/ort-wasm-simd-threaded.wasm?url";
+
+import classicUrl from "../models/lenet5_classic.onnx?url";
+import modernUrl from "../models/lenet5_modern.onnx?url";
+import descriptions from "./networks.json";
+
+export const LAYERS = ["C1", "S2", "C3", "S4", "C5", "F6"] as const;
+export type LayerName = (typeof LAYERS)[number];
+
+export interface Layer {
+  name: string;
+  kind: string;
+  /** Shape for one picture: [maps, height, width], or [units]. */
+  output: number[];
+  parameters: number;
+}
+
+export interface Description {
+  /** architecture.tag */
+  name: string;
+  parameters: number;
+  layers: Layer[];
+  /** Of MNIST's test digits, how many it reads right, and of how many. */
+  correct: number;
+  total: number;
+  /** The classic's targets for F6: per class 84 characters 0 and 1, row by row, 7 wide. */
+  bitmaps?: string[];
+}
+
+export interface Answer {
+  logits: Float32Array;
+  probabilities: Float32Array;
+  layers: Record<LayerName, Float32Array>;
+}
+
+const files: Record<string, string> = { lenet5_classic: classicUrl, lenet5_modern: modernUrl };
+
+export class Network {
+  readonly architecture: string;
+
+  private constructor(
+    readonly description: Description,
+    private readonly session: InferenceSession,
+  ) {
+    this.architecture = architectureOf(description);
+  }
+
+  static async load(description: Description): Promise<Network> {
+    const response = await fetch(files[architectureOf(description)]);
+    if (!response.ok) throw new Error(`${response.url}: ${response.status} ${response.statusText}`);
+    const file = new Uint8Array(await response.arrayBuffer());
+    return new Network(description, await InferenceSession.create(file, { executionProviders: ["wasm"] }));
+  }
+
+  /** 784 pixels, 0 background, 255 ink → the answer. */
+  async read(pixels: Uint8Array): Promise<Answer> {
+    const result = await this.session.run({ pixels: new Tensor("uint8", pixels, [1, 1, 28, 28]) });
+    const values = (name: string) => result[name].data as Float32Array;
+    const layers = Object.fromEntries(LAYERS.map((name) => [name, values(name)])) as Answer["layers"];
+    return { logits: values("logits"), probabilities: values("probabilities"), layers };
+  }
+}
+
+export const networks: Description[] = descriptions;
+
+export function architectureOf(description: Description): string {
+  return description.name.split(".")[0];
+}
+
+export function loadNetworks(): Promise<Network[]> {
+  // One thread: two networks of 0.4 million multiplications each gain nothing from more, and threads would need
+  // cross-origin isolation, which is a server's setting.
+  env.wasm.numThreads = 1;
+  env.wasm.wasmPaths = { wasm: wasmUrl };
+  return Promise.all(networks.map((description) => Network.load(description)));
+}

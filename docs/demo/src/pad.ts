@@ -1,0 +1,295 @@
+// The drawing pad: strokes of a mouse, a pen, a finger or the arrow keys, or a picture put in by the page.
+
+/** [x, y] in the unit square, y downwards, and the line's width as a part of the pad. */
+export type Point = [x: number, y: number, width: number];
+export type Stroke = Point[];
+export interface Picture {
+  bitmap: ImageBitmap;
+  /** Its grey levels, row by row. */
+  grey: Uint8Array;
+}
+
+interface State {
+  strokes: Stroke[];
+  picture: Picture | null;
+  /** Put in by the page, not drawn. The first line over it starts a drawing of its own; undo brings it back. */
+  given?: boolean;
+}
+
+/** Side of the picture that is made of strokes for the networks: 5 pixels for each of the digit's. */
+export const RASTER = 140;
+export const PEN_WIDTH = 0.075;
+
+const EMPTY: State = { strokes: [], picture: null };
+const KEY_STEP = 1 / 28;
+const ARROWS: Record<string, [number, number]> = {
+  ArrowLeft: [-1, 0],
+  ArrowRight: [1, 0],
+  ArrowUp: [0, -1],
+  ArrowDown: [0, 1],
+};
+
+export class Pad {
+  /** Called after each change, with the time (as in performance.now) of what caused it. */
+  onchange: (since: number) => void = () => {};
+  /** Called with a text for screen readers. */
+  onsay: (text: string) => void = () => {};
+
+  private past: State[] = [];
+  private state: State = EMPTY;
+  private active: Stroke | null = null;
+  private pointer: number | null = null;
+  private cursor: [number, number] = [0.5, 0.5];
+  private cursorShown = false;
+  private writing = 0;
+
+  private readonly view: CanvasRenderingContext2D;
+  private readonly raster: CanvasRenderingContext2D;
+  private ink = "#000";
+  private cursorColour = "#000";
+
+  constructor(readonly canvas: HTMLCanvasElement) {
+    this.view = canvas.getContext("2d")!;
+    const raster = document.createElement("canvas");
+    raster.width = raster.height = RASTER;
+    this.raster = raster.getContext("2d", { willReadFrequently: true })!;
+    this.listen();
+    new ResizeObserver(() => this.resize()).observe(canvas);
+  }
+
+  get picture(): Picture | null {
+    return this.state.picture;
+  }
+
+  get empty(): boolean {
+    return !this.state.picture && !this.state.strokes.length && !this.active;
+  }
+
+  get canUndo(): boolean {
+    return this.past.length > 0;
+  }
+
+  /** The strokes as grey values, RASTER × RASTER, 0 background, 255 ink. */
+  grey(): Uint8Array {
+    const { data } = this.raster.getImageData(0, 0, RASTER, RASTER);
+    const grey = new Uint8Array(RASTER * RASTER);
+    for (let i = 0; i < grey.length; i++) grey[i] = data[4 * i];
+    return grey;
+  }
+
+  setColours(ink: string, cursor: string): void {
+    this.ink = ink;
+    this.cursorColour = cursor;
+    this.paint();
+  }
+
+  show(picture: Picture): void {
+    this.enter({ strokes: [], picture, given: true });
+  }
+
+  clear(): void {
+    if (!this.empty) this.enter(EMPTY);
+  }
+
+  undo(): void {
+    this.lift();
+    cancelAnimationFrame(this.writing);
+    const before = this.past.pop();
+    if (!before) return;
+    this.state = before;
+    this.paint();
+    this.onchange(performance.now());
+  }
+
+  /** Puts in strokes at once, or writes them in `duration` ms. */
+  write(strokes: [number, number][][], duration: number): void {
+    const whole: Stroke[] = strokes.map((stroke) => densify(stroke).map(([x, y]): Point => [x, y, PEN_WIDTH]));
+    if (!duration) return this.enter({ strokes: whole, picture: null, given: true });
+    this.enter({ strokes: [], picture: null, given: true });
+    const total = whole.reduce((sum, stroke) => sum + stroke.length, 0);
+    const start = performance.now();
+    const step = (now: number) => {
+      let left = Math.max(1, Math.ceil(total * Math.min(1, (now - start) / duration)));
+      const finished = left >= total;
+      const part: Stroke[] = [];
+      for (const stroke of whole) {
+        if (left > 0) part.push(stroke.slice(0, left));
+        left -= stroke.length;
+      }
+      this.state = { strokes: part, picture: null, given: true };
+      this.paint();
+      this.onchange(now);
+      if (!finished) this.writing = requestAnimationFrame(step);
+    };
+    this.writing = requestAnimationFrame(step);
+  }
+
+  private enter(state: State): void {
+    this.lift();
+    cancelAnimationFrame(this.writing);
+    this.past.push(this.state);
+    this.state = state;
+    this.paint();
+    this.onchange(performance.now());
+  }
+
+  // -- strokes ---------------------------------------------------------------------------------------------------
+
+  private begin(point: Point): void {
+    cancelAnimationFrame(this.writing);
+    this.past.push(this.state);
+    this.state = { strokes: this.state.given ? [] : this.state.strokes, picture: null };
+    this.active = [point];
+    this.paint();
+  }
+
+  private extend(point: Point): void {
+    const stroke = this.active!;
+    stroke.push(point);
+    const tail = stroke.slice(-2);
+    drawStroke(this.view, tail, this.canvas.width, this.ink);
+    drawStroke(this.raster, tail, RASTER, "#fff");
+  }
+
+  private lift(): void {
+    if (!this.active) return;
+    this.state = { strokes: [...this.state.strokes, this.active], picture: null };
+    this.active = null;
+    this.pointer = null;
+  }
+
+  private point(event: PointerEvent): Point {
+    const box = this.canvas.getBoundingClientRect();
+    // A pen that reports pressure writes between half and one and a half of the width; 0.5 is what others report.
+    const width = event.pointerType === "pen" && event.pressure > 0 ? PEN_WIDTH * (0.5 + event.pressure) : PEN_WIDTH;
+    return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height, width];
+  }
+
+  private listen(): void {
+    const { canvas } = this;
+    canvas.addEventListener("pointerdown", (event) => {
+      if (this.pointer !== null || event.button !== 0) return;
+      this.lift();
+      this.hideCursor();
+      this.pointer = event.pointerId;
+      canvas.setPointerCapture(event.pointerId);
+      this.begin(this.point(event));
+      this.onchange(event.timeStamp);
+    });
+    canvas.addEventListener("pointermove", (event) => {
+      if (event.pointerId !== this.pointer) return;
+      const events = event.getCoalescedEvents?.() ?? [];
+      for (const each of events.length ? events : [event]) this.extend(this.point(each));
+      this.onchange(event.timeStamp);
+    });
+    const end = (event: PointerEvent) => {
+      if (event.pointerId !== this.pointer) return;
+      this.lift();
+      this.onchange(event.timeStamp);
+    };
+    canvas.addEventListener("pointerup", end);
+    canvas.addEventListener("pointercancel", end);
+
+    canvas.addEventListener("keydown", (event) => this.key(event));
+    canvas.addEventListener("blur", () => {
+      if (this.pointer === null) this.lift();
+      this.hideCursor();
+    });
+  }
+
+  private key(event: KeyboardEvent): void {
+    const arrow = ARROWS[event.key];
+    if (event.ctrlKey || event.metaKey || event.altKey || this.pointer !== null) return;
+    if (arrow) {
+      this.cursor = [clamp(this.cursor[0] + arrow[0] * KEY_STEP), clamp(this.cursor[1] + arrow[1] * KEY_STEP)];
+      if (this.active) this.extend([...this.cursor, PEN_WIDTH]);
+    } else if (event.key === " ") {
+      if (this.active) this.lift();
+      else this.begin([...this.cursor, PEN_WIDTH]);
+      this.onsay(this.active ? "pen down" : "pen up");
+    } else if (event.key === "Escape") {
+      this.lift();
+    } else if (event.key === "Delete" || event.key === "Backspace") {
+      this.clear();
+    } else {
+      return;
+    }
+    event.preventDefault();
+    this.cursorShown = true;
+    this.paint();
+    this.onchange(event.timeStamp);
+  }
+
+  private hideCursor(): void {
+    if (!this.cursorShown) return;
+    this.cursorShown = false;
+    this.paint();
+  }
+
+  // -- painting --------------------------------------------------------------------------------------------------
+
+  private resize(): void {
+    const side = Math.round(this.canvas.clientWidth * devicePixelRatio);
+    if (!side || side === this.canvas.width) return;
+    this.canvas.width = this.canvas.height = side;
+    this.paint();
+  }
+
+  private paint(): void {
+    const side = this.canvas.width;
+    this.view.clearRect(0, 0, side, side);
+    this.raster.fillStyle = "#000";
+    this.raster.fillRect(0, 0, RASTER, RASTER);
+    if (this.state.picture) {
+      const { bitmap } = this.state.picture;
+      const scale = side / Math.max(bitmap.width, bitmap.height);
+      const [width, height] = [bitmap.width * scale, bitmap.height * scale];
+      this.view.imageSmoothingEnabled = scale < 4;
+      this.view.imageSmoothingQuality = "high";
+      this.view.drawImage(bitmap, (side - width) / 2, (side - height) / 2, width, height);
+    }
+    for (const stroke of this.active ? [...this.state.strokes, this.active] : this.state.strokes) {
+      drawStroke(this.view, stroke, side, this.ink);
+      drawStroke(this.raster, stroke, RASTER, "#fff");
+    }
+    if (this.cursorShown) {
+      const [x, y] = this.cursor;
+      this.view.beginPath();
+      this.view.arc(x * side, y * side, (PEN_WIDTH / 2) * side, 0, 2 * Math.PI);
+      this.view.lineWidth = 2 * devicePixelRatio;
+      this.view.strokeStyle = this.cursorColour;
+      this.view.stroke();
+    }
+  }
+}
+
+function drawStroke(context: CanvasRenderingContext2D, stroke: Stroke, side: number, colour: string): void {
+  context.strokeStyle = colour;
+  context.lineCap = context.lineJoin = "round";
+  // A line without length is a dot of its width, by the round caps.
+  for (let i = stroke.length > 1 ? 1 : 0; i < stroke.length; i++) {
+    const [x0, y0] = stroke[Math.max(0, i - 1)];
+    const [x, y, width] = stroke[i];
+    context.lineWidth = width * side;
+    context.beginPath();
+    context.moveTo(x0 * side, y0 * side);
+    context.lineTo(x * side, y * side);
+    context.stroke();
+  }
+}
+
+/** Points at most one hundredth of the pad apart, so that writing looks even. */
+function densify(stroke: [number, number][]): [number, number][] {
+  const out: [number, number][] = [stroke[0]];
+  for (let i = 1; i < stroke.length; i++) {
+    const [x0, y0] = stroke[i - 1];
+    const [x1, y1] = stroke[i];
+    const steps = Math.max(1, Math.ceil(Math.hypot(x1 - x0, y1 - y0) * 100));
+    for (let k = 1; k <= steps; k++) out.push([x0 + ((x1 - x0) * k) / steps, y0 + ((y1 - y0) * k) / steps]);
+  }
+  return out;
+}
+
+function clamp(value: number): number {
+  return Math.max(0, Math.min(1, value));
+}
