@@ -349,9 +349,8 @@ class _Run:
             if self.average:
                 self.average.update(updates + step)
             with torch.no_grad():
-                sums += torch.stack(
-                    [loss.double(), (logits.argmax(1) == y).sum().double(), y.new_tensor(len(y)).double()]
-                )
+                right = (logits.argmax(1) == y).sum()
+                sums += torch.stack([loss.detach(), right.to(loss.dtype), torch.full_like(loss, len(y))])
             now = time.perf_counter()
             if now - told > 0.2 or step + 1 == total:
                 told = now
