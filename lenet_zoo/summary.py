@@ -13,11 +13,12 @@ from torch import nn
 from lenet_zoo.errors import InputError
 from lenet_zoo.models._base import LeNet5
 from lenet_zoo.models.lenet5_classic import RBF, PartialConv2d, Subsample2d
+from lenet_zoo.runtime.answers import Classifier
 
 if TYPE_CHECKING:
     from lenet_zoo.data.datasets import Dataset
 
-__all__ = ["Evaluation", "Layer", "evaluate", "layer_table", "logits_of"]
+__all__ = ["Evaluation", "Layer", "TorchClassifier", "evaluate", "layer_table", "logits_of"]
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,26 @@ def logits_of(model: nn.Module, batch: int = 1_000) -> Callable[[np.ndarray], np
             model.train(was_training)
 
     return run
+
+
+class TorchClassifier(Classifier):
+    """A network of the zoo that reads pictures as an exported file does; its own cfg normalises and names the classes.
+
+    Args:
+        model: from `lenet_zoo.create_model`, on any device.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        cfg: dict[str, Any] = model.pretrained_cfg  # type: ignore[assignment]
+        classes = int(model.num_classes)  # type: ignore[arg-type]
+        names = cfg.get("label_names") or ()
+        self.labels = tuple(names) if len(names) == classes else tuple(map(str, range(classes)))
+        self.size = (cfg["input_size"][1], cfg["input_size"][2])
+        self._logits = logits_of(model)
+
+    def predict_logits(self, pixels: np.ndarray) -> np.ndarray:
+        """uint8 N×28×28, or N×C×28×28 in colour → the float32 logits, N×classes."""
+        return self._logits(pixels)
 
 
 def evaluate(logits: Callable[[np.ndarray], np.ndarray], data: Dataset) -> Evaluation:

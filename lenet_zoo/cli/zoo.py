@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,12 +12,10 @@ from rich.table import Table
 
 from lenet_zoo import weights
 from lenet_zoo.cli._app import DataRoot, Download, Json, app, console, messages, print_json
-from lenet_zoo.errors import LenetZooError
+from lenet_zoo.errors import InputError
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from lenet_zoo.runtime import Prediction
+    from lenet_zoo.runtime import Classifier
 
 Network = Annotated[
     str,
@@ -59,7 +55,7 @@ def list_(json: Json = False) -> None:
 
 @app.command()
 def info(name: Network, json: Json = False) -> None:
-    """The layer table with shapes, parameters and connections, and the card; of an ONNX file, what it says of itself."""
+    """The layer table and the card of a network; of an ONNX file, what it says of itself."""
     if is_onnx(name):
         from lenet_zoo.runtime import read_metadata
 
@@ -126,44 +122,49 @@ def predict(
     paths = [path for image in images for path in pictures_in(image)]
     classifier = _classifier(name)
     rows: list[dict[str, Any]] = []
-    broken = 0
     with Progress(console=messages, transient=True, disable=len(paths) < 50) as progress:
         for path in progress.track(paths, description="reading"):
+            row: dict[str, Any] = {"path": os.fspath(path)}
             try:
-                found = classifier(path, top_k, min_confidence)
-            except LenetZooError as error:
-                broken += 1
+                row |= asdict(classifier.predict(path, top_k, min_confidence)[0])
+            except InputError as error:
                 if len(paths) == 1:
                     raise
-                rows.append({"path": os.fspath(path), "error": " ".join(str(error).split())})
-                continue
-            rows.append({"path": os.fspath(path), **found})
+                row["error"] = " ".join(str(error).split())
+            rows.append(row)
     if json:
         print_json(rows)
     else:
         for row in rows:
             console.print(_answer(row), markup=False, highlight=False, soft_wrap=True)
-    if broken:
+    if any("error" in row for row in rows):
         raise typer.Exit(1)
 
 
 def _answer(row: dict[str, Any]) -> str:
     if "error" in row:
-        return f"{row['path']}: not read: {row['error']}"
+        return f"not read: {row['error']}"
     if row["label"] is None:
         return f"{row['path']}: rejected: {row['reason']}"
     return f"{row['path']}: " + ", ".join(f"{top['label']} ({100 * top['confidence']:.1f} %)" for top in row["top"])
 
 
-def _classifier(name: str) -> Callable[[Path, int, float], dict[str, Any]]:
-    """A function from a picture's path to a row of results, for either kind of network."""
-    raise NotImplementedError
+def _classifier(name: str) -> Classifier:
+    """Either kind of network, as something that reads pictures."""
+    if is_onnx(name):
+        from lenet_zoo.runtime import OnnxClassifier
+
+        return OnnxClassifier(name)
+    from lenet_zoo.registry import create_model
+    from lenet_zoo.summary import TorchClassifier
+
+    return TorchClassifier(create_model(name, pretrained=True))
 
 
 @app.command()
 def evaluate(
     name: Network,
-    dataset: Annotated[str, typer.Option("--dataset", help="mnist, fashion_mnist, kmnist, emnist-…, digits.")] = "mnist",
+    dataset: Annotated[str, typer.Option("--dataset", help="mnist, fashion_mnist, digits, …")] = "mnist",
     data_root: DataRoot = None,
     download: Download = False,
     train: Annotated[bool, typer.Option("--train", help="The training set in place of the test set.")] = False,
@@ -173,7 +174,7 @@ def evaluate(
     from lenet_zoo.data.datasets import load_dataset
     from lenet_zoo.summary import evaluate as run_evaluation
 
-    logits = _logits(name)
+    logits = _classifier(name).predict_logits
     data = load_dataset(dataset, train=train, root=data_root, download=download)
     result = run_evaluation(logits, data)
     if json:
@@ -190,14 +191,3 @@ def evaluate(
     for label, (correct, total) in zip(data.classes, result.per_class, strict=True):
         table.add_row(label, str(correct), str(total), f"{100 * correct / total:.2f} %" if total else "")
     console.print(table)
-
-
-def _logits(name: str) -> Callable[[np.ndarray], np.ndarray]:
-    if is_onnx(name):
-        from lenet_zoo.runtime import OnnxClassifier
-
-        return OnnxClassifier(name).logits
-    from lenet_zoo.registry import create_model
-    from lenet_zoo.summary import logits_of
-
-    return logits_of(create_model(name, pretrained=True))

@@ -5,21 +5,18 @@ from __future__ import annotations
 import itertools
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lenet_zoo.errors import ArtifactError, InputError, NoDigitError
+from lenet_zoo.errors import ArtifactError, InputError
+from lenet_zoo.runtime.answers import Classifier
 from lenet_zoo.runtime.onnx_file import OnnxFile, metadata_of, read_file
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-__all__ = ["Candidate", "OnnxClassifier", "Prediction"]
+__all__ = ["OnnxClassifier"]
 
 # Pictures per run. The maps of C1 for 32 pictures fit in a core's cache, and a run's fixed cost is spread over them. A
 # GPU wants many at once.
@@ -29,32 +26,7 @@ _ACCELERATORS = ("CUDAExecutionProvider", "OpenVINOExecutionProvider")
 _NUMPY_TYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """One answer: a label and its probability."""
-
-    label: str
-    confidence: float
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What was read in one picture.
-
-    Attributes:
-        label: the best label, or None when the picture was rejected.
-        confidence: the best label's probability, 0 when there was nothing to read.
-        top: the best answers, best first; they are there for a rejected picture too, if anything was read.
-        reason: why the picture was rejected, else None.
-    """
-
-    label: str | None
-    confidence: float
-    top: tuple[Candidate, ...]
-    reason: str | None = None
-
-
-class OnnxClassifier:
+class OnnxClassifier(Classifier):
     """Runs a file of `lenet_zoo.export_onnx`.
 
     One object may be used by many threads at once. Large arrays are cut into pieces that fit a core's cache, and the
@@ -70,6 +42,7 @@ class OnnxClassifier:
         path: the file.
         metadata: what the file says of itself, as `read_metadata` returns it.
         labels: one text per class.
+        size: height and width of the pictures that it takes.
         providers: those that the session uses.
         threads: as above.
 
@@ -117,7 +90,7 @@ class OnnxClassifier:
             raise ArtifactError(
                 f"{damaged}its input has shape {inputs[0][2]}, and not batch × channels × height × width"
             )
-        self._channels, self._size = picture[0], (picture[1], picture[2])
+        self._channels, self.size = picture[0], (picture[1], picture[2])
         answer = outputs["logits"].shape
         if len(answer) == 4:
             raise ArtifactError(f"{self.path} answers at every position (global_pool=''): run it with onnxruntime")
@@ -134,25 +107,6 @@ class OnnxClassifier:
             except (KeyError, TypeError, ValueError):
                 what = f"mean and std of its metadata are not {self._channels} usable numbers each"
                 raise ArtifactError(f"{damaged}{what}") from None
-
-    # -- arrays -------------------------------------------------------------------------------------------------
-
-    def predict_array(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Probabilities of pictures that are prepared like MNIST.
-
-        Args:
-            pixels: uint8 N×28×28 (the file's own height and width), 0 background and 255 ink; or N×C×28×28 for a
-                network of C channels.
-
-        Returns: float32 N×classes; rows sum to 1.
-
-        Raises: InputError for another dtype, rank or size, and for an empty batch.
-        """
-        logits = self.predict_logits(pixels)
-        logits -= logits.max(axis=1, keepdims=True)
-        np.exp(logits, out=logits)
-        logits /= logits.sum(axis=1, keepdims=True)
-        return logits
 
     def predict_logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """As `predict_array`, but the logits: float32 N×classes, larger is better."""
@@ -192,7 +146,7 @@ class OnnxClassifier:
         """A single picture takes less time than handing it to onnxruntime does, unless its buffers are bound before."""
         one = self._one
         if not hasattr(one, "binding"):
-            one.taken = np.empty((1, self._channels, *self._size), np.uint8 if self._scale is None else np.float32)
+            one.taken = np.empty((1, self._channels, *self.size), np.uint8 if self._scale is None else np.float32)
             one.given = np.empty((1, len(self.labels)), np.float32)
             one.binding = self._session.io_binding()
             for bind, name, array in (
@@ -227,75 +181,15 @@ class OnnxClassifier:
             problem = f"pixels are {pixels.dtype}"
         elif pixels.ndim not in (3, 4) or (pixels.ndim == 4 and pixels.shape[1] not in (1, self._channels)):
             problem = f"pixels have shape {pixels.shape}"
-        elif pixels.shape[-2:] != self._size:
+        elif pixels.shape[-2:] != self.size:
             problem = f"pictures of {pixels.shape[-2]}×{pixels.shape[-1]} pixels"
         elif not len(pixels):
             problem = "an empty batch"
         else:
             return pixels[:, None] if pixels.ndim == 3 else pixels
-        size = f"{self._size[0]}×{self._size[1]}"
+        size = f"{self.size[0]}×{self.size[1]}"
         colour = f", or N×{self._channels}×{size}" if self._channels > 1 else ""
         raise InputError(f"{problem}: give uint8 N×{size}{colour}, 0 background and 255 ink")
-
-    # -- pictures -----------------------------------------------------------------------------------------------
-
-    def predict(
-        self,
-        images: NDArray[np.uint8] | str | os.PathLike[str] | Image | Iterable[Any],
-        top_k: int = 1,
-        min_confidence: float = 0.0,
-    ) -> list[Prediction]:
-        """Read pictures.
-
-        Args:
-            images: uint8 N×28×28 as for `predict_array`; or paths and PIL images, one or many, of one character each,
-                which are brought into that form by `lenet_zoo.digit_from_image`.
-            top_k: how many answers to give per picture.
-            min_confidence: a picture whose best answer is below this probability is rejected.
-
-        Returns:
-            One `Prediction` per picture, in order. A picture without anything to read is rejected, with the reason.
-
-        Raises: InputError for a picture that cannot be opened, and for arguments out of range.
-        """
-        if not 1 <= top_k <= len(self.labels):
-            raise InputError(f"top_k={top_k}: from 1 to the network's {len(self.labels)} classes")
-        if not 0 <= min_confidence <= 1:
-            raise InputError(f"min_confidence={min_confidence}: a probability, from 0 to 1")
-        if isinstance(images, np.ndarray):
-            return [self._prediction(row, top_k, min_confidence) for row in self.predict_array(images)]
-        if isinstance(images, str | os.PathLike) or not isinstance(images, Iterable):
-            images = [images]
-        return self._predict_pictures(list(images), top_k, min_confidence)
-
-    def _predict_pictures(self, images: list[Any], top_k: int, min_confidence: float) -> list[Prediction]:
-        from lenet_zoo.data.pictures import digit_from_image
-
-        if not images:
-            raise InputError("an empty list of pictures: give at least one")
-        height, width = self._size
-        if height != width:
-            raise InputError(f"the network takes {height}×{width} pixels: give an array of that size")
-        found: dict[int, NDArray[np.uint8]] = {}
-        out = [Prediction(None, 0.0, ())] * len(images)
-        for i, image in enumerate(images):
-            try:
-                found[i] = digit_from_image(image, height)
-            except NoDigitError as error:
-                out[i] = Prediction(None, 0.0, (), " ".join(str(error).split()))
-        if found:
-            rows = self.predict_array(np.stack(list(found.values())))
-            for i, row in zip(found, rows, strict=True):
-                out[i] = self._prediction(row, top_k, min_confidence)
-        return out
-
-    def _prediction(self, row: NDArray[np.float32], top_k: int, min_confidence: float) -> Prediction:
-        best = np.argsort(-row, kind="stable")[:top_k]
-        top = tuple(Candidate(self.labels[i], float(row[i])) for i in best)
-        if top[0].confidence < min_confidence:
-            reason = f"the best answer, {top[0].label!r}, has confidence {top[0].confidence:.3f} < {min_confidence:g}"
-            return Prediction(None, top[0].confidence, top, reason)
-        return Prediction(top[0].label, top[0].confidence, top)
 
 
 def _cores() -> int:
