@@ -125,7 +125,7 @@ def logits_of(model: nn.Module, batch: int = 1_000) -> Callable[[np.ndarray], np
 
     The network's own cfg normalises; grey goes to every channel that it has. Evaluation mode, restored afterwards.
     """
-    cfg = model.pretrained_cfg  # type: ignore[union-attr]
+    cfg = model.pretrained_cfg
     mean, std = (torch.tensor(cfg[key]).view(1, -1, 1, 1) for key in ("mean", "std"))  # type: ignore[index]
     channels = int(model.in_chans)  # type: ignore[arg-type]
 
