@@ -196,7 +196,7 @@ def time_inference(
     """
     cores = int(machine()["cores"])
     threads = sorted({1, cores}) if threads is None else threads
-    if min([rounds, *threads, *batches], default=0) < 1:
+    if not threads or not batches or min(rounds, *threads, *batches) < 1:
         raise InputError(f"threads={list(threads)}, batches={list(batches)}, rounds={rounds}: each at least 1")
     model = create_model(name, pretrained=True)
     if not isinstance(model, LeNet5):

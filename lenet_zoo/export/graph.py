@@ -97,9 +97,10 @@ class Quantizer:
 class Graph:
     """Collects nodes and constants. Every method returns the name of the tensor it makes.
 
-    With a `quantizer`, `activation` marks the tensors that travel in uint8, and the convolutions and matrix products that
-    read such a tensor have their weights in int8. Without one it only notes the names, for the calibration to look at.
-    The output layer reads F6's state in float32: 1 % of the weights, and every rounding there goes straight into logits.
+    With a `quantizer`, `activation` marks the tensors that travel in uint8, and the convolutions and matrix products
+    that read such a tensor have their weights in int8. Without one it only notes the names, for the calibration to look
+    at. The output layer reads F6's state in float32: it has 1 % of the weights, and its roundings would go straight
+    into the logits.
     """
 
     def __init__(self, quantizer: Quantizer | None = None) -> None:

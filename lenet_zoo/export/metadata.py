@@ -51,17 +51,18 @@ def facts_of(
         raise InputError("the labels repeat one: two classes could not be told apart by name")
     facts = {key: card[key] for key in _FROM_CARD if card.get(key) is not None}
     if isinstance(facts.get("metrics"), dict):
-        # The figures per class are the card's own business.
-        facts["metrics"] = {
-            split: {key: value for key, value in figures.items() if key != "per_class"}
-            if isinstance(figures, dict)
-            else figures
-            for split, figures in facts["metrics"].items()
-        }
+        facts["metrics"] = {split: _figures(value) for split, value in facts["metrics"].items()}
     recipe = card.get("recipe")
     if isinstance(recipe, dict):
         recipe = recipe.get("name")
     return dict(facts, labels=list(labels)) | ({"recipe": recipe} if recipe else {})
+
+
+def _figures(value: Any) -> Any:
+    """The single numbers of a split: tables per class and confusion matrices are the card's own business."""
+    if not isinstance(value, dict):
+        return value
+    return {key: figure for key, figure in value.items() if not isinstance(figure, dict | list)}
 
 
 def _shipped_card(architecture: str, state: Mapping[str, Tensor]) -> dict[str, Any] | None:

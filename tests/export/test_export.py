@@ -246,9 +246,7 @@ def test_metadata_of_shipped_weights_are_their_cards(tmp_path: Path) -> None:
         assert found[key] == card[key], key
     assert found["recipe"] == card["recipe"]["name"]
     test = card["metrics"]["test"]
-    assert {key: found["metrics"]["test"][key] for key in ("correct", "total")} == {
-        key: test[key] for key in ("correct", "total")
-    }
+    assert found["metrics"]["test"] == {key: value for key, value in test.items() if isinstance(value, int | float)}
     assert found["model"] == "lenet5_modern"
     assert found["input"]["name"] == "pixels"
     assert found["input"]["dtype"] == "uint8"
