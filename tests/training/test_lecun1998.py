@@ -397,6 +397,8 @@ def test_draws_stay_within_what_was_measured():
     assert draws.shape == (20_000, 5)
     assert float(draws.abs().max()) <= 1
     assert draws.mean(0).abs().max() < 0.02
+    slants = 0.19 * draws[:, 4]
+    assert float(slants.std()) == pytest.approx(0.08, abs=0.005)  # measured on Fig. 7
     assert torch.equal(Distortions().draw(0, 20_000), draws)
     assert not torch.equal(Distortions().draw(1, 20_000), draws)
 
