@@ -95,8 +95,8 @@ class Distortions:
 
     def draw(self, seed: int, count: int) -> Tensor:
         """`count` draws in ±1 for shift x, shift y, scale, aspect and slant: count × 5."""
-        # Our choice: normal, the limits being 2.5 standard deviations. The slants of Fig. 7 have a standard deviation of
-        # 0.08 with ±0.19 as the largest, which is this and not uniform.
+        # Our choice: normal, the limits being 2.5 standard deviations. The slants of Fig. 7 reach ±0.19 with a standard
+        # deviation of 0.08, which is this and not uniform.
         return (torch.randn((count, 5), generator=_generator(seed, _DISTORT)) / 2.5).clamp(-1, 1)
 
     def apply(self, images: Tensor, draws: Tensor) -> Tensor:
