@@ -29,6 +29,8 @@ from lenet_zoo.runtime import OnnxClassifier
 __all__ = ["Inference", "Row", "interleave", "machine", "multiply_adds", "plot_inference", "time_inference"]
 
 OURS = "ours, onnxruntime"
+_PRODUCT = "matrix product,"
+_SIDE = 1024
 
 # A turn lasts at least this long, so that one picture is timed over many calls.
 _TURN_SECONDS = 0.03
@@ -48,7 +50,7 @@ class Row:
         microseconds: per picture, median over the rounds.
         pictures_per_second: from that.
         ratio: how many times longer than `OURS` it takes, median over the rounds.
-        share: of the machine's float32 matrix-product rate with that many threads.
+        share: of the machine's float32 matrix-product rate with that many threads, median over the rounds.
     """
 
     threads: int
@@ -69,7 +71,7 @@ class Inference:
         machine: processor and versions.
         rounds: how many turns each contestant had.
         multiply_adds: of the network, for one picture.
-        ceiling: threads → multiply-adds per second of a large float32 matrix product.
+        ceiling: threads → multiply-adds per second of a float32 matrix product of size 1,024, median.
         rows: the results.
         absent: contestant → why it did not take part.
     """
@@ -132,18 +134,13 @@ def interleave(calls: Mapping[str, Call], rounds: int) -> dict[str, list[float]]
     return times
 
 
-def matrix_rate(threads: int) -> float:
-    """Multiply-adds per second of a float32 matrix product of size 1,024: the better of torch's and onnxruntime's."""
-    size = 1024
+def matrix_products(threads: int) -> dict[str, Call]:
+    """A float32 matrix product of size 1,024, by torch and by onnxruntime."""
     torch.set_num_threads(threads)
-    a, b = torch.rand(size, size), torch.rand(size, size)
-    session = _session(_matmul(size), threads)
-    calls = {
-        "torch": lambda: a @ b,
-        "onnxruntime": lambda: session.run(None, {"a": a.numpy(), "b": b.numpy()}),
-    }
-    best = min(min(times) for times in interleave(calls, 5).values())
-    return size**3 / best
+    a, b = torch.rand(_SIDE, _SIDE), torch.rand(_SIDE, _SIDE)
+    feed = {"a": a.numpy(), "b": b.numpy()}
+    session = _session(_matmul(_SIDE), threads)
+    return {"torch": lambda: a @ b, "onnxruntime": lambda: session.run(None, feed)}
 
 
 def _matmul(size: int) -> bytes:
@@ -210,23 +207,34 @@ def time_inference(
         with tempfile.TemporaryDirectory() as folder:
             files = _files(model, Path(folder))
             for count in threads:
-                progress(f"{count} thread{'s' * (count > 1)}: the matrix product")
-                ceiling[count] = matrix_rate(count)
+                products = matrix_products(count)
+                product_times: list[float] = []
                 for batch in batches:
                     progress(f"{count} thread{'s' * (count > 1)}, batch {batch:,}")
                     calls = _contestants(model, files, count, batch, compiled, absent)
-                    rows += _rows(interleave(calls, rounds), count, batch, macs, ceiling[count])
+                    times = interleave(
+                        {**calls, **{f"{_PRODUCT} {who}": call for who, call in products.items()}}, rounds
+                    )
+                    # The ceiling is the faster of the two, round by round, and has its turn among the others: the clock
+                    # of a busy machine is not that of an idle one.
+                    product = [
+                        min(pair) for pair in zip(*(times.pop(f"{_PRODUCT} {who}") for who in products), strict=True)
+                    ]
+                    product_times += product
+                    rows += _rows(times, count, batch, macs, product)
+                ceiling[count] = _SIDE**3 / statistics.median(product_times)
     finally:
         torch.set_num_threads(before)
     return Inference(name, machine(), rounds, macs, ceiling, rows, absent)
 
 
-def _rows(times: dict[str, list[float]], threads: int, batch: int, macs: int, ceiling: float) -> list[Row]:
+def _rows(times: dict[str, list[float]], threads: int, batch: int, macs: int, product: list[float]) -> list[Row]:
     rows = []
     for name, seconds in times.items():
         per_picture = statistics.median(seconds) / batch
         ratio = statistics.median(one / ours for one, ours in zip(seconds, times[OURS], strict=True))
-        share = macs / per_picture / ceiling
+        ideal = [macs * batch * each / _SIDE**3 for each in product]  # at the product's rate in the same round
+        share = statistics.median(best / one for best, one in zip(ideal, seconds, strict=True))
         rows.append(Row(threads, batch, name, 1e6 * per_picture, 1 / per_picture, ratio, share))
     return rows
 

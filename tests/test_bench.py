@@ -38,7 +38,7 @@ def test_turns_are_interleaved(no_waiting: None) -> None:
 def test_ratios_are_within_rounds() -> None:
     # The machine slows down by ten during the run: the ratio of each round is 2 all the same.
     times = {bench.OURS: [1.0, 10.0, 10.0], "other": [2.0, 20.0, 20.0]}
-    ours, other = bench._rows(times, threads=1, batch=10, macs=100, ceiling=200.0)
+    ours, other = bench._rows(times, threads=1, batch=10, macs=100, product=[s * 1024**3 / 2000 for s in (1, 10, 10)])
     assert (ours.ratio, other.ratio) == (1.0, 2.0)
     assert ours.microseconds == pytest.approx(1e6)
     assert ours.pictures_per_second == pytest.approx(1.0)

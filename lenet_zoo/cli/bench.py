@@ -54,8 +54,9 @@ def inference(
     console.print(f"{name}: {result.multiply_adds:,} multiply-adds a picture; {rounds} rounds", highlight=False)
     for count, rate in result.ceiling.items():
         console.print(f"float32 matrix product, threads {count}: {rate / 1e9:.1f} G multiply-adds/s", highlight=False)
-    table = Table("threads", "batch", "who")
-    for heading in ("µs/picture", "pictures/s", "× ours", "of the product's rate"):
+    table = Table("threads", "batch")
+    table.add_column("who", no_wrap=True)
+    for heading in ("µs/picture", "pictures/s", "÷ ours", "of product"):
         table.add_column(heading, justify="right")
     for row in result.rows:
         table.add_row(
