@@ -83,7 +83,8 @@ def accelerator_for(device: str = "auto") -> Accelerator:
         have = ", ".join(name for name, there in available.items() if there)
         raise InputError(f"no device {device!r} here: take one of {have}")
     # Accelerate keeps one state per process, and a run before this one may have asked for another device.
-    if AcceleratorState._shared_state:
+    on_cpu = device == "cpu" or not (available["cuda"] or available["mps"])
+    if AcceleratorState._shared_state and (AcceleratorState().device.type == "cpu") != on_cpu:
         AcceleratorState._reset_state(reset_partial_state=True)
     accelerator = Accelerator(cpu=device == "cpu")
     if device != "auto" and accelerator.device.type != device:
@@ -349,8 +350,8 @@ class _Run:
             if self.average:
                 self.average.update(updates + step)
             with torch.no_grad():
-                right = (logits.argmax(1) == y).sum()
-                sums += torch.stack([loss.detach(), right.to(loss.dtype), torch.full_like(loss, len(y))])
+                correct = (logits.argmax(1) == y).sum()
+                sums += torch.stack([loss.detach(), correct.to(loss.dtype), torch.full_like(loss, len(y))])
             now = time.perf_counter()
             if now - told > 0.2 or step + 1 == total:
                 told = now

@@ -98,9 +98,17 @@ def train(
     if validate:
         training, held_out = validation_split(training)
     split = "validation" if validate else "test"
-    answers = None
+    answers, taught_by = None, ""
     if isinstance(chosen, Recipe) and chosen.teacher:
-        teacher = load_teacher(chosen.teacher)
+        taught_by = chosen.teacher
+        if taught_by == "train":
+            own = train(
+                "teacher", dataset=dataset, recipe="teacher", out=base / "teacher", validate=validate, resume=True,
+                device=device, data_root=data_root, monitor=monitor,
+            )  # fmt: skip
+            monitor.say(f"the teacher is ready: {100 * own['metrics'][split]['accuracy']:.2f} % on {split}")
+            taught_by = str(base / "teacher" / ("validation" if validate else "") / "model.safetensors")
+        teacher = load_teacher(taught_by)
         if teacher.num_classes != len(training.classes):
             raise InputError(f"the teacher knows {teacher.num_classes} classes, {dataset} has {len(training.classes)}")
         answers = Answers(teacher.to(accelerator.device), training.images, chosen.augmentation, base / "answers")
@@ -132,7 +140,8 @@ def train(
         if not main:
             continue
         folder.save_weights(result.model.state_dict())
-        card = _card(architecture, training, chosen, recipe, result, evaluate(logits_of(result.model), held_out), split)
+        found = evaluate(logits_of(result.model), held_out)
+        card = _card(architecture, training, chosen, recipe, taught_by, result, found, split)
         card["seeds"] = dict(n=1, values=[seed])
         card["command"] = command or _command()
         card["sha256"] = hashlib.sha256(folder.weights.read_bytes()).hexdigest()
@@ -196,13 +205,14 @@ def _card(
     data: Dataset,
     recipe: Any,
     recipe_name: str,
+    taught_by: str,
     result: Result,
     found: Evaluation,
     split: str,
 ) -> dict[str, Any]:
     fields = recipe.as_dict()
-    if fields.get("teacher"):
-        fields["teacher"] = _teacher_record(fields["teacher"])
+    if taught_by:
+        fields["teacher"] = _teacher_record(taught_by)
     return dict(
         architecture=architecture,
         tag=data.name,
@@ -263,7 +273,9 @@ def _add_validation(card: dict[str, Any], base: Path) -> None:
         other = json.loads((base / "validation" / "card.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         return
-    if {**other["recipe"], "name": ""} == {**card["recipe"], "name": ""} and other["dataset"] == card["dataset"]:
+    # Its teacher was trained without the validation pictures, too, so it was another one.
+    recipes = [{**one["recipe"], "name": "", "teacher": ""} for one in (other, card)]
+    if recipes[0] == recipes[1] and other["dataset"] == card["dataset"]:
         card["metrics"]["validation"] = other["metrics"]["validation"]
 
 

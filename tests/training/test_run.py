@@ -77,7 +77,7 @@ def test_train_leaves_weights_card_log_curves_and_checkpoint(small_mnist, tmp_pa
 def test_weights_are_reproducible_bytes_without_metadata(small_mnist, tmp_path):
     for name in ("a", "b"):
         train(
-            "lenet5_classic", dataset="mnist", recipe="best", out=tmp_path / name, changes=dict(epochs=1),
+            "lenet5_classic", dataset="mnist", recipe="baseline", out=tmp_path / name, changes=dict(epochs=1, ema=0.9),
             device="cpu", data_root=small_mnist,
         )  # fmt: skip
     content = (tmp_path / "a" / "model.safetensors").read_bytes()
@@ -155,6 +155,32 @@ def test_a_teacher_is_trained_and_learnt_from(small_mnist, tmp_path):
     assert len(list((tmp_path / "s" / "answers").glob("*/view-*.safetensors"))) == 2
 
 
+def test_best_makes_its_teacher_first(small_mnist, tmp_path, monkeypatch):
+    told = []
+
+    class Listen(run_module.Monitor):
+        def begin(self, epochs, done, pictures):
+            told.append((epochs, done))
+
+    # The teacher's own recipe, cut short.
+    load = run_module.load_recipe
+    monkeypatch.setattr(
+        run_module,
+        "load_recipe",
+        lambda name, **more: load(
+            name, **{**more, "changes": dict(epochs=1) if name == "teacher" else more["changes"]}
+        ),
+    )
+    for _ in range(2):
+        card = train(
+            "lenet5_modern", dataset="mnist", recipe="best", out=tmp_path, changes=dict(epochs=2), device="cpu",
+            data_root=small_mnist, resume=True, monitor=Listen(),
+        )  # fmt: skip
+    assert told == [(1, 0), (2, 0), (1, 1), (2, 2)]
+    own = json.loads((tmp_path / "teacher" / "card.json").read_text())
+    assert card["recipe"]["teacher"]["sha256"] == own["sha256"]
+
+
 def test_two_processes_share_the_work(small_mnist, tmp_path):
     recipe = ["--recipe", "baseline", "--set", "epochs=2", "--set", "batch_size=100", "--set", "rotation=10"]
     argv = ["lenet5_modern", *recipe, "--device", "cpu", "--data-root", str(small_mnist)]
@@ -204,7 +230,11 @@ def test_tensorboard_on_request(small_mnist, tmp_path):
         (["lenet5_modern", "--recipe", "bst"], 2, "no recipe called 'bst'. Did you mean 'best'?"),
         (["lenet5_modern", "--device", "tpu"], 2, "no device 'tpu' here: take one of auto, cpu"),
         (["lenet5_modern", "--recipe", "lecun1998"], 2, "the 1998 method trains lenet5_classic"),
-        (["lenet5_modern", "--set", "distill=0.5"], 2, "recipe best: the recipe's fields do not go together: distill"),
+        (
+            ["lenet5_modern", "--recipe", "fast", "--set", "distill=0.5"],
+            2,
+            "recipe fast: the recipe's fields do not go together: distill",
+        ),
     ],
 )
 def test_wrong_arguments_are_one_line(argv, status, text, small_mnist, tmp_path, capsys):
