@@ -18,10 +18,10 @@ from lenet_zoo.runtime.onnx_file import OnnxFile, metadata_of, read_file
 
 __all__ = ["OnnxClassifier"]
 
-# Pictures per run. The maps of C1 for 32 pictures fit in a core's cache, and a run's fixed cost is spread over them. A
-# GPU wants many at once.
-_PIECE = 32
-_PIECE_DEVICE = 4096
+# Pictures per run, at least and at most. The maps of so many stay in a core's cache, and a run's fixed cost is spread
+# over them; an array for several cores is cut finer, down to what is worth a thread's time. A GPU wants many at once.
+_PIECE = (16, 48)
+_PIECE_DEVICE = (4096, 4096)
 _ACCELERATORS = ("CUDAExecutionProvider", "OpenVINOExecutionProvider")
 _NUMPY_TYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 
@@ -111,14 +111,16 @@ class OnnxClassifier(Classifier):
     def predict_logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """As `predict_array`, but the logits: float32 N×classes, larger is better."""
         pixels = self._checked(pixels)
-        if len(pixels) <= self._piece:
+        share = -(-len(pixels) // self.threads)
+        least, most = self._piece
+        piece = min(most, max(least, share))
+        if len(pixels) <= piece:
             return self._run(pixels)
         out = np.empty((len(pixels), len(self.labels)), np.float32)
-        starts = range(0, len(pixels), self._piece)
+        starts = range(0, len(pixels), piece)
         workers = min(self.threads, len(starts))
         if workers == 1:
-            for start in starts:
-                out[start : start + self._piece] = self._run(pixels[start : start + self._piece])
+            self._run_share(pixels, out, starts, itertools.count())
             return out
         # Each worker takes the next piece when it is done with one; next() of a count is atomic.
         counter = itertools.count()
@@ -133,8 +135,8 @@ class OnnxClassifier(Classifier):
         for i in turn:
             if i >= len(starts):
                 return
-            start = starts[i]
-            out[start : start + self._piece] = self._run(pixels[start : start + self._piece])
+            piece = slice(starts[i], starts[i] + starts.step)
+            out[piece] = self._run(pixels[piece])
 
     def _run(self, piece: NDArray[np.uint8]) -> NDArray[np.float32]:
         if len(piece) == 1:
