@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lenet_zoo.data.pictures import digit_from_image as digit_from_image
     from lenet_zoo.export import export_onnx as export_onnx
+    from lenet_zoo.finetuning import finetune as finetune
     from lenet_zoo.registry import create_model as create_model
     from lenet_zoo.registry import create_transform as create_transform
     from lenet_zoo.registry import list_models as list_models
@@ -28,6 +29,7 @@ _PUBLIC = {
     "model_card": "lenet_zoo.registry",
     "digit_from_image": "lenet_zoo.data.pictures",
     "export_onnx": "lenet_zoo.export",
+    "finetune": "lenet_zoo.finetuning",
     "OnnxClassifier": "lenet_zoo.runtime",
 }
 

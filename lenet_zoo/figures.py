@@ -638,7 +638,7 @@ def mistakes(
 
     Args:
         found: as `worst_mistakes` makes them.
-        pictures: N×28×28 uint8, the whole data set.
+        pictures: N×28×28 uint8, the whole data set; N×3×28×28 in colour.
         labels: the names of the classes.
         marked: indices whose pictures get a frame; for MNIST `paper_fig8()`, what the network of 1998 got wrong.
         count: how many are drawn.
@@ -653,7 +653,11 @@ def mistakes(
     for i, mistake in enumerate(drawn):
         left = 0.12 + i % columns * pitch_x
         axes = _panel(figure, t, left, bottom + (rows - 1 - i // columns) * pitch_y + 0.3, width, height)
-        _show(axes, pictures[mistake.index], _grey(t), 0, 255)
+        picture = pictures[mistake.index]
+        if picture.ndim == 3:
+            axes.imshow(picture.transpose(1, 2, 0), interpolation="none", aspect="auto")
+        else:
+            _show(axes, picture, _grey(t), 0, 255)
         if marked and mistake.index in marked:
             axes.spines[:].set(color=t.positive, linewidth=2)
         axes.set_title(str(mistake.index), fontsize=7, color=t.muted, pad=2)

@@ -109,7 +109,7 @@ def model_card(name: str) -> dict[str, Any]:
 
 
 def create_transform(model_or_name: nn.Module | str) -> Callable[[Image], Tensor]:
-    """The preprocessing of a network: PIL image → float tensor C×H×W, grey, sized, normalised.
+    """The preprocessing of a network: PIL image → float tensor C×H×W, grey (RGB for 3 channels), sized, normalised.
 
     The picture is taken as it is, ink bright on dark: `lenet_zoo.digit_from_image` makes such a one of any picture.
 
@@ -134,9 +134,13 @@ def create_transform(model_or_name: nn.Module | str) -> Callable[[Image], Tensor
     mean, std = (list(config[key]) * (channels if len(config[key]) == 1 else 1) for key in ("mean", "std"))
     return transforms.Compose(
         [
-            transforms.Grayscale(channels),
+            transforms.Grayscale() if channels == 1 else transforms.Lambda(_in_colour),
             transforms.Resize((height, width), transforms.InterpolationMode(config["interpolation"])),
             transforms.ToTensor(),
             transforms.Normalize(mean, std),
         ]
     )
+
+
+def _in_colour(image: Image) -> Image:
+    return image.convert("RGB")

@@ -1,0 +1,131 @@
+"""`finetune`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.table import Table
+
+from lenet_zoo.cli._app import DataRoot, Download, Json, app, console, print_json
+from lenet_zoo.cli.train import _Display, _pair
+
+__all__ = ["finetune"]
+
+
+@app.command()
+def finetune(
+    out: Annotated[Path, typer.Option("--out", help="The folder to make: weights, card, ONNX file, figures.")],
+    dataset: Annotated[
+        str, typer.Option("--dataset", help="digits (scikit-learn's, no download), fashion_mnist, kmnist, emnist-….")
+    ] = "digits",
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--data-dir", metavar="FOLDER", help="Your own pictures: a folder per class, or train/ val/ test/."
+        ),
+    ] = None,
+    model: Annotated[
+        str, typer.Option("--model", help="Where to start: lenet5_modern, lenet5_classic.mnist, local-dir:FOLDER, ….")
+    ] = "lenet5_modern",
+    weights: Annotated[
+        Path | None, typer.Option("--weights", metavar="FILE", help="Weights of your own to start from.")
+    ] = None,
+    scratch: Annotated[bool, typer.Option("--scratch", help="Start from random weights, to compare.")] = False,
+    in_chans: Annotated[int, typer.Option("--in-chans", help="1 (grey), or 3 for pictures in colour.")] = 1,
+    prepare: Annotated[
+        Literal["character", "picture"] | None,
+        typer.Option("--as", help="Of --data-dir: find the character and centre it, or take the picture as it is."),
+    ] = None,
+    freeze: Annotated[
+        str, typer.Option("--freeze", metavar="LAYERS", help="Not to train, such as c1,c3; body: all but the last.")
+    ] = "",
+    layer_decay: Annotated[
+        float | None, typer.Option("--layer-decay", help="Learning rate × this for each layer below the output.")
+    ] = None,
+    few_shot: Annotated[
+        int | None, typer.Option("--few-shot", metavar="K", help="Train on K pictures of each class.")
+    ] = None,
+    test_part: Annotated[
+        float | None, typer.Option("--test-part", help="Held out for testing, where the data have no test set.")
+    ] = None,
+    val_part: Annotated[float, typer.Option("--val-part", help="Of the training pictures, held out to watch.")] = 0.1,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of draws, order, distortions and new weights.")] = 0,
+    recipe: Annotated[str, typer.Option("--recipe", help="A shipped recipe or a .toml file.")] = "finetune",
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the recipe; repeatable.")
+    ] = None,
+    amp: Annotated[bool, typer.Option("--amp", help="Mixed precision, bfloat16.")] = False,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Stop at the first picture that cannot be used, in place of leaving it out."),
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with what the folder holds.")] = False,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
+    data_root: DataRoot = None,
+    download: Download = False,
+    json: Json = False,
+) -> None:
+    """Fine-tune a network to your classes; weights, card, ONNX file and figures end up in the folder."""
+    from lenet_zoo.finetuning import finetune as run
+
+    with _Display(quiet=os.environ.get("LOCAL_RANK", "0") != "0") as display:
+        done = run(
+            out,
+            dataset=dataset,
+            data_dir=data_dir,
+            model=model,
+            weights=weights,
+            scratch=scratch,
+            in_chans=in_chans,
+            prepare=prepare,
+            freeze=freeze,
+            layer_decay=layer_decay,
+            few_shot=few_shot,
+            test_part=test_part,
+            val_part=val_part,
+            seed=seed,
+            recipe=recipe,
+            changes=dict(_pair(text) for text in set_ or []),
+            amp=amp,
+            strict=strict,
+            resume=resume,
+            device=device,
+            data_root=data_root,
+            download=download,
+            monitor=display.monitor,
+        )
+    if json:
+        print_json({"folder": str(done.folder), **done.card})
+    else:
+        _summary(done.folder, done.card)
+
+
+def _summary(folder: Path, card: dict[str, Any]) -> None:
+    test, start, onnx = card["metrics"]["test"], card["start"], card["onnx"]
+    table = Table(show_header=False, box=None, pad_edge=False)
+    sizes = ", ".join(f"{count:,} {name}" for name, count in card["pictures"].items())
+    kept = start["classes_kept"]
+    known = f", {kept} of {len(card['labels'])} classes known" if kept else ""
+    frozen = f", {', '.join(start['frozen'])} frozen" if start["frozen"] else ""
+    rows = {
+        "start": f"{start['model']}{known}{frozen}",
+        "classes": f"{len(card['labels'])} of {card['dataset']}",
+        "pictures": sizes,
+        "training": f"{card['epochs']} epochs, {card['seconds']:g} s",
+        "test accuracy": f"{100 * test['accuracy']:.2f} %, {test['correct']:,} of {test['total']:,}",
+        "weakest class": _weakest(test["per_class"]),
+        "ONNX file": f"the same answer on {onnx['same_answer']:,} of {onnx['pictures']:,} test pictures",
+        "folder": str(folder),
+    }
+    for key, value in rows.items():
+        table.add_row(key, value)
+    console.print(table, markup=False, highlight=False)
+
+
+def _weakest(per_class: dict[str, dict[str, Any]]) -> str:
+    tested = {name: figures for name, figures in per_class.items() if figures["total"]}
+    name, figures = min(tested.items(), key=lambda item: item[1]["accuracy"])
+    return f"{name}, {figures['correct']:,} of {figures['total']:,}"
