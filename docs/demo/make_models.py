@@ -32,6 +32,10 @@ NAMES = ("lenet5_classic.mnist", "lenet5_modern.mnist")
 LARGE = 100  # elements; what is smaller stays as it is
 
 
+def file_of(name: str) -> Path:
+    return HERE / "models" / f"{name.split('.')[0]}.onnx"
+
+
 def halve(model: onnx.ModelProto) -> None:
     """Store each large float32 constant as float16, with a Cast (which runtimes fold away on loading) after it."""
     graph = model.graph
@@ -113,7 +117,7 @@ def main() -> None:
     descriptions = []
     for name in NAMES:
         model = lenet_zoo.create_model(name, pretrained=True).eval()
-        path = HERE / "models" / f"{name.split('.')[0]}.onnx"
+        path = file_of(name)
         write_atomic(path, onnx_file(model))
         descriptions.append(description(name, model))
         print(f"{path.name}: {path.stat().st_size:,} bytes")

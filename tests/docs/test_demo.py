@@ -32,11 +32,13 @@ def make_models() -> ModuleType:
     return script("make_models")
 
 
-@pytest.mark.parametrize("architecture", ["lenet5_classic", "lenet5_modern"])
-def test_the_page_carries_the_shipped_weights(make_models: ModuleType, architecture: str) -> None:
-    model = lenet_zoo.create_model(f"{architecture}.mnist", pretrained=True)
-    committed = (DEMO / "models" / f"{architecture}.onnx").read_bytes()
-    assert committed == make_models.onnx_file(model), f"{architecture}.onnx is not of these weights: {STALE}"
+@pytest.mark.parametrize("place", [0, 1])
+def test_the_page_carries_the_shipped_weights(make_models: ModuleType, place: int) -> None:
+    name = make_models.NAMES[place]
+    path = make_models.file_of(name)
+    committed = path.read_bytes()
+    made = make_models.onnx_file(lenet_zoo.create_model(name, pretrained=True))
+    assert committed == made, f"{path.name} is not of the weights {name}: {STALE}"
 
 
 def test_the_page_describes_the_shipped_networks(make_models: ModuleType) -> None:
@@ -46,12 +48,13 @@ def test_the_page_describes_the_shipped_networks(make_models: ModuleType) -> Non
     assert committed == made, f"networks.json is not of these weights: {STALE}"
 
 
-@pytest.mark.parametrize("architecture", ["lenet5_classic", "lenet5_modern"])
-def test_half_precision_changes_no_answer(architecture: str, mnist_test: Dataset) -> None:
-    session = onnxruntime.InferenceSession(DEMO / "models" / f"{architecture}.onnx", providers=["CPUExecutionProvider"])
+@pytest.mark.parametrize("place", [0, 1])
+def test_half_precision_costs_no_digit(make_models: ModuleType, place: int, mnist_test: Dataset) -> None:
+    name = make_models.NAMES[place]
+    session = onnxruntime.InferenceSession(make_models.file_of(name), providers=["CPUExecutionProvider"])
     (logits,) = session.run(["logits"], {"pixels": mnist_test.images[:, None].numpy()})
     correct = int((logits.argmax(1) == mnist_test.labels.numpy()).sum())
-    assert correct == lenet_zoo.model_card(f"{architecture}.mnist")["metrics"]["test"]["correct"]
+    assert correct == lenet_zoo.model_card(name)["metrics"]["test"]["correct"]
 
 
 def test_the_samples_are_the_real_digits() -> None:

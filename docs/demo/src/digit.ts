@@ -109,9 +109,10 @@ function inkOf(grey: Grid): Grid {
     const [threshold, paper, ink] = otsu(rise.data);
     if (ink - paper < 12) throw new NoDigit("no digit: the picture is of one tone");
     const mask = map(rise, (value) => Number(value >= threshold));
-    const pitch = Math.max(1, floorDiv(side, Math.max(crop.height, crop.width)));
-    refuseNoise(rise, mask, ink - paper, pitch);
-    refuseSoftLight(rise, mask, ink - paper);
+    const original = Math.max(crop.height, crop.width);
+    const pitch = Math.max(1, floorDiv(side, original));
+    if (original >= 16) refuseNoise(rise, mask, ink - paper, pitch);
+    refuseSoftLight(rise, mask, ink - paper, Math.max(pitch, 1 + floorDiv(side, 32)));
     const kept = pieces(rise, mask, floorDiv(threshold + ink, 2));
     const [top, bottom, left, right] = boxOf(kept, (value) => value > 0);
     const long = Math.max(bottom - top, right - left);
@@ -127,11 +128,9 @@ function inkOf(grey: Grid): Grid {
     if (long < 2 * short && 10 * sum(kept.data) >= 9 * (bottom - top) * (right - left)) {
       throw new NoDigit("no digit: the picture is full");
     }
-    const low = paper + floorDiv(ink - paper, 4);
-    const high = paper + floorDiv(3 * (ink - paper), 4) + 1;
-    const near = extreme(kept, 1, MAX);
-    const soft = map(rise, (value, i) => near.data[i] * clip(floorDiv((value - low) * 255, high - low), 0, 255));
-    return slice(soft, top, bottom, left, right);
+    const near = extreme(kept, 1 + floorDiv(side, 32), MAX);
+    const soft = map(rise, (value, i) => near.data[i] * clip(floorDiv((value - paper) * 255, ink - paper), 0, 255));
+    return slice(soft, ...boxOf(soft, (value) => value >= 64));
   }
 }
 
@@ -287,9 +286,8 @@ function refuseNoise(rise: Grid, mask: Grid, contrast: number, pitch: number): v
 }
 
 /** Step 6, the edge of the ink. */
-function refuseSoftLight(rise: Grid, mask: Grid, contrast: number): void {
+function refuseSoftLight(rise: Grid, mask: Grid, contrast: number, radius: number): void {
   const inner = extreme(mask, 1, MIN);
-  const radius = 1 + floorDiv(Math.max(mask.height, mask.width), 32);
   const climb = minus(extreme(rise, radius, MAX), extreme(rise, radius, MIN));
   let count = 0;
   let total = 0;
@@ -298,7 +296,7 @@ function refuseSoftLight(rise: Grid, mask: Grid, contrast: number): void {
     count += 1;
     total += climb.data[i];
   }
-  if (2 * total < contrast * count) throw new NoDigit("no digit: the picture is light and shade without a stroke");
+  if (4 * total < 3 * contrast * count) throw new NoDigit("no digit: the picture is light and shade without a stroke");
 }
 
 /** Step 7: the mask without edges, rules, specks and shadows, which are paler than `pale`. */

@@ -122,7 +122,7 @@ class LayerView {
       grid.append(canvas);
     }
     const parameters = layer.parameters ? ` · ${layer.parameters.toLocaleString("en")} parameters` : "";
-    const caption = element("figcaption", {}, layer.kind + parameters, this.scale);
+    const caption = element("figcaption", {}, `${layer.kind}${parameters} `, this.scale);
     this.figure = element("figure", { class: `layer layer-${name}` }, grid, caption);
   }
 
@@ -133,7 +133,7 @@ class LayerView {
       limit = 1e-6;
       for (const value of values) if (value > limit) limit = value;
     }
-    setText(this.scale, this.squash ? " · −1.7 … 1.7" : ` · 0 … ${limit.toFixed(1)}`);
+    setText(this.scale, this.squash ? "−1.7 … 1.7" : `0 … ${limit.toFixed(1)}`);
     this.maps.forEach((map, i) => map.draw(palette, values, i * this.size, limit));
   }
 
@@ -187,7 +187,7 @@ class BitmapView extends LayerView {
       cell.classList.toggle("best", i === nearest);
       setText(distance, (-logits[i]).toFixed(-logits[i] < 9.95 ? 1 : 0));
     });
-    setText(this.scale, " · the nearest bitmap wins");
+    setText(this.scale, "the nearest bitmap wins");
   }
 
   override showNothing(palette: Palette): void {

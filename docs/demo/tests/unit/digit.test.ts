@@ -1,0 +1,27 @@
+import { PNG } from "pngjs";
+import { describe, expect, test } from "vitest";
+
+import { digitFromGrey, greyFromRgba, NoDigit } from "../../src/digit";
+import { fixtures } from "../fixtures";
+
+describe("a picture becomes the same bytes as in Python", () => {
+  test.each(fixtures.map((fixture) => [fixture.name, fixture] as const))("%s", (_, { data, digit, error }) => {
+    const { data: rgba, width, height } = PNG.sync.read(data);
+    const grey = greyFromRgba(rgba, height, width);
+    const made = () => [...digitFromGrey(grey, height, width)];
+    if (digit) expect(made()).toEqual(digit);
+    else expect(made).toThrow(new NoDigit(error));
+  });
+});
+
+test("both kinds of fixtures are there", () => {
+  expect(fixtures.filter(({ digit }) => digit).length).toBeGreaterThan(20);
+  expect(fixtures.filter(({ digit }) => !digit).length).toBeGreaterThan(3);
+});
+
+test("the result does not share memory with the picture", () => {
+  const { digit } = fixtures.find(({ name }) => name === "mnist_like.png")!;
+  const picture = Uint8Array.from(digit!);
+  digitFromGrey(picture, 28, 28).fill(1);
+  expect([...picture]).toEqual(digit);
+});

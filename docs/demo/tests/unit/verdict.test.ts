@@ -1,0 +1,18 @@
+import { expect, test } from "vitest";
+
+import { percent, verdict } from "../../src/verdict";
+
+test("the best class is the answer from the threshold on", () => {
+  const probabilities = [0.1, 0.6, 0.3];
+  expect(verdict(probabilities, 0.6)).toEqual({ label: 1, confidence: 0.6, best: 1 });
+  expect(verdict(probabilities, 0.61)).toEqual({ label: null, confidence: 0.6, best: 1 });
+  expect(verdict([0.5, 0.5], 0).label).toBe(0);
+});
+
+test("a probability is never rounded up to a certainty", () => {
+  expect(percent(0.5)).toBe("50.0 %");
+  expect(percent(0.99961)).toBe("> 99.9 %");
+  expect(percent(0.9989)).toBe("99.9 %");
+  expect(percent(1)).toBe("100.0 %");
+  expect(percent(0)).toBe("0.0 %");
+});
