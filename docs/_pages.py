@@ -1,0 +1,211 @@
+"""The parts of the pages that are made from the package: cards, recipes, errors, the command line, figures.
+
+A page marks the place of such a part with an HTML comment, `<!-- cards -->`; `conf.py` puts the part there when the
+page is read. So no number and no option is written twice.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lenet_zoo import errors, weights
+
+DOCS = Path(__file__).parent
+
+
+def percent(figures: dict[str, Any]) -> str:
+    return f"{100 * figures['correct'] / figures['total']:.2f} %"
+
+
+def substitutions() -> dict[str, Any]:
+    """What `{{ … }}` in a page stands for: for each tag a mapping, under its name with `_` for `.`."""
+    found: dict[str, Any] = {"tags": ", ".join(f"`{name}`" for name in weights.names())}
+    for name in weights.names():
+        card = weights.load_card(name)
+        test = card["metrics"]["test"]
+        found[name.replace(".", "_")] = {
+            "accuracy": percent(test),
+            "error": f"{100 * (1 - test['correct'] / test['total']):.2f} %",
+            "correct": f"{test['correct']:,}",
+            "mistakes": f"{test['total'] - test['correct']:,}",
+            "total": f"{test['total']:,}",
+            "params": f"{card['params']:,}",
+            "kilobytes": f"{weights.weight_path(name).stat().st_size / 1000:.0f} kB",
+            "epochs": str(card["recipe"].get("epochs", card["recipe"].get("passes", ""))),
+        }
+    return found
+
+
+# ------------------------------------------------------------------------------------------------------------ parts
+
+
+def results() -> str:
+    """One line a tag."""
+    lines = ["| name | data set | parameters | test accuracy | seeds, mean ± sd |", "|---|---|--:|--:|--:|"]
+    for name in weights.names():
+        card = weights.load_card(name)
+        lines.append(
+            f"| [`{name}`](cards.md#{_anchor(name)}) | {card['dataset']} | {card['params']:,} "
+            f"| {percent(card['metrics']['test'])} | {_spread(card) or '1'} |"
+        )
+    return "\n".join(lines)
+
+
+def _anchor(name: str) -> str:
+    return name.replace(".", "-")
+
+
+def _spread(card: dict[str, Any]) -> str:
+    seeds = card["seeds"]
+    if seeds["n"] < 2:
+        return ""
+    return f"{seeds['n']}: {100 * seeds['mean']:.2f} ± {100 * seeds['sd']:.2f} %"
+
+
+def cards() -> str:
+    """Every card, one section each."""
+    return "\n\n".join(_card(name, weights.load_card(name)) for name in weights.names())
+
+
+def _card(name: str, card: dict[str, Any]) -> str:
+    rows = {
+        "network": f"`{card['architecture']}`, {card['params']:,} parameters",
+        "classes": ", ".join(card["labels"]),
+        "data set": card["dataset"],
+    }
+    for split, figures in card["metrics"].items():
+        if "correct" in figures:
+            rows[f"{split} accuracy"] = f"{figures['correct']:,}/{figures['total']:,}, {percent(figures)}"
+            rows[f"{split} loss"] = f"{figures['loss']:.4f}"
+    if _spread(card):
+        rows["seeds, mean ± sd"] = f"{_spread(card)} ({card['seeds']['split']})"
+    if "command" in card:
+        rows["made by"] = f"`{card['command']}`"
+    rows["time taken"] = f"{card['seconds']:,} s"
+    rows["made with"] = ", ".join(f"{package} {version}" for package, version in card["created_with"].items())
+    rows["licence"] = card["licence"]
+    rows["SHA-256"] = f"`{card['sha256']}`"
+    lines = [f"({_anchor(name)})=", f"## `{name}`", "", "| | |", "|---|---|"]
+    lines += [f"| {key} | {_cell(value)} |" for key, value in rows.items()]
+    per_class = card["metrics"]["test"].get("per_class")
+    if per_class:
+        lines += ["", "Correct answers per class of the test set:", ""]
+        lines += ["| " + " | ".join(map(_cell, per_class)) + " |", "|" + "--:|" * len(per_class)]
+        lines += ["| " + " | ".join(f"{one['correct']}/{one['total']}" for one in per_class.values()) + " |"]
+    recipe = {key: value for key, value in card["recipe"].items() if value not in ("", None) and key != "description"}
+    lines += ["", f"Recipe `{card['recipe']['name']}`: {card['recipe'].get('description', '')}.", ""]
+    lines += ["| " + " | ".join(("field", "value") * 3) + " |", "|---|--:|---|--:|---|--:|"]
+    pairs = [f"{key} | {_cell(_short(value))}" for key, value in recipe.items() if key != "name"]
+    pairs += [" | "] * (-len(pairs) % 3)
+    lines += ["| " + " | ".join(pairs[i : i + 3]) + " |" for i in range(0, len(pairs), 3)]
+    return "\n".join(lines)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_short(one)[:16]}" for key, one in value.items())
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _cell(text: str) -> str:
+    return str(text).replace("|", "\\|")
+
+
+def recipes() -> str:
+    """Every shipped recipe for either network, and every field of a recipe."""
+    from lenet_zoo.training.recipe import load_recipe, recipe_names
+
+    lines = ["| recipe | what it is |", "|---|---|"]
+    for name in recipe_names():
+        architecture = "lenet5_classic" if "1998" in name else "lenet5_modern"
+        lines.append(f"| `{name}` | {load_recipe(name, architecture=architecture, dataset='mnist').description} |")
+    return "\n".join(lines)
+
+
+def recipe_fields() -> str:
+    """Every field of the two kinds of recipe, with its default."""
+    from dataclasses import fields
+
+    from lenet_zoo.training.recipe import Recipe, Recipe1998
+
+    parts = []
+    for kind in (Recipe, Recipe1998):
+        lines = [f'**`method = "{kind().method}"`**', "", "| field | default | what it means |", "|---|---|---|"]
+        documented = kind.documented()
+        for one in fields(kind):
+            if one.name not in ("method", "description"):
+                lines.append(f"| `{one.name}` | {_short(one.default) or '–'} | {_cell(documented[one.name])} |")
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def error_classes() -> str:
+    """The classes of `lenet_zoo.errors`, with the built-in exception that each is as well."""
+    lines = ["| class | is also a | when |", "|---|---|---|"]
+    for name in errors.__all__:
+        kind = getattr(errors, name)
+        if isinstance(kind, type):
+            bases = ", ".join(f"`{base.__name__}`" for base in kind.__bases__)
+            text = " ".join((kind.__doc__ or "").split())
+            lines.append(f"| `{name}` | {bases} | {_cell(text)} |")
+    return "\n".join(lines)
+
+
+def commands() -> str:
+    """The `--help` of every command."""
+    import typer
+
+    from lenet_zoo.cli import _app
+
+    for module in _app._COMMANDS:
+        importlib.import_module(f"lenet_zoo.cli.{module}")
+    root = typer.main.get_command(_app.app)
+    return "\n\n".join(_help(root, "lenet-zoo", None))
+
+
+def _help(command: Any, path: str, parent: Any) -> list[str]:
+    context = command.context_class(
+        command, info_name=path.split()[-1], parent=parent, terminal_width=88, max_content_width=88
+    )
+    text = command.get_help(context).rstrip()
+    depth = "##" if path.count(" ") < 2 else "###"
+    found = [f"{depth} `{path}`\n\n```text\n{text}\n```"]
+    for name, child in getattr(command, "commands", {}).items():
+        found += _help(child, f"{path} {name}", context)
+    return found
+
+
+def figure_commands() -> str:
+    """The script that draws every figure, without its head."""
+    lines = (DOCS / "make_figures.sh").read_text(encoding="utf-8").splitlines()
+    return "```bash\n" + "\n".join(lines[lines.index("set -euo pipefail") + 1 :]).strip() + "\n```"
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "cards": cards,
+    "commands": commands,
+    "errors": error_classes,
+    "figure commands": figure_commands,
+    "recipe fields": recipe_fields,
+    "recipes": recipes,
+    "results": results,
+}
+
+
+def expand(text: str) -> str:
+    """A page with its parts put in, and with each figure in its two themes."""
+    text = re.sub(
+        r"^<!-- ([a-z ]+) -->$", lambda found: PARTS[found[1]]() if found[1] in PARTS else found[0], text, flags=re.M
+    )
+    return re.sub(r"^!\[([^\]]*)\]\((images/[^)]*-)light(\.\w+)\)$", _themed, text, flags=re.M)
+
+
+def _themed(found: re.Match[str]) -> str:
+    text, stem, suffix = found.groups()
+    return "\n".join(
+        f":::{{image}} {stem}{theme}{suffix}\n:alt: {text}\n:class: only-{theme}\n:::" for theme in ("light", "dark")
+    )
