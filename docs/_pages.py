@@ -94,8 +94,11 @@ def _card(name: str, card: dict[str, Any]) -> str:
     per_class = card["metrics"]["test"].get("per_class")
     if per_class:
         lines += ["", "Correct answers per class of the test set:", ""]
-        lines += ["| " + " | ".join(map(_cell, per_class)) + " |", "|" + "--:|" * len(per_class)]
-        lines += ["| " + " | ".join(f"{one['correct']}/{one['total']}" for one in per_class.values()) + " |"]
+        columns = min(5, len(per_class))
+        shown = [f"**{_cell(label)}** {one['correct']}/{one['total']}" for label, one in per_class.items()]
+        shown += [""] * (-len(shown) % columns)
+        lines += ["| " * columns + "|", "|---" * columns + "|"]
+        lines += ["| " + " | ".join(shown[i : i + columns]) + " |" for i in range(0, len(shown), columns)]
     recipe = {key: value for key, value in card["recipe"].items() if value not in ("", None) and key != "description"}
     lines += ["", f"Recipe `{card['recipe']['name']}`: {card['recipe'].get('description', '')}.", ""]
     lines += ["| " + " | ".join(("field", "value") * 3) + " |", "|---|--:|---|--:|---|--:|"]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -56,6 +57,11 @@ def read(app: Sphinx, docname: str, source: list[str]) -> None:
     source[0] = _pages.expand(source[0])
 
 
+def outdated(app: Sphinx, env: BuildEnvironment, *_: set[str]) -> set[str]:
+    """Every page, in every build: what is put into a page changes without the page."""
+    return set(env.found_docs)
+
+
 def docstring(app: Sphinx, what: str, name: str, obj: object, options: Any, lines: list[str]) -> None:
     """Docstrings are written for people who read them in an editor; here they become reST."""
     text = "\n".join(lines)
@@ -88,6 +94,7 @@ def add_demo(app: Sphinx, error: Exception | None) -> None:
 
 
 def setup(app: Sphinx) -> None:
+    app.connect("env-get-outdated", outdated)
     app.connect("source-read", read)
     # Before napoleon, whose own listener has priority 500.
     app.connect("autodoc-process-docstring", docstring, priority=400)
