@@ -1,15 +1,28 @@
 """The training of 1998: one pattern per update, second derivatives before each pass, 20 passes.
 
-Paper: LeCun et al. 1998, p. 10 and pp. 41-42. What it leaves open is marked "our choice", with the reason.
+Paper: LeCun et al. 1998, p. 10 and pp. 41-42.
 
     model = lenet_zoo.create_model("lenet5_classic")
     initialize(model, seed=0)
-    run = OnlineTraining(model, images, labels, seed=0)
+    run = OnlineTraining(model, images, labels, seed=0, loss=MAPLoss(j=10))
     while not run.finished:
         print(run.run_pass())
 
 A pass over 60,000 pictures takes seconds: the updates run in a small C++ function (`lecun1998.cpp`) that is compiled
-when a run starts. Without a C++ compiler the same updates run through autograd and `SDLM`, some ten times slower.
+when a run starts. Without a C++ compiler the same updates run through autograd and `SDLM`, some forty times slower.
+
+What the paper leaves open was chosen by validation: 20 passes over the first 50,000 pictures of MNIST's training set,
+error on its last 10,000 in %, mean ± standard deviation of n seeds, each the mean of the last five passes.
+
+| choice | error | in its place |
+|---|---|---|
+| loss: Eq. 9 with j = 10 | 1.03 ± 0.06 (4) | Eq. 8 1.18 ± 0.12 (4); j = 1 1.12 (2), j = 3 1.07 (2), j = 30 1.23 (1) |
+| h from Eq. 8 under Eq. 9, too | 1.02 (2) | from Eq. 9: 1.09 (2); with j = 30 it diverges (2) |
+| subsampling coefficients start at 1/4 | 1.09 (2), h from Eq. 9 | at 1: diverges (2) |
+| distortions drawn normally | 0.84 ± 0.02 (4) | uniformly 0.90 ± 0.03 (4); three quarters as far 0.83 (2) |
+
+These made no difference beyond the noise (seeds 0 and 1, to be held against 1.02): the same 500 patterns for h before
+every pass, 0.99; 100 of them, 0.97; μ = 0.01 or 0.05, 0.98. So they stay at the paper's μ and 500, drawn anew.
 """
 
 from __future__ import annotations
@@ -172,7 +185,7 @@ def load_compiled_step() -> Callable[..., None] | None:
 
 def _warn_uncompiled(reason: str) -> None:
     warnings.warn(
-        f"{reason}; training goes on through autograd, some ten times slower. Install g++ or clang++ to avoid that.",
+        f"{reason}; training goes on through autograd, some forty times slower. Install g++ or clang++ to avoid that.",
         RuntimeWarning,
         stacklevel=4,
     )
