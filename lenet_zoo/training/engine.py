@@ -284,6 +284,7 @@ class _Run:
         torch.manual_seed(seed)
         self.build = build
         self.plain = fuse(build()).to(device).train()
+        self.plain.drop_rate = recipe.drop_rate  # type: ignore[assignment]
         if recipe.channels_last:
             self.plain = self.plain.to(memory_format=torch.channels_last)
         cfg: Any = self.plain.pretrained_cfg
