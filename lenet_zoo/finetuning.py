@@ -36,7 +36,7 @@ from lenet_zoo.training.engine import Monitor, Result, accelerator_for, fit
 from lenet_zoo.training.recipe import Recipe, load_recipe
 from lenet_zoo.training.run import _command, _figures, _versions
 
-__all__ = ["FineTuned", "Splits", "Start", "finetune", "learn", "load_splits"]
+__all__ = ["FineTuned", "Splits", "Start", "finetune", "learn", "load_finetuning", "load_splits"]
 
 # An epoch sees at least so many pictures: of few, each is seen several times in it, distorted anew each time.
 _LEAST_PER_EPOCH = 2_000
@@ -168,10 +168,11 @@ def finetune(
         download=download,
         monitor=monitor,
     )
-    chosen = _recipe(recipe, start, data, changes)
+    # A folder's own name must not choose a table of the recipe.
+    chosen = load_finetuning(recipe, start, data, prepare if data_dir is not None else dataset, changes)
     run = dict(
         start=start.identity(),
-        data=data.fingerprint(),
+        split=data.fingerprint(),
         prepare=prepare if data_dir is not None else "",
         seed=seed,
         **chosen.as_dict(),
@@ -443,8 +444,8 @@ def load_splits(
     return Splits(train, validation, test)
 
 
-def _recipe(name: str, start: Start, data: Splits, changes: Mapping[str, Any] | None) -> Recipe:
-    table = data.train.name
+def load_finetuning(name: str, start: Start, data: Splits, table: str, changes: Mapping[str, Any] | None) -> Recipe:
+    """A recipe for these data; `table` is the data set's name, or 'character' or 'picture' for a folder's pictures."""
     chosen = load_recipe(name, architecture=start.architecture, dataset=table, changes=changes)
     if not isinstance(chosen, Recipe):
         raise InputError(f"recipe {name!r} is the paper's own training, from the start: take another for fine-tuning")
@@ -477,7 +478,7 @@ def learn(
         measured=measured,
         accelerator=accelerator_for(device),
         resume=resume,
-        identity=dict(start=start.identity(), data=data.fingerprint()),
+        identity=dict(start=start.identity(), split=data.fingerprint()),
         monitor=monitor,
     )
 

@@ -17,8 +17,10 @@ from lenet_zoo.errors import DataError, InputError
 
 
 def scan(digit: int) -> Image.Image:
-    """A real handwritten digit, dark on paper, 80 px wide."""
-    return Image.fromarray((255 - load_digits().images[digit] * 15).astype("uint8")).resize((80, 80))
+    """A real handwritten digit, dark on paper, 140 px wide."""
+    paper = Image.new("L", (140, 140), 255)
+    paper.paste(Image.fromarray((255 - load_digits().images[digit] * 15).astype("uint8")).resize((80, 80)), (30, 30))
+    return paper
 
 
 def fill(folder: Path, counts: dict[str, int], start: int = 0) -> Path:
