@@ -1,6 +1,6 @@
 """The errors that lenet_zoo raises on purpose.
 
-Each carries one line that names what was wrong and what would be right. They share one base class, so that a program can
+Each carries one line that names what was wrong and what would be right. They share a base class, so that a program can
 catch all of them at once; each is also an instance of the built-in exception that a caller would expect in its place.
 """
 
