@@ -7,6 +7,7 @@ page is read. So no number and no option is written twice.
 from __future__ import annotations
 
 import importlib
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -188,9 +189,40 @@ def figure_commands() -> str:
     return "```bash\n" + "\n".join(lines[lines.index("set -euo pipefail") + 1 :]).strip() + "\n```"
 
 
+def does_it_pay() -> str:
+    """Accuracy and time of fine-tuning, by pictures per class, as `examples/does_it_pay.py` wrote them."""
+    found = json.loads((DOCS / "figures" / "finetune.json").read_text(encoding="utf-8"))
+    parts = []
+    for dataset, sizes in found["results"].items():
+        methods = list(next(iter(sizes.values())))
+        lines = [
+            f"**{dataset}**, test accuracy in %, mean ± standard deviation over {found['run']['seeds']} seeds, and the "
+            "seconds of one training",
+            "",
+            f"| pictures per class | {' | '.join(methods)} |",
+            f"|--:|{'--:|' * len(methods)}",
+        ]
+        for size, cells in sizes.items():
+            values = []
+            for cell in cells.values():
+                seconds = sum(cell["seconds"]) / len(cell["seconds"])
+                values.append(f"{100 * cell['mean']:.2f} ± {100 * cell['sd']:.2f}, {seconds:.0f} s")
+            lines.append(f"| {size} | {' | '.join(values)} |")
+        if found["unchanged"][dataset] is not None:
+            lines += [
+                "",
+                f"Without any training, the network as it comes reads {100 * found['unchanged'][dataset]:.2f} %.",
+            ]
+        parts.append("\n".join(lines))
+    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    parts.append(f"Start: `{found['run']['model']}`. Machine: {found['machine']}. {versions}.")
+    return "\n\n".join(parts)
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "cards": cards,
     "commands": commands,
+    "does it pay": does_it_pay,
     "errors": error_classes,
     "figure commands": figure_commands,
     "recipe fields": recipe_fields,
