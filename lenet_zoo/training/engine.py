@@ -126,9 +126,10 @@ class Batches:
         self.recipe, self.seed = recipe, seed
         self.mean, self.std = mean, std
         self.rank, self.world = accelerator.process_index, accelerator.num_processes
+        self.pictures = math.ceil(len(self.labels) * recipe.portion)  # in an epoch
 
     def __len__(self) -> int:
-        return -(-len(self.labels) // self.recipe.batch_size)
+        return -(-self.pictures // self.recipe.batch_size)
 
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor, Tensor, int]]:
         """Batches of epoch `number`: pictures float N×1×28×28, normalised; labels and places in the training set, int64
@@ -138,7 +139,7 @@ class Batches:
         # Views are shared by runs of every seed, so that a teacher answers each once.
         seed = 0 if self.recipe.views else self.seed
         draws = draw(self.recipe.augmentation, len(self.labels), seed, self.recipe.view(number), self.images.shape[-1])
-        for whole in order.split(self.recipe.batch_size):
+        for whole in order[: self.pictures].split(self.recipe.batch_size):
             index = whole[self.rank :: self.world]
             x = augment(self.images[index.to(device)], draws[index].to(device))
             if (self.mean, self.std) != (0, 1):
@@ -290,7 +291,9 @@ class _Run:
         cfg: Any = self.plain.pretrained_cfg
         self.batches = Batches(data, recipe, seed, cfg["mean"][0], cfg["std"][0], accelerator)
         self.average = _Average(self.plain, recipe.ema) if recipe.ema else None
-        self.model, self.optimizer = accelerator.prepare(self.plain, _optimizer(self.plain, recipe))
+        # The optimiser stays torch's own: with nothing to unscale, Accelerate's wrapper would only cost time.
+        self.model = accelerator.prepare_model(self.plain)
+        self.optimizer = _optimizer(self.plain, recipe)
         self.answers = answers
         self.bf16 = recipe.precision == "bf16" or (recipe.precision == "auto" and has_bf16(device))
         self.class_weights = None
@@ -309,7 +312,7 @@ class _Run:
         self._restore(resume)
         if self.accelerator.is_main_process:
             self.folder.start_log(self.history)
-        self.monitor.begin(self.recipe.epochs, self.epochs_done, len(self.batches.labels))
+        self.monitor.begin(self.recipe.epochs, self.epochs_done, self.batches.pictures)
         while self.epochs_done < self.recipe.epochs and not self._out_of_patience():
             record = self._epoch(self.epochs_done + 1)
             self.history.append(record)

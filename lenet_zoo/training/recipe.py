@@ -104,6 +104,7 @@ class Recipe(_Fields):
 
     # -- length and batches
     epochs: int = _doc(20, "passes over the training set", low=1)
+    portion: float = _doc(1.0, "part of the training set in an epoch, drawn anew for each", high=1)
     batch_size: int = _doc(256, "pictures per update, over all processes together", low=1)
 
     patience: int = _doc(
@@ -178,6 +179,7 @@ class Recipe(_Fields):
             and not self.views,
             "temperature=0: it must be above 0": self.temperature == 0,
             "lr=0: nothing would be learnt": self.lr == 0,
+            "portion=0: no picture would be seen": self.portion == 0,
             "drop_rate=1: nothing would be left": self.drop_rate == 1,
             "ema=1: the average would never move": self.ema == 1,
             "onecycle without warmup: it has to rise first": self.schedule == "onecycle" and not self.warmup,

@@ -103,6 +103,14 @@ def test_an_epoch_shows_every_picture_once_in_an_order_of_its_own(few):
     assert not torch.equal(other, orders[0])
 
 
+def test_a_portion_of_the_pictures_is_drawn_anew_for_each_epoch(few):
+    shown = batches(few, Recipe(batch_size=64, portion=0.5))
+    first, second = (torch.cat([index for _, _, index, _ in shown.epoch(number)]) for number in (1, 2))
+    assert len(shown) == 3
+    assert len(first) == len(first.unique()) == len(second) == 150
+    assert not torch.equal(first.sort().values, second.sort().values)
+
+
 def test_several_processes_share_each_batch_without_changing_a_picture(few):
     alone = list(batches(few, RICH).epoch(3))
     shared = [list(batches(few, RICH, rank=rank, world=3).epoch(3)) for rank in range(3)]
