@@ -19,7 +19,11 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
     target's suffix, because several writers choose their format by it.
     """
     target = Path(target)
-    handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent)
+    except OSError as error:
+        # The user knows the file that was asked for, not the temporary one.
+        raise type(error)(error.errno, error.strerror, str(target)) from None
     os.close(handle)
     temporary = Path(name)
     try:

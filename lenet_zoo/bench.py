@@ -12,7 +12,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -308,41 +308,10 @@ def _openvino(path: Path, pixels: np.ndarray, threads: int) -> Call:
 
 
 def plot_inference(result: Inference, path: str | os.PathLike[str]) -> Path:
-    """Draw pictures per second, one panel per number of threads and batch size.
+    """Draw pictures per second, one panel per number of threads and batch size; .png, .svg or .pdf by the suffix.
 
     Raises: MissingExtraError without matplotlib.
     """
-    from lenet_zoo._files import atomic_path
-    from lenet_zoo.errors import MissingExtraError
+    from lenet_zoo import figures
 
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError("plots need matplotlib: pip install 'lenet-zoo[plots]'") from error
-    threads = sorted({row.threads for row in result.rows})
-    batches = sorted({row.batch for row in result.rows})
-    names = list(dict.fromkeys(row.name for row in result.rows))
-    figure = Figure(figsize=(3.6 * len(batches) + 2.2, 0.42 * len(names) * len(threads) + 1.6), layout="constrained")
-    axes = figure.subplots(len(threads), len(batches), squeeze=False, sharey=True)
-    for i, count in enumerate(threads):
-        for j, batch in enumerate(batches):
-            axis = axes[i][j]
-            cell = {row.name: row for row in result.rows if (row.threads, row.batch) == (count, batch)}
-            rates = [cell[name].pictures_per_second / 1000 if name in cell else 0 for name in names]
-            bars = axis.barh(names, rates, color=["#c8501e" if name == OURS else "#8c96a0" for name in names])
-            axis.bar_label(bars, [f"{rate:.1f}" for rate in rates], padding=3, fontsize=8)
-            axis.set_xlim(0, 1.2 * max(rates))
-            axis.set_title(f"{count} thread{'s' * (count > 1)}, batch {batch:,}", fontsize=9)
-            axis.spines[["top", "right"]].set_visible(False)
-            axis.tick_params(labelsize=8)
-    axes[0][0].invert_yaxis()  # of all, since they share it: the first contestant on top
-    figure.suptitle(f"{result.model}: thousand pictures per second", fontsize=11)
-    who = result.machine
-    figure.supxlabel(
-        f"{who['processor']}, {who['cores']} cores; torch {who['torch']}, onnxruntime {who['onnxruntime']}; "
-        f"median of {result.rounds} interleaved rounds",
-        fontsize=8,
-    )
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=150, format="png")
-    return Path(path)
+    return figures.save(figures.bench(asdict(result)), path)
