@@ -649,10 +649,14 @@ def mistakes(
     drawn = found[:count]
     rows = max(-(-len(drawn) // columns), 1)
     pitch_x, pitch_y, bottom = width + 0.14, height + 0.47, 0.1
+    below, arrow, longest = 0.3, "→ ", max(map(len, labels))
+    if longest > 2:  # each name gets a line of its own
+        below, arrow = below + 0.13, "→\n"
+        pitch_x, pitch_y = max(pitch_x, 0.066 * (longest + 2) + 0.1), pitch_y + 0.13
     figure = _figure(columns * pitch_x + 0.1, bottom + rows * pitch_y + 0.5, t)
     for i, mistake in enumerate(drawn):
-        left = 0.12 + i % columns * pitch_x
-        axes = _panel(figure, t, left, bottom + (rows - 1 - i // columns) * pitch_y + 0.3, width, height)
+        left = 0.05 + i % columns * pitch_x + (pitch_x - width) / 2
+        axes = _panel(figure, t, left, bottom + (rows - 1 - i // columns) * pitch_y + below, width, height)
         picture = pictures[mistake.index]
         if picture.ndim == 3:
             axes.imshow(picture.transpose(1, 2, 0), interpolation="none", aspect="auto")
@@ -661,7 +665,7 @@ def mistakes(
         if marked and mistake.index in marked:
             axes.spines[:].set(color=t.positive, linewidth=2)
         axes.set_title(str(mistake.index), fontsize=7, color=t.muted, pad=2)
-        what = f"{labels[mistake.label]} → {labels[mistake.answer]}"
+        what = f"{labels[mistake.label]} {arrow}{labels[mistake.answer]}"
         axes.set_xlabel(
             f"{what}\n{100 * mistake.confidence:.0f} %", fontsize=8, color=t.ink, labelpad=2, linespacing=1.1
         )
