@@ -14,8 +14,10 @@ draw architecture-classic architecture lenet5_classic
 draw architecture-modern architecture lenet5_modern
 draw filters-classic filters lenet5_classic
 draw filters-modern filters lenet5_modern
-draw maps-classic maps lenet5_classic mnist:1
+draw maps-classic maps lenet5_classic.lecun1998_mnist mnist:1
 draw maps-modern maps lenet5_modern mnist:1
-draw f6 f6 lenet5_classic mnist:1 mnist:61 mnist:7
+draw f6 f6 lenet5_classic.lecun1998_mnist mnist:1 mnist:61 mnist:7
 draw confusion confusion lenet5_modern
 draw mistakes mistakes lenet5_modern
+draw mistakes-1998 mistakes lenet5_classic.lecun1998_mnist
+draw curves curves ../data/lecun1998.jsonl --paper

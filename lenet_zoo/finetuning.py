@@ -34,7 +34,7 @@ from lenet_zoo.summary import Evaluation, evaluate, logits_of
 from lenet_zoo.training.checkpoint import RunFolder
 from lenet_zoo.training.engine import Monitor, Result, accelerator_for, fit
 from lenet_zoo.training.recipe import Recipe, load_recipe
-from lenet_zoo.training.run import _command, _figures, _versions
+from lenet_zoo.training.run import command_line, figures_of, versions
 
 __all__ = ["FineTuned", "Splits", "Start", "finetune", "learn", "load_finetuning", "load_splits"]
 
@@ -189,7 +189,7 @@ def finetune(
             if made:
                 with suppress(OSError):
                     home.rmdir()
-    card = _write(folder, start, data, result, chosen, recipe, run, command or _command())
+    card = _write(folder, start, data, result, chosen, recipe, run, command or command_line())
     return FineTuned(home, result.model, card)
 
 
@@ -558,9 +558,9 @@ def _card(
     start: Start, data: Splits, result: Result, recipe: Recipe, recipe_name: str, found: Evaluation
 ) -> dict[str, Any]:
     classes = data.test.classes
-    metrics = {"test": _figures(found, classes)}
+    metrics = {"test": figures_of(found, classes)}
     if data.validation is not None:
-        metrics["validation"] = _figures(evaluate(logits_of(result.model), data.validation), classes)
+        metrics["validation"] = figures_of(evaluate(logits_of(result.model), data.validation), classes)
     sizes = {
         name: len(part)
         for name, part in (("train", data.train), ("validation", data.validation), ("test", data.test))
@@ -571,6 +571,7 @@ def _card(
         tag=f"finetuned_{data.train.name}",
         params=sum(p.numel() for p in result.model.parameters()),
         dataset=data.train.name,
+        preparation=data.train.preparation,
         labels=list(classes),
         pictures=sizes,
         start=dict(
@@ -583,5 +584,5 @@ def _card(
         metrics=metrics,
         epochs=len(result.history),
         seconds=round(result.seconds, 1),
-        created_with=_versions(),
+        created_with=versions(),
     )

@@ -152,14 +152,17 @@ class TorchClassifier(Classifier):
 
     Args:
         model: from `lenet_zoo.create_model`, on any device.
+        preparation: what its card says, 'character' or 'picture'.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, preparation: str = "character") -> None:
         cfg: dict[str, Any] = model.pretrained_cfg  # type: ignore[assignment]
         classes = int(model.num_classes)  # type: ignore[arg-type]
         names = cfg.get("label_names") or ()
         self.labels = tuple(names) if len(names) == classes else tuple(map(str, range(classes)))
         self.size = (cfg["input_size"][1], cfg["input_size"][2])
+        self.channels = int(model.in_chans)  # type: ignore[arg-type]
+        self.preparation = preparation
         self._logits = logits_of(model)
 
     def predict_logits(self, pixels: np.ndarray) -> np.ndarray:

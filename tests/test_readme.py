@@ -11,13 +11,17 @@ README = Path(__file__).parents[1] / "README.md"
 
 
 def results_table() -> str:
-    lines = ["| name | trained on | parameters | correct of 10,000 | accuracy |", "|---|---|--:|--:|--:|"]
+    lines = [
+        "| name | trained on | parameters | accuracy as shipped | mean ± sd | seeds |",
+        "|---|---|--:|--:|--:|--:|",
+    ]
     for name in weights.names():
         card = weights.load_card(name)
-        test = card["metrics"]["test"]
+        test, seeds = card["metrics"]["test"], card["seeds"]
+        spread = f"{100 * seeds['mean']:.2f} ± {100 * seeds['sd']:.2f} %" if seeds["n"] > 1 else "–"
         lines.append(
-            f"| `{name}` | {card['dataset']} | {card['params']:,} | {test['correct']:,} "
-            f"| {100 * test['correct'] / test['total']:.2f} % |"
+            f"| `{name}` | {card['dataset']} | {card['params']:,} | {100 * test['correct'] / test['total']:.2f} % "
+            f"| {spread} | {seeds['n']} |"
         )
     return "\n".join(lines)
 

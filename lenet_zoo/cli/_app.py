@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -64,6 +65,8 @@ def run(argv: list[str]) -> int:
     # A traceback is wanted by whoever types --debug, wherever on the line it stands.
     debug = "--debug" in argv
     argv = [argument for argument in argv if argument != "--debug"]
+    # torch's own second derivatives still use what torch warns about; nobody at a terminal can do anything about it.
+    warnings.filterwarnings("ignore", message=r"`torch\.jit\.script` is deprecated", category=FutureWarning)
     for module in _COMMANDS:
         importlib.import_module(f"lenet_zoo.cli.{module}")
     try:

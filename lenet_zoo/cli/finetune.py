@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from lenet_zoo.cli._app import DataRoot, Download, Json, app, console, print_json
-from lenet_zoo.cli.train import _Display, _pair
+from lenet_zoo.cli.train import Display, field_and_value
 
 __all__ = ["finetune"]
 
@@ -71,7 +71,7 @@ def finetune(
     """Fine-tune a network to your classes; weights, card, ONNX file and figures end up in the folder."""
     from lenet_zoo.finetuning import finetune as run
 
-    with _Display(quiet=os.environ.get("LOCAL_RANK", "0") != "0") as display:
+    with Display(quiet=os.environ.get("LOCAL_RANK", "0") != "0") as display:
         done = run(
             out,
             dataset=dataset,
@@ -88,7 +88,7 @@ def finetune(
             val_part=val_part,
             seed=seed,
             recipe=recipe,
-            changes=dict(_pair(text) for text in set_ or []),
+            changes=dict(field_and_value(text) for text in set_ or []),
             amp=amp,
             strict=strict,
             resume=resume,

@@ -44,8 +44,8 @@ def train(
     """Train a network; its weights and its card end up in the folder."""
     from lenet_zoo.training.run import train as run
 
-    changes = dict(_pair(text) for text in set_ or [])
-    with _Display(quiet=os.environ.get("LOCAL_RANK", "0") != "0") as display:
+    changes = dict(field_and_value(text) for text in set_ or [])
+    with Display(quiet=os.environ.get("LOCAL_RANK", "0") != "0") as display:
         card = run(
             name,
             dataset=dataset,
@@ -79,14 +79,14 @@ def train(
         )
 
 
-def _pair(text: str) -> tuple[str, str]:
+def field_and_value(text: str) -> tuple[str, str]:
     field, equals, value = text.partition("=")
     if not equals or not field:
         raise InputError(f"--set {text}: give FIELD=VALUE, such as --set epochs=5")
     return field.strip(), value.strip()
 
 
-class _Display:
+class Display:
     """The progress bar of the running epoch, and a line for each that is over."""
 
     def __init__(self, quiet: bool) -> None:
@@ -135,7 +135,7 @@ class _Display:
         completed = (epoch - 1) * self.pictures + pictures
         self.progress.update(self.task, completed=completed, epoch=epoch, loss=loss, accuracy=accuracy, rate=rate)
 
-    def __enter__(self) -> _Display:
+    def __enter__(self) -> Display:
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -204,7 +204,7 @@ def bench_training(
             rounds=rounds,
             root=data_root,
             download=download,
-            changes=dict(_pair(text) for text in set_ or []),
+            changes=dict(field_and_value(text) for text in set_ or []),
             progress=status.update,
         )
     if json:

@@ -155,10 +155,11 @@ def _classifier(name: str) -> Classifier:
         from lenet_zoo.runtime import OnnxClassifier
 
         return OnnxClassifier(name)
-    from lenet_zoo.registry import create_model
+    from lenet_zoo.registry import create_model, model_card
     from lenet_zoo.summary import TorchClassifier
 
-    return TorchClassifier(create_model(name, pretrained=True))
+    model = create_model(name, pretrained=True)
+    return TorchClassifier(model, model_card(name).get("preparation", "character"))
 
 
 @app.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,15 @@ class Dataset:
         images: uint8 N×28×28, 0 background, 255 ink; N×3×28×28 for pictures in colour.
         labels: int64 N, the class of each picture.
         classes: the names of the classes, in the order of the labels.
+        preparation: how a user's picture is brought into the form of these: 'character' by `digit_from_image`,
+            'picture' by scaling alone.
     """
 
     name: str
     images: Tensor
     labels: Tensor
     classes: tuple[str, ...]
+    preparation: str = "character"
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -104,8 +107,8 @@ def validation_split(data: Dataset, size: int = 10_000) -> tuple[Dataset, Datase
         raise InputError(f"a validation split of {size} from {len(data)} pictures: give a size between the two")
     cut = len(data) - size
     return (
-        Dataset(data.name, data.images[:cut], data.labels[:cut], data.classes),
-        Dataset(data.name, data.images[cut:], data.labels[cut:], data.classes),
+        replace(data, images=data.images[:cut], labels=data.labels[:cut]),
+        replace(data, images=data.images[cut:], labels=data.labels[cut:]),
     )
 
 
@@ -148,7 +151,8 @@ def _read(name: str, source: _Source, train: bool, root: Path) -> Dataset:
             classes, labels = classes[1:], labels - 1
     if source.kind == "MNIST":
         classes = [label.split(" ")[0] for label in classes]
-    return Dataset(name, images, labels.long(), tuple(classes))
+    preparation = "picture" if source.kind == "FashionMNIST" else "character"
+    return Dataset(name, images, labels.long(), tuple(classes), preparation)
 
 
 def _download(name: str, source: _Source, train: bool, root: Path) -> None:

@@ -23,10 +23,10 @@ from PIL import Image
 from torch import Tensor
 
 from lenet_zoo.data.datasets import Dataset
-from lenet_zoo.data.pictures import Bytes, digit_from_image, load_picture, pictures_in, to_grey
+from lenet_zoo.data.pictures import Bytes, digit_from_image, load_picture, picture_from_image, pictures_in
 from lenet_zoo.errors import DataError, InputError
 
-__all__ = ["MOST_CLASSES", "few_per_class", "load_folder", "picture_from_image", "split_by_class"]
+__all__ = ["MOST_CLASSES", "few_per_class", "load_folder", "split_by_class"]
 
 MOST_CLASSES = 1_000
 """More classes than this are refused: 84 features do not tell them apart, and such a folder is most often a mistake."""
@@ -196,7 +196,7 @@ class _Reader:
                     (self.coloured if _has_colour(image) else self.grey).append(path)
         shape = (0, 28, 28) if self.channels == 1 else (0, 3, 28, 28)
         stacked = np.stack(images) if images else np.zeros(shape, np.uint8)
-        return Dataset(name, torch.from_numpy(stacked), torch.tensor(labels, dtype=torch.int64), classes)
+        return Dataset(name, torch.from_numpy(stacked), torch.tensor(labels, dtype=torch.int64), classes, self.prepare)
 
     def conclude(self, folder: Path) -> None:
         if self.skipped:
@@ -225,21 +225,6 @@ def _has_colour(image: Image.Image) -> bool:
     rgb = np.asarray(image.convert("RGB").resize((28, 28), Image.Resampling.BOX)).astype(int)
     # JPEG and a scanner's sensor tint grey by a few levels.
     return bool((rgb.max(-1) - rgb.min(-1)).mean() > 8)
-
-
-def picture_from_image(image: Image.Image, channels: int = 1, size: int = 28) -> Bytes:
-    """A decoded picture as it is, scaled to size×size whatever its aspect: the pixels that `create_transform` takes.
-
-    Returns: uint8 size×size for 1 channel, 3×size×size for 3. What is transparent is laid over white.
-    """
-    if image.mode.startswith(("I", "F")):
-        image = Image.fromarray(to_grey(image))
-    if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-    image = image.convert("L" if channels == 1 else "RGB")
-    pixels: Bytes = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
-    return pixels if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
 # ------------------------------------------------------------------------------------------------------------ splits

@@ -70,6 +70,7 @@ __all__ = [
     "digit_from_image",
     "grey_from_rgba",
     "load_picture",
+    "picture_from_image",
     "pictures_in",
     "to_grey",
 ]
@@ -320,6 +321,29 @@ def digit_from_image(image: PictureSource, size: int = 28) -> Bytes:
         return digit_from_grey(to_grey(picture), size)
     except NoDigitError as error:
         raise NoDigitError(str(error) if name == "the picture" else f"{name}: {error}") from None
+
+
+def picture_from_image(image: PictureSource, channels: int = 1, size: int = 28) -> Bytes:
+    """A picture as it is, scaled to size×size whatever its aspect: the pixels that `create_transform` takes.
+
+    Args:
+        image: whatever `load_picture` takes. What is transparent is laid over white.
+        channels: 1 for grey, 3 for colour.
+        size: side of the result in pixels.
+
+    Returns: uint8 size×size for 1 channel, 3×size×size for 3.
+
+    Raises: InputError when the picture cannot be read.
+    """
+    picture = load_picture(image)
+    if picture.mode.startswith(("I", "F")):
+        picture = Image.fromarray(to_grey(picture))
+    if "A" in picture.getbands() or "a" in picture.getbands() or "transparency" in picture.info:
+        rgba = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    picture = picture.convert("L" if channels == 1 else "RGB")
+    pixels: Bytes = np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR))
+    return pixels if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
 def digit_from_grey(grey: Bytes, size: int = 28) -> Bytes:

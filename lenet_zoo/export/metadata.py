@@ -23,7 +23,7 @@ from lenet_zoo.export.graph import InputSpec
 __all__ = ["attach", "facts_of", "weights_sha256"]
 
 # Of a card, what belongs into a file that travels alone. (The card's `labels` and `sha256` have keys of their own.)
-_FROM_CARD = ("tag", "dataset", "metrics", "licence")
+_FROM_CARD = ("tag", "dataset", "metrics", "licence", "preparation")
 
 
 def weights_sha256(state: Mapping[str, Tensor]) -> str:

@@ -355,6 +355,10 @@ def _cfg(tag: str, labels: tuple[str, ...], description: str) -> dict[str, Any]:
 default_cfgs = generate_default_cfgs(
     {
         "lenet5_classic.mnist": _cfg("mnist", weights.DIGITS, "MNIST, the best that training reached"),
+        "lenet5_classic.lecun1998_mnist": _cfg("lecun1998_mnist", weights.DIGITS, "MNIST, trained as in 1998"),
+        "lenet5_classic.lecun1998_distorted_mnist": _cfg(
+            "lecun1998_distorted_mnist", weights.DIGITS, "MNIST and distorted copies, trained as in 1998"
+        ),
     }
 )
 

@@ -50,10 +50,14 @@ class Classifier(ABC):
     Attributes:
         labels: one text per class.
         size: height and width of the pictures that the network takes.
+        channels: of the pictures that the network takes.
+        preparation: how a picture becomes pixels: 'character' by `digit_from_image`, 'picture' by scaling alone.
     """
 
     labels: tuple[str, ...]
     size: tuple[int, int]
+    channels: int = 1
+    preparation: str = "character"
 
     @abstractmethod
     def predict_logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -85,8 +89,9 @@ class Classifier(ABC):
         """Read pictures.
 
         Args:
-            images: uint8 N×28×28 as for `predict_array`; or paths and PIL images, one or many, of one character each,
-                which are brought into that form by `lenet_zoo.digit_from_image`.
+            images: uint8 N×28×28 as for `predict_array`; or paths and PIL images, one or many, which are brought into
+                that form: characters by `lenet_zoo.digit_from_image`, and other pictures, if the network was trained
+                on such (`preparation`), by scaling alone.
             top_k: how many answers to give per picture.
             min_confidence: a picture whose best answer is below this probability is rejected.
 
@@ -106,7 +111,7 @@ class Classifier(ABC):
         return self._predict_pictures(list(images), top_k, min_confidence)
 
     def _predict_pictures(self, images: list[Any], top_k: int, min_confidence: float) -> list[Prediction]:
-        from lenet_zoo.data.pictures import digit_from_image
+        from lenet_zoo.data.pictures import digit_from_image, picture_from_image
 
         if not images:
             raise InputError("an empty list of pictures: give at least one")
@@ -117,7 +122,10 @@ class Classifier(ABC):
         out = [Prediction(None, 0.0, ())] * len(images)
         for i, image in enumerate(images):
             try:
-                found[i] = digit_from_image(image, height)
+                if self.preparation == "character":
+                    found[i] = digit_from_image(image, height)
+                else:
+                    found[i] = picture_from_image(image, 3 if self.channels == 3 else 1, height)
             except NoDigitError as error:
                 out[i] = Prediction(None, 0.0, (), " ".join(str(error).split()))
         if found:

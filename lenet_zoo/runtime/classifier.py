@@ -67,6 +67,7 @@ class OnnxClassifier(Classifier):
             metadata_of(file), opset=file.opsets.get(""), ir_version=file.ir_version, bytes=len(file.data)
         )
         self.labels: tuple[str, ...] = tuple(self.metadata["labels"])
+        self.preparation = self.metadata.get("preparation", "character")
         self.threads = threads or _cores()
         self._session = _session(file, providers)
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())
@@ -90,7 +91,7 @@ class OnnxClassifier(Classifier):
             raise ArtifactError(
                 f"{damaged}its input has shape {inputs[0][2]}, and not batch × channels × height × width"
             )
-        self._channels, self.size = picture[0], (picture[1], picture[2])
+        self.channels, self.size = picture[0], (picture[1], picture[2])
         answer = outputs["logits"].shape
         if len(answer) == 4:
             raise ArtifactError(f"{self.path} answers at every position (global_pool=''): run it with onnxruntime")
@@ -102,10 +103,10 @@ class OnnxClassifier(Classifier):
                 mean, std = (np.array(convention[key], np.float64).reshape(-1, 1, 1) for key in ("mean", "std"))
                 with np.errstate(all="ignore"):
                     self._scale, self._offset = (1 / (255 * std)).astype(np.float32), (-mean / std).astype(np.float32)
-                if len(mean) != self._channels or len(std) != self._channels or not np.isfinite(self._scale).all():
+                if len(mean) != self.channels or len(std) != self.channels or not np.isfinite(self._scale).all():
                     raise ValueError
             except (KeyError, TypeError, ValueError):
-                what = f"mean and std of its metadata are not {self._channels} usable numbers each"
+                what = f"mean and std of its metadata are not {self.channels} usable numbers each"
                 raise ArtifactError(f"{damaged}{what}") from None
 
     def predict_logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -148,7 +149,7 @@ class OnnxClassifier(Classifier):
         """A single picture takes less time than handing it to onnxruntime does, unless its buffers are bound before."""
         one = self._one
         if not hasattr(one, "binding"):
-            one.taken = np.empty((1, self._channels, *self.size), np.uint8 if self._scale is None else np.float32)
+            one.taken = np.empty((1, self.channels, *self.size), np.uint8 if self._scale is None else np.float32)
             one.given = np.empty((1, len(self.labels)), np.float32)
             one.binding = self._session.io_binding()
             for bind, name, array in (
@@ -163,8 +164,8 @@ class OnnxClassifier(Classifier):
 
     def _fed(self, piece: NDArray[np.uint8]) -> NDArray[Any]:
         """A piece as the graph takes it: N×C×H×W, contiguous, normalised here if the graph does not."""
-        if piece.shape[1] != self._channels:
-            piece = np.repeat(piece, self._channels, axis=1)
+        if piece.shape[1] != self.channels:
+            piece = np.repeat(piece, self.channels, axis=1)
         if self._scale is not None:
             return piece * self._scale + self._offset
         return np.ascontiguousarray(piece)
@@ -181,7 +182,7 @@ class OnnxClassifier(Classifier):
             problem = f"pixels are a {type(pixels).__name__} and not a numpy array"
         elif pixels.dtype != np.uint8:
             problem = f"pixels are {pixels.dtype}"
-        elif pixels.ndim not in (3, 4) or (pixels.ndim == 4 and pixels.shape[1] not in (1, self._channels)):
+        elif pixels.ndim not in (3, 4) or (pixels.ndim == 4 and pixels.shape[1] not in (1, self.channels)):
             problem = f"pixels have shape {pixels.shape}"
         elif pixels.shape[-2:] != self.size:
             problem = f"pictures of {pixels.shape[-2]}×{pixels.shape[-1]} pixels"
@@ -190,7 +191,7 @@ class OnnxClassifier(Classifier):
         else:
             return pixels[:, None] if pixels.ndim == 3 else pixels
         size = f"{self.size[0]}×{self.size[1]}"
-        colour = f", or N×{self._channels}×{size}" if self._channels > 1 else ""
+        colour = f", or N×{self.channels}×{size}" if self.channels > 1 else ""
         raise InputError(f"{problem}: give uint8 N×{size}{colour}, 0 background and 255 ink")
 
 

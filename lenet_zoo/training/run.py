@@ -143,7 +143,7 @@ def train(
         found = evaluate(logits_of(result.model), held_out)
         card = _card(architecture, training, chosen, recipe, taught_by, result, found, split)
         card["seeds"] = dict(n=1, values=[seed])
-        card["command"] = command or _command()
+        card["command"] = command or command_line()
         card["sha256"] = hashlib.sha256(folder.weights.read_bytes()).hexdigest()
         if not validate:
             _add_validation(card, base)
@@ -194,7 +194,7 @@ def _draw_curves(name: str, result: Result, folder: RunFolder, monitor: Monitor)
     figures.save(figures.curves({name: result.history}), folder.curves)
 
 
-def _command() -> str:
+def command_line() -> str:
     """This process's command line, without the folder that the program lies in."""
     program = "lenet-zoo" if Path(sys.argv[0]).name in ("lenet-zoo", "__main__.py") else Path(sys.argv[0]).name
     return shlex.join([program, *sys.argv[1:]])
@@ -218,16 +218,17 @@ def _card(
         tag=data.name,
         params=sum(p.numel() for p in result.model.parameters()),
         dataset=data.name,
+        preparation=data.preparation,
         labels=list(data.classes),
         recipe={"name": Path(recipe_name).stem, **fields},
-        metrics={split: _figures(found, data.classes)},
+        metrics={split: figures_of(found, data.classes)},
         licence=_LICENCE,
         seconds=round(result.seconds, 1),
-        created_with=_versions(),
+        created_with=versions(),
     )
 
 
-def _figures(found: Evaluation, classes: Sequence[str]) -> dict[str, Any]:
+def figures_of(found: Evaluation, classes: Sequence[str]) -> dict[str, Any]:
     figures = found.as_dict()
     figures["per_class"] = {
         name: dict(correct=right, total=total, accuracy=right / total if total else None)
@@ -243,7 +244,7 @@ def _teacher_record(file: str) -> dict[str, Any]:
     return record | {"accuracy": {split: figures["accuracy"] for split, figures in card["metrics"].items()}}
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     return {
         **{name: version(name) for name in ("lenet-zoo", "torch", "torchvision", "timm", "numpy", "accelerate")},
         "python": platform.python_version(),

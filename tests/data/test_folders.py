@@ -11,8 +11,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from lenet_zoo.data.datasets import Dataset
-from lenet_zoo.data.folders import MOST_CLASSES, few_per_class, load_folder, picture_from_image, split_by_class
-from lenet_zoo.data.pictures import digit_from_image
+from lenet_zoo.data.folders import MOST_CLASSES, few_per_class, load_folder, split_by_class
+from lenet_zoo.data.pictures import digit_from_image, picture_from_image
 from lenet_zoo.errors import DataError, InputError
 
 

@@ -198,3 +198,19 @@ def test_neither_torch_nor_onnx_is_loaded(exported: Any) -> None:
     path = exported(input="pixels")
     done = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, check=True)
     assert done.stdout == "1\n[]\n"
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_network_of_pictures_reads_them_as_they_are(tmp_path: Path, channels: int) -> None:
+    shirt = Image.fromarray(np.linspace(0, 255, 56 * 56, dtype=np.uint8).reshape(56, 56))  # no character in it
+    model = lenet_zoo.create_model("lenet5_modern", in_chans=channels)
+    card = {"labels": list("abcdefghij"), "preparation": "picture"}
+    path = lenet_zoo.export_onnx(model, tmp_path / "m.onnx", input="pixels", card=card)
+    classifier = OnnxClassifier(path)
+    assert classifier.metadata["preparation"] == "picture"
+    wanted = classifier.predict_array(np.asarray(shirt.resize((28, 28), Image.Resampling.BILINEAR))[None])[0]
+    found = classifier.predict(shirt)[0]
+    assert found.label == classifier.labels[wanted.argmax()]
+    assert found.confidence == pytest.approx(wanted.max(), abs=1e-6)
+    characters = OnnxClassifier(lenet_zoo.export_onnx(model, tmp_path / "c.onnx", input="pixels"))
+    assert characters.predict(Image.new("L", (56, 56), 255))[0].label is None
