@@ -219,15 +219,56 @@ def does_it_pay() -> str:
     return "\n\n".join(parts)
 
 
+def speed() -> str:
+    """How many times as long as ours the others take, as `lenet-zoo bench inference` wrote it."""
+    parts = []
+    for network in ("modern", "classic"):
+        found = json.loads((DOCS / "data" / f"bench-{network}.json").read_text(encoding="utf-8"))
+        rows = found["rows"]
+        batches = sorted({row["batch"] for row in rows})
+        threads = sorted({row["threads"] for row in rows})
+        cells = [(count, batch) for count in threads for batch in batches]
+        heads = [f"{count} thread{'s' * (count > 1)}, batch {batch:,}" for count, batch in cells]
+        lines = [f"**{found['model']}**", "", f"| | {' | '.join(heads)} |", f"|---|{'--:|' * len(heads)}"]
+        for name in dict.fromkeys(row["name"] for row in rows):
+            at = {(row["threads"], row["batch"]): row for row in rows if row["name"] == name}
+            if name.startswith("ours, onnx"):
+                texts = [f"{at[cell]['pictures_per_second'] / 1000:,.0f} k/s" if cell in at else "" for cell in cells]
+            else:
+                texts = [f"{at[cell]['ratio']:.1f}" if cell in at else "" for cell in cells]
+            lines.append(f"| {name} | {' | '.join(texts)} |")
+        ours = [row for row in rows if row["name"].startswith("ours, onnx") and row["batch"] == max(batches)]
+        shares = ", ".join(
+            f"{100 * row['share']:.0f} % on {row['threads']} thread{'s' * (row['threads'] > 1)}" for row in ours
+        )
+        lines += ["", f"Share of the float32 matrix product's rate at batch {max(batches):,}: {shares}."]
+        parts.append("\n".join(lines))
+    machine = ", ".join(f"{key} {value}" for key, value in found["machine"].items())
+    parts.append(f"Medians of {found['rounds']} interleaved rounds; {machine}.")
+    return "\n\n".join(parts)
+
+
+def precision() -> str:
+    """What int8 costs, as `docs/measure_precision.py` wrote it."""
+    rows = json.loads((DOCS / "data" / "precision.json").read_text(encoding="utf-8"))
+    lines = ["| | size | right on MNIST's test set | the same answer as float32 |", "|---|--:|--:|--:|"]
+    for row in rows:
+        same = f"{100 * row['same'] / row['total']:.2f} %" if row["precision"] == "int8" else ""
+        lines.append(f"| `{row['name']}` {row['precision']} | {row['bytes'] / 1000:.0f} kB | {percent(row)} | {same} |")
+    return "\n".join(lines)
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "cards": cards,
     "commands": commands,
     "does it pay": does_it_pay,
     "errors": error_classes,
     "figure commands": figure_commands,
+    "precision": precision,
     "recipe fields": recipe_fields,
     "recipes": recipes,
     "results": results,
+    "speed": speed,
 }
 
 

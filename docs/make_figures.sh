@@ -21,3 +21,4 @@ draw confusion confusion lenet5_modern
 draw mistakes mistakes lenet5_modern
 draw mistakes-1998 mistakes lenet5_classic.lecun1998_mnist
 draw curves curves ../data/lecun1998.jsonl --paper
+draw bench bench ../data/bench-modern.json

@@ -34,8 +34,9 @@ _SIDE = 1024
 
 # A turn lasts at least this long, so that one picture is timed over many calls.
 _TURN_SECONDS = 0.03
-# Worker threads of the one before spin for a while, and would take the next one's core.
-_PAUSE_SECONDS = 0.01
+# Threads of the contestant before spin for some time in wait of more work, onnxruntime's for tens of milliseconds, and
+# would take a core from the next one.
+_PAUSE_SECONDS = 0.1
 
 Call = Callable[[], object]
 

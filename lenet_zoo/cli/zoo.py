@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.progress import Progress
 from rich.table import Table
 
@@ -36,11 +37,11 @@ def list_(json: Json = False) -> None:
     if json:
         print_json([{"name": name, "bytes": sizes[name], **card} for name, card in cards.items()])
         return
-    table = Table()
+    table = Table(box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)  # fits a terminal of 80 columns
     table.add_column("name", no_wrap=True)
     table.add_column("data set")
-    for heading in ("parameters", "test accuracy", "size"):
-        table.add_column(heading, justify="right")
+    for heading in ("params", "accuracy", "size"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for name, card in cards.items():
         test = card["metrics"]["test"]
         table.add_row(
