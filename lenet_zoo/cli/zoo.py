@@ -146,7 +146,8 @@ def _answer(row: dict[str, Any]) -> str:
     if "error" in row:
         return f"not read: {row['error']}"
     if row["label"] is None:
-        return f"{row['path']}: rejected: {row['reason']}"
+        reason = row["reason"].removeprefix(f"{row['path']}: ")
+        return f"{row['path']}: rejected: {reason}"
     return f"{row['path']}: " + ", ".join(f"{top['label']} ({100 * top['confidence']:.1f} %)" for top in row["top"])
 
 

@@ -92,9 +92,9 @@ def train(
     main = accelerator.is_main_process
     base = Path(out)
     home = base / "validation" if validate else base
-    folders = [RunFolder(home / f"seed-{seed}" if len(seeds) > 1 else home) for seed in seeds]
     training = load_dataset(dataset, train=True, root=data_root, download=download)
     held_out = load_dataset(dataset, train=False, root=data_root, download=download)
+    folders = [RunFolder(home / f"seed-{seed}" if len(seeds) > 1 else home) for seed in seeds]
     if validate:
         training, held_out = validation_split(training)
     split = "validation" if validate else "test"

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save
 from lenet_zoo import create_model, weights
 from lenet_zoo.cli import main
 from lenet_zoo.data.datasets import load_dataset, validation_split
-from lenet_zoo.errors import InputError, TrainingError
+from lenet_zoo.errors import DataError, InputError, TrainingError
 from lenet_zoo.summary import evaluate, logits_of
 from lenet_zoo.training import run as run_module
 from lenet_zoo.training.run import install, train
@@ -281,3 +281,9 @@ def test_install_puts_weights_and_card_in_place(small_mnist, tmp_path, monkeypat
         install(out, "lenet5_modern.mine_mnist")
     with pytest.raises(TrainingError, match=r"holds no finished run: card\.json is missing$"):
         install(Path(tmp_path), "lenet5_modern.mine_mnist")
+
+
+def test_without_the_data_no_folder_is_made(tmp_path):
+    with pytest.raises(DataError, match="no MNIST in"):
+        train("lenet5_modern", out=tmp_path / "run", data_root=tmp_path)
+    assert list(tmp_path.iterdir()) == []
