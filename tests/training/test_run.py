@@ -285,5 +285,5 @@ def test_install_puts_weights_and_card_in_place(small_mnist, tmp_path, monkeypat
 
 def test_without_the_data_no_folder_is_made(tmp_path):
     with pytest.raises(DataError, match="no MNIST in"):
-        train("lenet5_modern", out=tmp_path / "run", data_root=tmp_path)
+        train("lenet5_modern", dataset="mnist", recipe="baseline", out=tmp_path / "run", data_root=tmp_path)
     assert list(tmp_path.iterdir()) == []
