@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -70,8 +69,9 @@ def finetune(
 ) -> None:
     """Fine-tune a network to your classes; weights, card, ONNX file and figures end up in the folder."""
     from lenet_zoo.finetuning import finetune as run
+    from lenet_zoo.training.processes import job
 
-    with Display(quiet=os.environ.get("LOCAL_RANK", "0") != "0") as display:
+    with job(device) as speaks, Display(quiet=not speaks) as display:
         done = run(
             out,
             dataset=dataset,
@@ -97,6 +97,8 @@ def finetune(
             download=download,
             monitor=display.monitor,
         )
+    if not speaks:
+        return
     if json:
         print_json({"folder": str(done.folder), **done.card})
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -42,16 +41,16 @@ def train(
     json: Json = False,
 ) -> None:
     """Train a network; its weights and its card end up in the folder."""
+    from lenet_zoo.training.processes import job
     from lenet_zoo.training.run import train as run
 
-    changes = dict(field_and_value(text) for text in set_ or [])
-    with Display(quiet=os.environ.get("LOCAL_RANK", "0") != "0") as display:
+    with job(device) as speaks, Display(quiet=not speaks) as display:
         card = run(
             name,
             dataset=dataset,
             recipe=recipe,
             out=out,
-            changes=changes,
+            changes=dict(field_and_value(text) for text in set_ or []),
             seeds=range(seed, seed + seeds),
             validate=val,
             resume=resume,
@@ -61,7 +60,7 @@ def train(
             download=download,
             monitor=display.monitor,
         )
-    if not card:
+    if not speaks:
         return
     if json:
         print_json(card)

@@ -21,16 +21,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from timm.optim import param_groups_layer_decay
 from torch import Tensor, nn
 
 from lenet_zoo.data.augment import augment, draw
 from lenet_zoo.data.datasets import Dataset
-from lenet_zoo.errors import InputError, TrainingError
+from lenet_zoo.errors import TrainingError
 from lenet_zoo.summary import evaluate, logits_of
 from lenet_zoo.training.checkpoint import RunFolder
 from lenet_zoo.training.fused import fuse
+from lenet_zoo.training.processes import accelerator_for
 from lenet_zoo.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -68,28 +68,6 @@ class Result:
     model: nn.Module
     history: list[dict[str, Any]] = field(repr=False)
     seconds: float
-
-
-def accelerator_for(device: str = "auto") -> Accelerator:
-    """The devices and processes that a run is spread over.
-
-    Args:
-        device: 'auto' (the best there is), 'cpu', 'cuda' or 'mps'.
-
-    Raises: InputError for a device that this machine does not have.
-    """
-    available = {"auto": True, "cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not available.get(device, False):
-        have = ", ".join(name for name, there in available.items() if there)
-        raise InputError(f"no device {device!r} here: take one of {have}")
-    # Accelerate keeps one state per process, and a run before this one may have asked for another device.
-    on_cpu = device == "cpu" or not (available["cuda"] or available["mps"])
-    if AcceleratorState._shared_state and (AcceleratorState().device.type == "cpu") != on_cpu:
-        AcceleratorState._reset_state(reset_partial_state=True)
-    accelerator = Accelerator(cpu=device == "cpu")
-    if device != "auto" and accelerator.device.type != device:
-        raise InputError(f"device {device!r} was asked for, and {accelerator.device.type!r} is what Accelerate gives")
-    return accelerator
 
 
 def learning_rate(recipe: Recipe, progress: float) -> float:
