@@ -3,7 +3,7 @@
 A folder holds, when it is finished, `model.safetensors` and `config.json` (what `timm.create_model("local-dir:FOLDER",
 pretrained=True)` loads), `model.onnx` with the class names inside, `card.json`, `curves.png`, `confusion.png`,
 `mistakes.png` and `log.jsonl`. Until then it holds `checkpoint.pt`, from which `resume` goes on. The card comes last: a
-folder with a card is whole.
+folder with a card is whole. Of several processes the main one alone touches it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,8 @@ from lenet_zoo.models._base import LeNet5
 from lenet_zoo.registry import create_model, resolve
 from lenet_zoo.summary import Evaluation, evaluate, logits_of
 from lenet_zoo.training.checkpoint import RunFolder
-from lenet_zoo.training.engine import Monitor, Result, accelerator_for, fit
+from lenet_zoo.training.engine import Monitor, Result, fit
+from lenet_zoo.training.processes import accelerator_for, on_main
 from lenet_zoo.training.recipe import Recipe, load_recipe
 from lenet_zoo.training.run import command_line, figures_of, versions
 
@@ -130,7 +131,7 @@ def finetune(
         resume: go on with what `out` holds.
         device: 'auto', 'cpu', 'cuda' or 'mps'.
         data_root, download: as in `load_dataset`.
-        monitor: told of the progress.
+        monitor: told of the progress, in the main process.
         command: what the card says made it; by default the command line of this process.
 
     Raises:
@@ -144,7 +145,9 @@ def finetune(
     """
     from lenet_zoo import figures  # noqa: F401  missing matplotlib is said now, not after the training
 
-    monitor = monitor or Monitor()
+    accelerator = accelerator_for(device)
+    if monitor is None or not accelerator.is_main_process:
+        monitor = Monitor()
     if layer_decay is not None:
         changes = {**(changes or {}), "layer_decay": layer_decay}
     if amp:
@@ -152,22 +155,23 @@ def finetune(
     if prepare is None:
         prepare = "character" if in_chans == 1 else "picture"
     home = Path(out)
-    _check_target(home, resume)
+    on_main(accelerator, lambda: _check_target(home, resume))
     start = Start.named(model, weights, scratch, in_chans, freeze)
-    data = load_splits(
-        dataset,
-        data_dir,
-        in_chans=in_chans,
-        prepare=prepare,
-        few_shot=few_shot,
-        test_part=test_part,
-        val_part=val_part,
-        seed=seed,
-        strict=strict,
-        data_root=data_root,
-        download=download,
-        monitor=monitor,
-    )
+    with accelerator.local_main_process_first() if download else nullcontext():
+        data = load_splits(
+            dataset,
+            data_dir,
+            in_chans=in_chans,
+            prepare=prepare,
+            few_shot=few_shot,
+            test_part=test_part,
+            val_part=val_part,
+            seed=seed,
+            strict=strict,
+            data_root=data_root,
+            download=download,
+            monitor=monitor,
+        )
     # A folder's own name must not choose a table of the recipe.
     chosen = load_finetuning(recipe, start, data, prepare if data_dir is not None else dataset, changes)
     run = dict(
@@ -177,19 +181,21 @@ def finetune(
         seed=seed,
         **chosen.as_dict(),
     )
-    if (home / "card.json").is_file():
-        return _finished(home, run)
-    made = not home.exists()
-    folder = RunFolder(home)
+    finished = on_main(accelerator, lambda: _finished(home, run) if (home / "card.json").is_file() else None)
+    if finished is not None:
+        return finished
+    made, folder = on_main(accelerator, lambda: (not home.exists(), RunFolder(home)))
     try:
         result = learn(start, data, chosen, folder, seed=seed, device=device, resume=resume, monitor=monitor)
     finally:
-        if not folder.checkpoint.is_file():
+        if accelerator.is_main_process and not folder.checkpoint.is_file():
             folder.log.unlink(missing_ok=True)
             if made:
                 with suppress(OSError):
                     home.rmdir()
-    card = _write(folder, start, data, result, chosen, recipe, run, command or command_line())
+    card = on_main(
+        accelerator, lambda: _write(folder, start, data, result, chosen, recipe, run, command or command_line())
+    )
     return FineTuned(home, result.model, card)
 
 

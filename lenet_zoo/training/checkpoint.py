@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from safetensors.torch import save
 from torch import Tensor
 
@@ -74,7 +75,7 @@ class RunFolder:
         """Replace the checkpoint by the state after `epochs` whole epochs of the run that `run` describes."""
         # Into memory first: a disk that fills up is then an ordinary OSError, and the old file is still there.
         buffer = io.BytesIO()
-        torch.save(dict(run=run, threads=torch.get_num_threads(), epochs=epochs, **state), buffer)
+        torch.save(dict(run=run, **_workers(), epochs=epochs, **state), buffer)
         self.write(self.checkpoint, buffer.getvalue())
 
     def load_checkpoint(self, run: dict[str, Any], resume: bool, say: Callable[[str], None]) -> dict[str, Any] | None:
@@ -91,7 +92,8 @@ class RunFolder:
             return None
         try:
             state: dict[str, Any] = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-            saved, epochs, threads = state["run"], state["epochs"], state["threads"]
+            saved, epochs = state["run"], state["epochs"]
+            then = dict(threads=state["threads"], processes=state.get("processes", 1))
         except Exception as error:
             raise TrainingError(f"{self.checkpoint} is not a checkpoint of a run: remove it and start anew") from error
         if not resume:
@@ -104,11 +106,13 @@ class RunFolder:
                     f"{self.path} holds another run: there {name}={saved.get(name)!r}, here {run.get(name)!r}; "
                     "resume it as it was, or name another folder"
                 )
-        if threads != torch.get_num_threads():
-            say(
-                f"the run so far used {threads} threads and this one uses {torch.get_num_threads()}: "
-                "the final weights will differ in rounding from those of an undisturbed run"
-            )
+        now = _workers()
+        for what, count in then.items():
+            if count != now[what]:
+                say(
+                    f"the run so far used {count} {what} and this one uses {now[what]}: "
+                    "the final weights will differ in rounding from those of an undisturbed run"
+                )
         return state
 
     def save_weights(self, state: dict[str, Tensor]) -> None:
@@ -128,3 +132,8 @@ class RunFolder:
                 stream.write(json.dumps(record) + "\n")
         except OSError as error:
             raise TrainingError(f"cannot write {self.log}: {error.strerror}; the last checkpoint is whole") from error
+
+
+def _workers() -> dict[str, int]:
+    """What the order of sums depends on."""
+    return dict(threads=torch.get_num_threads(), processes=dist.get_world_size() if dist.is_initialized() else 1)

@@ -5,7 +5,7 @@ the epoch's number, so that the state after an epoch is all that a resumed run n
 own, so that several processes share an epoch without changing it.
 
 Devices and processes are Hugging Face Accelerate's: `torchrun --nproc-per-node 2 -m lenet_zoo train …` splits every
-batch over two.
+batch over two. All of them call `fit` alike; the main process alone writes.
 """
 
 from __future__ import annotations
@@ -13,24 +13,33 @@ from __future__ import annotations
 import copy
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 from timm.optim import param_groups_layer_decay
 from torch import Tensor, nn
 
-from lenet_zoo.data.augment import augment, draw
+from lenet_zoo.data.augment import Draws, augment, draw
 from lenet_zoo.data.datasets import Dataset
 from lenet_zoo.errors import TrainingError
 from lenet_zoo.summary import evaluate, logits_of
 from lenet_zoo.training.checkpoint import RunFolder
 from lenet_zoo.training.fused import fuse
-from lenet_zoo.training.processes import accelerator_for
+from lenet_zoo.training.processes import (
+    WholeBatchDropout,
+    accelerator_for,
+    connected,
+    on_main,
+    share_statistics,
+    shared,
+)
 from lenet_zoo.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -119,12 +128,19 @@ class Batches:
         draws = draw(self.recipe.augmentation, len(self.labels), seed, self.recipe.view(number), self.images.shape[-1])
         for whole in order[: self.pictures].split(self.recipe.batch_size):
             index = whole[self.rank :: self.world]
-            x = augment(self.images[index.to(device)], draws[index].to(device))
+            x = self._distorted(index, draws)
             if (self.mean, self.std) != (0, 1):
                 x = (x - self.mean) / self.std
             if self.recipe.channels_last:
                 x = x.contiguous(memory_format=torch.channels_last)
             yield x, self.labels[index.to(device)], index, len(whole)
+
+    def _distorted(self, index: Tensor, draws: Draws) -> Tensor:
+        device = self.images.device
+        if not len(index):  # a batch smaller than the number of processes
+            channels = self.images.shape[1:-2] or (1,)
+            return torch.zeros(0, *channels, *self.images.shape[-2:], device=device)
+        return augment(self.images[index.to(device)], draws[index].to(device))
 
 
 def _mix(seed: int, epoch: int) -> int:
@@ -132,11 +148,17 @@ def _mix(seed: int, epoch: int) -> int:
     return (seed * 1_000_003 + epoch) * 2 + 2**40
 
 
-def measure(model: nn.Module, data: Mapping[str, Dataset]) -> dict[str, float]:
-    """Loss and accuracy of a network on each data set, as they stand in the log."""
+def measure(model: nn.Module, data: Mapping[str, Dataset], accelerator: Accelerator | None = None) -> dict[str, float]:
+    """Loss and accuracy of a network on each data set, as they stand in the log. Processes share the pictures."""
+    logits = logits_of(model)
+
+    def together(pixels: np.ndarray) -> np.ndarray:
+        parts = [pixels[start : start + 1_000] for start in range(0, len(pixels), 1_000)]
+        return np.concatenate(shared(accelerator, parts, logits))
+
     record: dict[str, float] = {}
     for name, one in data.items():
-        found = evaluate(logits_of(model), one)
+        found = evaluate(together, one)
         record |= {f"{name}_loss": found.loss, f"{name}_accuracy": found.accuracy}
     return record
 
@@ -213,21 +235,21 @@ def fit(
         build: makes the network with fresh weights, from torch's global generator, which is seeded before.
         data: the training set.
         recipe: how.
-        folder: where checkpoint and log go.
+        folder: where checkpoint and log go; used by the main process alone.
         seed: of weights, order, distortions and dropout.
         measured: data sets that are evaluated after every epoch, by their names in the log; never trained on.
         accelerator: devices and processes; by default this machine's best device.
         answers: a teacher's, learnt from when the recipe has distill > 0.
         resume: go on from the folder's checkpoint, if it has one.
         identity: what else must be the same for a resumed run (network, data set).
-        monitor: told of the progress.
+        monitor: told of the progress, in the main process.
 
     Raises:
         TrainingError: the loss is no longer a finite number; the folder holds another run's checkpoint, or one and
-            `resume` is False; the disk is full.
+            `resume` is False; the disk is full; another process was lost.
     """
     accelerator = accelerator or accelerator_for()
-    with _own_randomness(accelerator):
+    with _own_randomness(accelerator), connected():
         return _Run(
             build,
             data,
@@ -238,7 +260,7 @@ def fit(
             accelerator,
             answers,
             identity or {},
-            monitor or Monitor(),
+            monitor if monitor and accelerator.is_main_process else Monitor(),
         ).finish(resume)
 
 
@@ -268,9 +290,15 @@ class _Run:
             self.plain = self.plain.to(memory_format=torch.channels_last)
         cfg: Any = self.plain.pretrained_cfg
         self.batches = Batches(data, recipe, seed, cfg["mean"][0], cfg["std"][0], accelerator)
-        self.average = _Average(self.plain, recipe.ema) if recipe.ema else None
+        if accelerator.num_processes > 1:
+            share_statistics(self.plain)
         # The optimiser stays torch's own: with nothing to unscale, Accelerate's wrapper would only cost time.
-        self.model = accelerator.prepare_model(self.plain)
+        with warnings.catch_warnings():
+            # Accelerate knows `broadcast_buffers` by its old name only.
+            warnings.simplefilter("ignore", FutureWarning)
+            self.model = accelerator.prepare_model(self.plain)
+        # Only now: the processes' common weights may lie elsewhere in memory than those that were built.
+        self.average = _Average(self.plain, recipe.ema) if recipe.ema else None
         self.optimizer = _optimizer(self.plain, recipe)
         self.answers = answers
         self.bf16 = recipe.precision == "bf16" or (recipe.precision == "auto" and has_bf16(device))
@@ -288,8 +316,7 @@ class _Run:
 
     def finish(self, resume: bool) -> Result:
         self._restore(resume)
-        if self.accelerator.is_main_process:
-            self.folder.start_log(self.history)
+        on_main(self.accelerator, lambda: self.folder.start_log(self.history))
         self.monitor.begin(self.recipe.epochs, self.epochs_done, self.batches.pictures)
         while self.epochs_done < self.recipe.epochs and not self._out_of_patience():
             record = self._epoch(self.epochs_done + 1)
@@ -297,21 +324,17 @@ class _Run:
             self.epochs_done += 1
             if self.recipe.patience and self._best_epoch() == self.epochs_done:
                 self.best = {key: value.detach().clone() for key, value in self._result().state_dict().items()}
-            if self.accelerator.is_main_process:
-                self._save()
-                self.folder.append_log(record)
-                self.monitor.epoch(record)
-        self.accelerator.wait_for_everyone()
+            on_main(self.accelerator, self._save)
+            self.monitor.epoch(record)
         result = self.build()
         result.load_state_dict(self.best or self._result().state_dict())
         return Result(result.eval(), self.history, self.seconds)
 
     def _epoch(self, number: int) -> dict[str, Any]:
-        torch.manual_seed(_mix(self.seed, number) + 2**50 * (self.accelerator.process_index + 1))  # dropout
+        torch.manual_seed(_mix(self.seed, number) + 2**50)  # dropout
         self.model.train()
         if self.answers:
-            with self.accelerator.main_process_first():
-                taught = self.answers.view(self.recipe.view(number))
+            taught = self.answers.view(self.recipe.view(number))
         start = told = time.perf_counter()
         total, updates = len(self.batches), (number - 1) * len(self.batches)
         # Loss, right answers, pictures; MPS has no float64.
@@ -322,7 +345,7 @@ class _Run:
             rate = learning_rate(self.recipe, (updates + step) / (total * self.recipe.epochs))
             for group in self.optimizer.param_groups:
                 group["lr"] = rate * group.get("lr_scale", 1.0)
-            logits, loss = self._loss(x, y, taught[index].to(x.device) if self.answers else None)
+            logits, loss = self._loss(x, y, taught[index].to(x.device) if self.answers else None, whole)
             self.optimizer.zero_grad()
             # The processes' gradients are averaged; the sum over the whole batch ÷ its size is what is meant.
             self.accelerator.backward(loss * (self.accelerator.num_processes / whole))
@@ -339,8 +362,9 @@ class _Run:
                 told = now
                 lost, right, seen = (float(value) for value in sums)
                 self._check_finite(lost, number)
-                seen_by_all = seen * self.accelerator.num_processes
-                self.monitor.step(number, round(seen_by_all), lost / seen, right / seen, seen_by_all / (now - start))
+                if seen:  # of a batch smaller than the number of processes, some have nothing
+                    by_all = seen * self.accelerator.num_processes
+                    self.monitor.step(number, round(by_all), lost / seen, right / seen, by_all / (now - start))
         seconds = time.perf_counter() - start
         self.seconds += seconds
         lost, right, seen = (float(value) for value in self.accelerator.reduce(sums, "sum"))
@@ -353,10 +377,8 @@ class _Run:
             seconds=round(seconds, 3),
             pictures_per_second=round(seen / seconds),
         )
-        # All processes must see when patience ends.
-        if self.accelerator.is_main_process or self.recipe.patience:
-            record |= measure(self._result(), self.measured)
-        return record
+        # The same in every process, so that all see when patience ends.
+        return record | measure(self._result(), self.measured, self.accelerator)
 
     def _best_epoch(self) -> int:
         # The loss tells epochs apart where a small validation set gives them all the same accuracy.
@@ -367,9 +389,12 @@ class _Run:
             self.recipe.patience and self.history and self.epochs_done - self._best_epoch() >= self.recipe.patience
         )
 
-    def _loss(self, x: Tensor, y: Tensor, taught: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The logits, and the loss summed over the pictures."""
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
+    def _loss(self, x: Tensor, y: Tensor, taught: Tensor | None, whole: int) -> tuple[Tensor, Tensor]:
+        """The logits, and the loss summed over the pictures, which are this process's part of a batch of `whole`."""
+        dropout: Any = nullcontext()
+        if self.recipe.drop_rate and self.accelerator.num_processes > 1:
+            dropout = WholeBatchDropout(whole, self.accelerator.process_index, self.accelerator.num_processes)
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16), dropout:
             logits = self.model(x)
         logits = logits.float()
         loss = F.cross_entropy(
@@ -411,9 +436,10 @@ class _Run:
             best=self.best,
         )
         self.folder.save_checkpoint(self.identity, self.epochs_done, state)
+        self.folder.append_log(self.history[-1])
 
     def _restore(self, resume: bool) -> None:
-        state = self.folder.load_checkpoint(self.identity, resume, self.monitor.say)
+        state = on_main(self.accelerator, lambda: self.folder.load_checkpoint(self.identity, resume, self.monitor.say))
         if state is None:
             return
         self.plain.load_state_dict(state["model"])

@@ -1,7 +1,8 @@
-"""Several processes, one job: how they start, agree, fail and end together.
+"""Several processes, one job: how they share work, agree, fail and end together.
 
 Accelerate spreads a run over the processes that `torchrun` starts. What it leaves open is here: what one of them does
-alone and the others must know of, and that whatever happens to one of them ends all, with one clear line.
+alone and all must know of, what must not depend on their number, and that whatever happens to one of them ends the job
+with one clear line.
 """
 
 from __future__ import annotations
@@ -10,20 +11,27 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import torch
 import torch.distributed as dist
-from accelerate import Accelerator, InitProcessGroupKwargs
+import torch.nn.functional as F
+from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 from accelerate.state import AcceleratorState
+from accelerate.utils import broadcast_object_list, gather_object
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from lenet_zoo.errors import InputError, LenetZooError, MissingExtraError, TrainingError, UnknownModelError
 
-__all__ = ["accelerator_for", "job"]
+__all__ = ["WholeBatchDropout", "accelerator_for", "connected", "job", "on_main", "share_statistics", "shared"]
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 _LOST = (
     "another process of this job was lost, or the job was told to stop: what was saved is whole; "
@@ -56,10 +64,148 @@ def accelerator_for(device: str = "auto") -> Accelerator:
     on_cpu = device == "cpu" or not (available["cuda"] or available["mps"])
     if AcceleratorState._shared_state and (AcceleratorState().device.type == "cpu") != on_cpu:
         AcceleratorState._reset_state(reset_partial_state=True)
-    accelerator = Accelerator(cpu=device == "cpu", kwargs_handlers=[InitProcessGroupKwargs(timeout=_patience())])
+    accelerator = Accelerator(
+        cpu=device == "cpu",
+        kwargs_handlers=[
+            InitProcessGroupKwargs(timeout=_patience()),
+            # Small networks: what counts is the time of a step beside its arithmetic. Buffers are equal anyway.
+            DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True, static_graph=True),
+        ],
+    )
     if device != "auto" and accelerator.device.type != device:
         raise InputError(f"device {device!r} was asked for, and {accelerator.device.type!r} is what Accelerate gives")
     return accelerator
+
+
+# --------------------------------------------------------------------------------------------------------- shared work
+
+
+def on_main(accelerator: Accelerator | None, do: Callable[[], T]) -> T:
+    """Do something in the main process alone. All get its result; what it raises, all raise.
+
+    Raises: what `do` raises; TrainingError when a process is lost meanwhile.
+    """
+    if accelerator is None or accelerator.num_processes == 1:
+        return do()
+    told: list[Any] = [None, None]
+    if accelerator.is_main_process:
+        try:
+            told[0] = do()
+        except (LenetZooError, OSError) as error:
+            told[1] = error
+    with connected():
+        broadcast_object_list(told)
+    result, failure = told
+    if failure is not None:
+        raise failure
+    return result
+
+
+def shared(accelerator: Accelerator | None, parts: Sequence[T], do: Callable[[T], R]) -> list[R]:
+    """`do` of every part, each in one of the processes; all get all results, in the order of the parts.
+
+    Raises: TrainingError when a process is lost meanwhile.
+    """
+    if accelerator is None or accelerator.num_processes == 1:
+        return [do(part) for part in parts]
+    mine = range(accelerator.process_index, len(parts), accelerator.num_processes)
+    done = [(i, do(parts[i])) for i in mine]
+    with connected():
+        return [result for _, result in sorted(gather_object(done), key=lambda pair: pair[0])]
+
+
+class WholeBatchDropout(TorchFunctionMode):
+    """Dropout as one process would draw it: for the whole batch, of which every `world`-th row from `rank` on is here.
+
+    All processes draw from equally seeded generators.
+    """
+
+    def __init__(self, whole: int, rank: int, world: int) -> None:
+        super().__init__()
+        self.whole, self.rank, self.world = whole, rank, world
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is not F.dropout:
+            return func(*args, **kwargs)
+        x: Tensor = args[0]
+        drawn = F.dropout(x.new_ones(self.whole, *x.shape[1:]), *args[1:], **kwargs)
+        return x * drawn[self.rank :: self.world]
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over all processes. Each of them goes on with it, so that its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        total = grad.clone()
+        dist.all_reduce(total)
+        return total
+
+
+class _SharedBatchNorm2d(nn.BatchNorm2d):
+    """Batch normalisation by the statistics of the whole batch; torch's SyncBatchNorm does not work on the CPU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        channels = x.shape[1]
+        # In float64, so that the variance does not suffer from the subtraction.
+        parts = [x.sum((0, 2, 3), dtype=torch.float64), x.float().square().sum((0, 2, 3), dtype=torch.float64)]
+        total = _Sum.apply(torch.cat([*parts, parts[0].new_tensor([x.numel() / channels])]))
+        n = total[-1].detach()
+        mean, square = total[:-1].reshape(2, channels) / n
+        var = square - mean * mean
+        with torch.no_grad():
+            for running, now in ((self.running_mean, mean), (self.running_var, var * n / (n - 1))):
+                running.lerp_(now.to(running.dtype), self.momentum)  # type: ignore[union-attr, arg-type]
+            self.num_batches_tracked += 1  # type: ignore[operator, assignment]
+        scale = self.weight * (var + self.eps).rsqrt().to(self.weight.dtype)
+        shift = self.bias - mean.to(self.bias.dtype) * scale
+        out: Tensor = x * scale[:, None, None].to(x.dtype) + shift[:, None, None].to(x.dtype)
+        return out
+
+
+def share_statistics(model: nn.Module) -> None:
+    """Let batch normalisation see the whole batch, in place: a process's part of it alone would give other weights."""
+    for module in model.modules():
+        for name, child in module.named_children():
+            if type(child) is nn.BatchNorm2d:
+                new = _SharedBatchNorm2d(child.num_features, child.eps, child.momentum)
+                new.load_state_dict(child.state_dict())
+                setattr(module, name, new.train(child.training))
+
+
+# ------------------------------------------------------------------------------------------------------ end and failure
+
+
+@contextmanager
+def connected() -> Iterator[None]:
+    """Around what processes do together.
+
+    Raises: TrainingError when one of them is lost or does not answer, in place of what the transport says.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, LenetZooError) or not dist.is_initialized():
+            raise
+        if "imed out" in str(error) or "imeout" in str(error):
+            raise TrainingError(
+                f"another process of this job has not answered for {_patience().total_seconds():.0f} s: what was saved "
+                "is whole; go on with --resume, or let them wait longer with LENET_ZOO_TIMEOUT=SECONDS"
+            ) from error
+        if isinstance(error, dist.DistError) or any(word in str(error) for word in ("gloo", "NCCL", "onnection")):
+            raise TrainingError(_LOST) from error
+        raise
 
 
 @contextmanager
@@ -70,24 +216,29 @@ def job(device: str = "auto") -> Iterator[bool]:
     end silently, with the same status. In one process nothing of this happens.
     """
     voice = None
-    before = signal.getsignal(signal.SIGTERM)
+    on_term = signal.getsignal(signal.SIGTERM)
     try:
         accelerator = accelerator_for(device)
         if accelerator.num_processes > 1:
             voice = _Voice()
-            # torchrun ends the others so when one is gone.
+            # So torchrun ends the others when one is gone.
             signal.signal(signal.SIGTERM, _stop)
         yield accelerator.is_main_process
         # The first may still be writing: whoever goes now would take the connection away from it.
         accelerator.wait_for_everyone()
     except BaseException as error:
+        if voice:
+            on_term = signal.SIG_IGN  # we are leaving, and have something to say before
+            signal.signal(signal.SIGTERM, on_term)
         if not (voice.first() if voice else os.environ.get("RANK", "0") == "0"):
+            _tell_torchrun("another process of this job failed first", later=1)
             raise SystemExit(_status(error)) from None
         if isinstance(error, LenetZooError):
-            _tell_torchrun(error)
+            _tell_torchrun(str(error))
         raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        if voice:
+            signal.signal(signal.SIGTERM, on_term)
         if dist.is_initialized():
             # Left to the interpreter's end, the group's threads may outlive what they use: it aborts.
             dist.destroy_process_group()
@@ -118,10 +269,13 @@ def _status(error: BaseException) -> int:
     return 2 if isinstance(error, InputError | MissingExtraError | UnknownModelError) else 1
 
 
-def _tell_torchrun(error: LenetZooError) -> None:
-    """Its summary comes last on the screen: let it say what was wrong, in place of how to enable tracebacks."""
+def _tell_torchrun(text: str, later: int = 0) -> None:
+    """Its summary comes last on the screen: let it say what was wrong, in place of how to enable tracebacks.
+
+    It takes the earliest report, in seconds, for the cause.
+    """
     file = os.environ.get("TORCHELASTIC_ERROR_FILE")
     if file:
-        about = dict(message=" ".join(str(error).split()), extraInfo=dict(timestamp=str(int(time.time()))))
+        about = dict(message=" ".join(text.split()), extraInfo=dict(timestamp=str(int(time.time()) + later)))
         with suppress(OSError):
             Path(file).write_text(json.dumps(dict(message=about)), encoding="utf-8")

@@ -3,6 +3,7 @@
 A folder holds, for one seed, `model.safetensors`, `card.json`, `log.jsonl`, `curves.png` and `checkpoint.pt`; for
 several, a folder `seed-0`, `seed-1`, … of each and the first seed's weights with a card over all. A run on the
 validation split goes to `validation/` beside them, and its figures enter the card of the run on the whole training set.
+Of several processes the main one alone touches these folders.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ import shlex
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 
 from lenet_zoo import weights
 from lenet_zoo.data.datasets import Dataset, load_dataset, validation_split
@@ -28,8 +31,9 @@ from lenet_zoo.errors import InputError, MissingExtraError, TrainingError, did_y
 from lenet_zoo.registry import create_model, list_models
 from lenet_zoo.summary import Evaluation, evaluate, logits_of
 from lenet_zoo.training.checkpoint import RunFolder
-from lenet_zoo.training.engine import Monitor, Result, accelerator_for, fit
+from lenet_zoo.training.engine import Monitor, Result, fit
 from lenet_zoo.training.online import fit_online
+from lenet_zoo.training.processes import accelerator_for, on_main
 from lenet_zoo.training.recipe import Recipe, Recipe1998, load_recipe
 from lenet_zoo.training.teacher import Answers, Teacher, load_teacher
 
@@ -71,10 +75,10 @@ def train(
         device: 'auto', 'cpu', 'cuda' or 'mps'.
         tensorboard: also write scalars for TensorBoard, to the folder `tensorboard` of each run.
         data_root, download: as in `load_dataset`.
-        monitor: told of the progress.
+        monitor: told of the progress, in the main process.
         command: what the card says made it; by default the command line of this process.
 
-    Returns: the card.
+    Returns: the card, in every process.
 
     Raises: InputError, DataError, TrainingError, MissingExtraError (TensorBoard), each naming what was wrong and what
         would be right.
@@ -87,14 +91,18 @@ def train(
     if not seeds or len(set(seeds)) != len(seeds):
         raise InputError(f"seeds {list(seeds)}: give at least one, and each once")
     chosen = load_recipe(recipe, architecture=architecture, dataset=dataset, changes=changes)
-    monitor = monitor or Monitor()
     accelerator = accelerator_for(device)
-    main = accelerator.is_main_process
+    if isinstance(chosen, Recipe1998) and accelerator.num_processes > 1:
+        raise InputError("the 1998 method updates after every pattern: start it in one process")
+    if monitor is None or not accelerator.is_main_process:
+        monitor = Monitor()
     base = Path(out)
     home = base / "validation" if validate else base
-    training = load_dataset(dataset, train=True, root=data_root, download=download)
-    held_out = load_dataset(dataset, train=False, root=data_root, download=download)
-    folders = [RunFolder(home / f"seed-{seed}" if len(seeds) > 1 else home) for seed in seeds]
+    with accelerator.local_main_process_first() if download else nullcontext():
+        training = load_dataset(dataset, train=True, root=data_root, download=download)
+        held_out = load_dataset(dataset, train=False, root=data_root, download=download)
+    places = [home / f"seed-{seed}" if len(seeds) > 1 else home for seed in seeds]
+    folders = on_main(accelerator, lambda: [RunFolder(place) for place in places])
     if validate:
         training, held_out = validation_split(training)
     split = "validation" if validate else "test"
@@ -108,37 +116,14 @@ def train(
             )  # fmt: skip
             monitor.say(f"the teacher is ready: {100 * own['metrics'][split]['accuracy']:.2f} % on {split}")
             taught_by = str(base / "teacher" / ("validation" if validate else "") / "model.safetensors")
-        teacher = load_teacher(taught_by)
+        teacher = on_main(accelerator, lambda: load_teacher(taught_by))
         if teacher.num_classes != len(training.classes):
             raise InputError(f"the teacher knows {teacher.num_classes} classes, {dataset} has {len(training.classes)}")
-        answers = Answers(teacher.to(accelerator.device), training.images, chosen.augmentation, base / "answers")
+        answers = Answers(
+            teacher.to(accelerator.device), training.images, chosen.augmentation, base / "answers", accelerator
+        )
 
-    cards = []
-    for seed, folder in zip(seeds, folders, strict=True):
-        classes = len(training.classes)
-        build = (
-            partial(Teacher, classes)
-            if architecture == "teacher"
-            else partial(create_model, architecture, num_classes=classes)
-        )
-        common: dict[str, Any] = dict(
-            seed=seed,
-            resume=resume,
-            identity=dict(architecture=architecture, dataset=dataset),
-            monitor=_TensorBoard(monitor, folder.path / "tensorboard") if tensorboard and main else monitor,
-        )
-        if isinstance(chosen, Recipe1998):
-            if accelerator.num_processes > 1:
-                raise InputError("the 1998 method updates after every pattern: start it in one process")
-            # The recipe is the paper's, so that nothing is chosen by the curve that its Fig. 5 shows.
-            result = fit_online(build, training, chosen, folder, measured={split: held_out}, **common)
-        else:
-            measured = {split: held_out} if validate else {}
-            result = fit(
-                build, training, chosen, folder, measured=measured, accelerator=accelerator, answers=answers, **common
-            )
-        if not main:
-            continue
+    def write(seed: int, folder: RunFolder, result: Result) -> dict[str, Any]:
         folder.save_weights(result.model.state_dict())
         found = evaluate(logits_of(result.model), held_out)
         card = _card(architecture, training, chosen, recipe, taught_by, result, found, split)
@@ -149,16 +134,39 @@ def train(
             _add_validation(card, base)
         folder.save_card(card)
         _draw_curves(f"{architecture}, {Path(recipe).stem}", result, folder, monitor)
-        cards.append(card)
-    if not cards:
-        return {}
-    card = cards[0]
-    if len(seeds) > 1:
+        return card
+
+    def summarize(cards: list[dict[str, Any]]) -> dict[str, Any]:
         card = _summary(cards, list(seeds), split)
         whole = RunFolder(home)
         whole.write(whole.weights, folders[0].weights.read_bytes())
         whole.save_card(card)
-    return card
+        return card
+
+    cards = []
+    for seed, folder in zip(seeds, folders, strict=True):
+        classes = len(training.classes)
+        build = (
+            partial(Teacher, classes)
+            if architecture == "teacher"
+            else partial(create_model, architecture, num_classes=classes)
+        )
+        told = monitor
+        if tensorboard and accelerator.is_main_process:
+            told = _TensorBoard(monitor, folder.path / "tensorboard")
+        common: dict[str, Any] = dict(
+            seed=seed, resume=resume, identity=dict(architecture=architecture, dataset=dataset), monitor=told
+        )
+        if isinstance(chosen, Recipe1998):
+            # The recipe is the paper's, so that nothing is chosen by the curve that its Fig. 5 shows.
+            result = fit_online(build, training, chosen, folder, measured={split: held_out}, **common)
+        else:
+            measured = {split: held_out} if validate else {}
+            result = fit(
+                build, training, chosen, folder, measured=measured, accelerator=accelerator, answers=answers, **common
+            )
+        cards.append(on_main(accelerator, partial(write, seed, folder, result)))
+    return cards[0] if len(cards) == 1 else on_main(accelerator, lambda: summarize(cards))
 
 
 class _TensorBoard(Monitor):
@@ -195,9 +203,14 @@ def _draw_curves(name: str, result: Result, folder: RunFolder, monitor: Monitor)
 
 
 def command_line() -> str:
-    """This process's command line, without the folder that the program lies in."""
-    program = "lenet-zoo" if Path(sys.argv[0]).name in ("lenet-zoo", "__main__.py") else Path(sys.argv[0]).name
-    return shlex.join([program, *sys.argv[1:]])
+    """This process's command line, without the folder that the program lies in and without the meeting point."""
+    ours = Path(sys.argv[0]).name in ("lenet-zoo", "__main__.py")
+    program = ["lenet-zoo"] if ours else [Path(sys.argv[0]).name]
+    processes, here = (int(os.environ.get(name, "1")) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+    if processes > 1:
+        machines = ["--nnodes", str(processes // here)] if processes > here else []
+        program = ["torchrun", *machines, "--nproc-per-node", str(here), *(["-m", "lenet_zoo"] if ours else program)]
+    return shlex.join([*program, *sys.argv[1:]])
 
 
 def _card(
@@ -248,7 +261,8 @@ def versions() -> dict[str, str]:
     return {
         **{name: version(name) for name in ("lenet-zoo", "torch", "torchvision", "timm", "numpy", "accelerate")},
         "python": platform.python_version(),
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads"
+        + (f" in each of {dist.get_world_size()} processes" if dist.is_initialized() else ""),
     }
 
 

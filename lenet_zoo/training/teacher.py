@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
@@ -19,6 +20,7 @@ from lenet_zoo._files import write_atomic
 from lenet_zoo.data.augment import Augmentation, augment, draw
 from lenet_zoo.errors import InputError, WeightsError
 from lenet_zoo.training.engine import has_bf16
+from lenet_zoo.training.processes import on_main, shared
 
 __all__ = ["Answers", "Teacher", "load_teacher"]
 
@@ -83,17 +85,27 @@ class Answers:
     """What a teacher says to the distorted pictures of each view, computed once and kept in a folder.
 
     A view is one distortion of the whole training set. Runs with other seeds, and a resumed run, find the same answers
-    there. Pictures go through the teacher in the data set's order, so that the answers depend on nothing else.
+    there. Pictures go through the teacher in the data set's order, so that the answers depend on nothing else. The main
+    process alone reads and writes the folder.
 
     Args:
         teacher: takes pictures as in [0, 1].
         images: uint8 N×28×28, the training set.
         how: the distortions.
         folder: where the answers are kept; made when it is not there.
+        accelerator: the processes that share the asking; by default this one alone.
     """
 
-    def __init__(self, teacher: Teacher, images: Tensor, how: Augmentation, folder: Path) -> None:
+    def __init__(
+        self,
+        teacher: Teacher,
+        images: Tensor,
+        how: Augmentation,
+        folder: Path,
+        accelerator: Accelerator | None = None,
+    ) -> None:
         self.images, self.how = images, how
+        self.accelerator = accelerator
         about = json.dumps([repr(how), _hash(teacher), len(images)])
         self.folder = folder / hashlib.sha256(about.encode()).hexdigest()[:16]
         self.teacher = teacher.to(memory_format=torch.channels_last)
@@ -103,19 +115,25 @@ class Answers:
         """Logits N×classes of view `number`, float32."""
         if number not in self._known:
             file = self.folder / f"view-{number}.safetensors"
-            if not file.is_file():
-                self.folder.mkdir(parents=True, exist_ok=True)
-                write_atomic(file, save({"logits": self._ask(number)}))
-            self._known[number] = load_file(file)["logits"]
+            known = on_main(self.accelerator, lambda: load_file(file)["logits"] if file.is_file() else None)
+            if known is None:
+                known = self._ask(number)
+                on_main(self.accelerator, lambda: self._keep(file, known))
+            self._known[number] = known
         return self._known[number]
 
-    @torch.no_grad()
+    def _keep(self, file: Path, logits: Tensor) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(file, save({"logits": logits}))
+
     def _ask(self, number: int) -> Tensor:
         device = next(self.teacher.parameters()).device
         draws = draw(self.how, len(self.images), 0, number, self.images.shape[-1])
-        said = []
-        for index in torch.arange(len(self.images)).split(500):
+
+        @torch.no_grad()
+        def ask(index: Tensor) -> Tensor:
             x = augment(self.images[index].to(device), draws[index].to(device))
             with torch.autocast(device.type, torch.bfloat16, enabled=has_bf16(device)):
-                said.append(self.teacher(x.contiguous(memory_format=torch.channels_last)).float().cpu())
-        return torch.cat(said)
+                return self.teacher(x.contiguous(memory_format=torch.channels_last)).float().cpu()
+
+        return torch.cat(shared(self.accelerator, torch.arange(len(self.images)).split(500), ask))
