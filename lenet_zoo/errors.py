@@ -16,6 +16,7 @@ __all__ = [
     "LenetZooError",
     "MissingExtraError",
     "NoDigitError",
+    "ScoringError",
     "TrainingError",
     "UnknownModelError",
     "WeightsError",
@@ -49,6 +50,10 @@ class DataError(LenetZooError, RuntimeError):
 
 class TrainingError(LenetZooError, RuntimeError):
     """A training run that cannot start, go on or be resumed."""
+
+
+class ScoringError(LenetZooError, RuntimeError):
+    """A scoring job that cannot start, go on or be completed."""
 
 
 class ArtifactError(LenetZooError, RuntimeError):

@@ -19,7 +19,7 @@ from lenet_zoo.errors import DataError, InputError, LenetZooError, MissingExtraE
 __all__ = ["DataRoot", "Download", "Json", "app", "console", "messages", "print_json"]
 
 # Commands register themselves when their module is imported.
-_COMMANDS = ("zoo", "quickstart", "train", "finetune", "export", "bench", "plot")
+_COMMANDS = ("zoo", "quickstart", "train", "finetune", "export", "bench", "plot", "score")
 
 app = typer.Typer(
     name="lenet-zoo",

@@ -71,6 +71,7 @@ __all__ = [
     "grey_from_rgba",
     "load_picture",
     "picture_from_image",
+    "picture_suffixes",
     "pictures_in",
     "to_grey",
 ]
@@ -141,14 +142,15 @@ def pictures_in(path: str | os.PathLike[str]) -> list[Path]:
         files = sorted(entry for entry in path.iterdir() if not entry.name.startswith(".") and entry.is_file())
     except (OSError, ValueError) as error:
         raise InputError(_why_unreadable(path, error)) from None
-    known = _suffixes()
+    known = picture_suffixes()
     pictures = [file for file in files if file.suffix.lower() in known]
     if not pictures:
         raise InputError(f"{path} has no pictures in it: a folder needs files such as .png, .jpg, .gif, .bmp or .tif")
     return pictures
 
 
-def _suffixes() -> set[str]:
+def picture_suffixes() -> set[str]:
+    """The suffixes, in lower case and with their dot, that picture files are known by."""
     return {suffix for suffix, kind in Image.registered_extensions().items() if kind in _formats()}
 
 

@@ -16,6 +16,8 @@ from lenet_zoo.errors import InputError, NoDigitError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from lenet_zoo.data.pictures import PictureSource
+
 __all__ = ["Candidate", "Classifier", "Prediction"]
 
 
@@ -110,22 +112,31 @@ class Classifier(ABC):
             images = [images]
         return self._predict_pictures(list(images), top_k, min_confidence)
 
-    def _predict_pictures(self, images: list[Any], top_k: int, min_confidence: float) -> list[Prediction]:
+    def prepare(self, image: PictureSource) -> NDArray[np.uint8]:
+        """Any picture as pixels for `predict_array`: uint8 28×28, or 3×28×28 for a network of colour pictures.
+
+        Args:
+            image: a path, the bytes of a file, an open binary file or a PIL image.
+
+        Raises: InputError for a picture that cannot be read; NoDigitError, which is one, for one without a character.
+        """
         from lenet_zoo.data.pictures import digit_from_image, picture_from_image
 
-        if not images:
-            raise InputError("an empty list of pictures: give at least one")
         height, width = self.size
         if height != width:
             raise InputError(f"the network takes {height}×{width} pixels: give an array of that size")
+        if self.preparation == "character":
+            return digit_from_image(image, height)
+        return picture_from_image(image, 3 if self.channels == 3 else 1, height)
+
+    def _predict_pictures(self, images: list[Any], top_k: int, min_confidence: float) -> list[Prediction]:
+        if not images:
+            raise InputError("an empty list of pictures: give at least one")
         found: dict[int, NDArray[np.uint8]] = {}
         out = [Prediction(None, 0.0, ())] * len(images)
         for i, image in enumerate(images):
             try:
-                if self.preparation == "character":
-                    found[i] = digit_from_image(image, height)
-                else:
-                    found[i] = picture_from_image(image, 3 if self.channels == 3 else 1, height)
+                found[i] = self.prepare(image)
             except NoDigitError as error:
                 out[i] = Prediction(None, 0.0, (), " ".join(str(error).split()))
         if found:

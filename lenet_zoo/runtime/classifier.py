@@ -68,7 +68,7 @@ class OnnxClassifier(Classifier):
         )
         self.labels: tuple[str, ...] = tuple(self.metadata["labels"])
         self.preparation = self.metadata.get("preparation", "character")
-        self.threads = threads or _cores()
+        self.threads = threads or cores()
         self._session = _session(file, providers)
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())
         self._piece = _PIECE if self.providers[0] == "CPUExecutionProvider" else _PIECE_DEVICE
@@ -195,7 +195,8 @@ class OnnxClassifier(Classifier):
         raise InputError(f"{problem}: give uint8 N×{size}{colour}, 0 background and 255 ink")
 
 
-def _cores() -> int:
+def cores() -> int:
+    """How many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

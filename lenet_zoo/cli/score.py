@@ -1,0 +1,134 @@
+"""`score`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from lenet_zoo.cli._app import Json, app, console, messages, print_json
+
+__all__ = ["score"]
+
+
+@app.command()
+def score(
+    source: Annotated[
+        Path, typer.Argument(metavar="INPUT", help="A folder of pictures, or Parquet or IDX files; or one such file.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the answers: new, empty, or of the same job.")],
+    model: Annotated[
+        str, typer.Option("--model", metavar="NAME_OR_ONNX", help="A network of the zoo, or an exported .onnx file.")
+    ] = "lenet5_modern.mnist",
+    top_k: Annotated[
+        int | None, typer.Option("--top-k", min=1, help="Answers per picture, best first; default: 3.")
+    ] = None,
+    min_confidence: Annotated[
+        float, typer.Option("--min-confidence", min=0, max=1, help="Below it, a picture is rejected.")
+    ] = 0.0,
+    kind: Annotated[
+        str | None, typer.Option("--kind", help="pictures, parquet or idx, where a folder holds several.")
+    ] = None,
+    column: Annotated[
+        str | None, typer.Option("--column", help="Of Parquet files: the pictures or pixels; default: the only one.")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option("--key", help="Of Parquet files: what names a row; default: FILE#ROW.")
+    ] = None,
+    engine: Annotated[str, typer.Option("--engine", help="local or ray.")] = "local",
+    address: Annotated[
+        str | None, typer.Option("--address", help="Of a running Ray cluster, HOST:PORT or auto; default: start one.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Parts that are done at once; default: one per core.")
+    ] = None,
+    part_rows: Annotated[
+        int | None, typer.Option("--part-rows", min=1, help="Rows of a part at most; default: for some 64 parts.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin anew, whatever job the folder holds.")] = False,
+    json: Json = False,
+) -> None:
+    """Label a large collection; started again, go on with what is missing."""
+    from lenet_zoo.scoring import score as run
+
+    with _Bar() as bar:
+        result = run(
+            source,
+            out,
+            model=model,
+            top_k=top_k,
+            min_confidence=min_confidence,
+            kind=kind,
+            column=column,
+            key=key,
+            part_rows=part_rows,
+            engine=engine,
+            address=address,
+            workers=workers,
+            overwrite=overwrite,
+            progress=bar.show,
+        )
+    if json:
+        print_json(result)
+        return
+    for line in _lines(result):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _lines(result: dict[str, Any]) -> list[str]:
+    run = result["run"]
+    how = "were there already" if result["already_complete"] else f"in {run['seconds']:,.1f} s"
+    if 0 < run["rows"] < result["rows"]:
+        how = f"{run['rows']:,} of them {how}"
+    parts = [f"{result['labelled']:,} labelled"]
+    for name, text in (
+        ("below_min_confidence", "rejected below the least confidence"),
+        ("no_digit", "rejected without a digit"),
+        ("unreadable", "not readable"),
+    ):
+        if result[name]:
+            parts.append(f"{result[name]:,} {text}")
+    lines = [f"{result['out']}: {result['rows']:,} rows, {how}: {', '.join(parts)}"]
+    if run["rows"]:
+        spent = {name: seconds for name, seconds in run["stages"].items() if name != "list"}
+        total = sum(spent.values()) or 1.0
+        shares = ", ".join(f"{name} {100 * seconds / total:.0f} %" for name, seconds in spent.items())
+        lines.append(f"{run['rows_per_second']:,.0f} rows/s; time of the workers: {shares}")
+    return lines
+
+
+class _Bar:
+    """The progress bar: rows, rows per second, time left."""
+
+    def __init__(self) -> None:
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=messages,
+            transient=True,
+            disable=not messages.is_terminal,
+        )
+        self.task = self.progress.add_task("listing", total=None, rate="")
+
+    def show(self, done: int, total: int) -> None:
+        """Told after the listing, with what an earlier run has done, and then after each part."""
+        task = self.progress.tasks[0]
+        if task.total is None:
+            # Speed and time left are this run's alone.
+            self.progress.reset(self.task, total=total, completed=done, description="scoring", rate="")
+            self.first = done
+            return
+        elapsed = task.elapsed or 1e-9
+        self.progress.update(self.task, completed=done, rate=f"{(done - self.first) / elapsed:,.0f} rows/s")
+
+    def __enter__(self) -> _Bar:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.progress.stop()

@@ -1,0 +1,104 @@
+"""The engine within: one process per core."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+
+from lenet_zoo.errors import ScoringError
+from lenet_zoo.runtime.classifier import cores
+from lenet_zoo.scoring.scorer import Result, Scorer
+
+__all__ = ["run"]
+
+_SPAWN = get_context("spawn")  # threads of onnxruntime and pyarrow do not survive a fork
+_MOST_DEATHS = 5
+Task = tuple[int, int]
+"""Number of a unit, and where it stands in the job's list."""
+
+
+def run(root: str, out: str, tasks: Iterator[Task], count: int, workers: int | None) -> Iterator[Result]:
+    """Score `count` units in `workers` processes, by default one per core; results come as they are ready.
+
+    A process that dies is replaced and its unit done again. At most twice as many units as workers are on their way.
+
+    Raises: ScoringError when processes die again and again without one unit getting done.
+    """
+    again: deque[Task] = deque()
+    deaths = 0
+    workers = min(count, workers or cores())
+    while True:
+        running: dict[Future[Result], Task] = {}
+        with _pool(root, out, workers) as pool:
+            try:
+                while True:
+                    while len(running) < 2 * workers:
+                        task = again.popleft() if again else next(tasks, None)
+                        if task is None:
+                            break
+                        try:
+                            running[pool.submit(_score, *task)] = task
+                        except BrokenProcessPool:
+                            again.append(task)
+                            raise
+                    if not running:
+                        return
+                    done, _ = wait(running, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        result = future.result()
+                        del running[future]
+                        deaths = 0
+                        yield result
+            except BrokenProcessPool:
+                # One death takes the pool with it; nothing is lost but the units under way.
+                deaths += 1
+                again.extend(running.values())
+        if deaths == _MOST_DEATHS:
+            units = ", ".join(str(unit) for unit, _ in sorted(again))
+            raise ScoringError(
+                f"{deaths} worker processes died one after the other, at one of the parts {units}: is there memory "
+                "enough? Fewer --workers take less"
+            )
+
+
+@contextmanager
+def _pool(root: str, out: str, workers: int) -> Iterator[ProcessPoolExecutor]:
+    # Workers end at once when this end of the pipe is closed: because the job was given up, or its process killed.
+    theirs, ours = _SPAWN.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(workers, mp_context=_SPAWN, initializer=_start, initargs=(root, out, theirs))
+    try:
+        yield pool
+        pool.shutdown()
+    finally:
+        ours.close()
+        pool.shutdown(cancel_futures=True)
+        theirs.close()
+
+
+_scorer: Scorer
+
+
+def _start(root: str, out: str, alive: Connection) -> None:
+    global _scorer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    threading.Thread(target=_end_with, args=(alive,), daemon=True).start()
+    _scorer = Scorer(root, out)
+
+
+def _end_with(alive: Connection) -> None:
+    try:
+        alive.poll(None)
+    finally:
+        os._exit(1)
+
+
+def _score(unit: int, offset: int) -> Result:
+    return _scorer(unit, offset)
