@@ -568,7 +568,11 @@ def _pieces(rise: Ints, mask: Mask, pale: int) -> Mask:
 
 def _components(mask: Mask) -> tuple[Ints, int]:
     """8-connected pieces: their labels (0 outside, then 1, 2, … in order of their first pixel) and their number."""
-    parents: list[int] = []
+    changes = np.diff(np.pad(mask.astype(np.int8), ((0, 0), (1, 1))), axis=1)
+    rows, starts = np.nonzero(changes == 1)
+    ends = np.nonzero(changes == -1)[1]  # in the same order: each run has its end before the next one starts
+    runs = list(zip(rows.tolist(), starts.tolist(), ends.tolist(), strict=True))
+    parents = list(range(len(runs)))
 
     def root(run: int) -> int:
         while parents[run] != run:
@@ -576,29 +580,25 @@ def _components(mask: Mask) -> tuple[Ints, int]:
             run = parents[run]
         return run
 
-    runs: list[tuple[int, int, int]] = []  # row, first column, column after the last
     previous: list[int] = []
-    changes = np.diff(np.pad(mask.astype(np.int8), ((0, 0), (1, 1))), axis=1)
-    for row, change in enumerate(changes):
-        current: list[int] = []
-        first = 0
-        for start, end in zip(np.flatnonzero(change == 1).tolist(), np.flatnonzero(change == -1).tolist(), strict=True):
-            run = len(runs)
-            runs.append((row, start, end))
-            parents.append(run)
-            current.append(run)
-            while first < len(previous) and runs[previous[first]][2] < start:
-                first += 1
-            for other in previous[first:]:
-                if runs[other][1] > end:
-                    break
-                older, newer = sorted((root(other), root(run)))
-                parents[newer] = older
-        previous = current
-    labels = np.zeros(mask.shape, np.int64)
-    names: dict[int, int] = {}
+    current: list[int] = []
+    first, at = 0, -1
     for run, (row, start, end) in enumerate(runs):
-        labels[row, start:end] = names.setdefault(root(run), len(names) + 1)
+        if row != at:
+            previous, current = (current if row == at + 1 else []), []
+            first, at = 0, row
+        current.append(run)
+        while first < len(previous) and runs[previous[first]][2] < start:
+            first += 1
+        for other in previous[first:]:
+            if runs[other][1] > end:
+                break
+            older, newer = sorted((root(other), root(run)))
+            parents[newer] = older
+    names: dict[int, int] = {}
+    values = [names.setdefault(root(run), len(names) + 1) for run in range(len(runs))]
+    labels = np.zeros(mask.shape, np.int64)
+    labels[mask] = np.repeat(np.array(values, np.int64), ends - starts)
     return labels, len(names)
 
 
