@@ -13,7 +13,6 @@ from __future__ import annotations
 import copy
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -33,6 +32,7 @@ from lenet_zoo.summary import evaluate, logits_of
 from lenet_zoo.training.checkpoint import RunFolder
 from lenet_zoo.training.fused import fuse
 from lenet_zoo.training.processes import (
+    Gradients,
     WholeBatchDropout,
     accelerator_for,
     connected,
@@ -284,22 +284,18 @@ class _Run:
         device = accelerator.device
         torch.manual_seed(seed)
         self.build = build
-        self.plain = fuse(build()).to(device).train()
-        self.plain.drop_rate = recipe.drop_rate  # type: ignore[assignment]
+        self.model = fuse(build()).to(device).train()
+        self.model.drop_rate = recipe.drop_rate  # type: ignore[assignment]
         if recipe.channels_last:
-            self.plain = self.plain.to(memory_format=torch.channels_last)
-        cfg: Any = self.plain.pretrained_cfg
+            self.model = self.model.to(memory_format=torch.channels_last)
+        cfg: Any = self.model.pretrained_cfg
         self.batches = Batches(data, recipe, seed, cfg["mean"][0], cfg["std"][0], accelerator)
         if accelerator.num_processes > 1:
-            share_statistics(self.plain)
+            share_statistics(self.model)
         # The optimiser stays torch's own: with nothing to unscale, Accelerate's wrapper would only cost time.
-        with warnings.catch_warnings():
-            # Accelerate knows `broadcast_buffers` by its old name only.
-            warnings.simplefilter("ignore", FutureWarning)
-            self.model = accelerator.prepare_model(self.plain)
-        # Only now: the processes' common weights may lie elsewhere in memory than those that were built.
-        self.average = _Average(self.plain, recipe.ema) if recipe.ema else None
-        self.optimizer = _optimizer(self.plain, recipe)
+        self.gradients = Gradients(self.model) if accelerator.num_processes > 1 else None
+        self.average = _Average(self.model, recipe.ema) if recipe.ema else None
+        self.optimizer = _optimizer(self.model, recipe)
         self.answers = answers
         self.bf16 = recipe.precision == "bf16" or (recipe.precision == "auto" and has_bf16(device))
         self.class_weights = None
@@ -341,22 +337,33 @@ class _Run:
         exact = torch.float32 if self.accelerator.device.type == "mps" else torch.float64
         sums = torch.zeros(3, device=self.accelerator.device, dtype=exact)
         rate = self.recipe.lr
-        for step, (x, y, index, whole) in enumerate(self.batches.epoch(number)):
+        batches = self.batches.epoch(number)
+        following: Any = next(batches)
+        for step in range(total):
+            x, y, index, whole = following
             rate = learning_rate(self.recipe, (updates + step) / (total * self.recipe.epochs))
             for group in self.optimizer.param_groups:
                 group["lr"] = rate * group.get("lr_scale", 1.0)
             logits, loss = self._loss(x, y, taught[index].to(x.device) if self.answers else None, whole)
-            self.optimizer.zero_grad()
-            # The processes' gradients are averaged; the sum over the whole batch ÷ its size is what is meant.
-            self.accelerator.backward(loss * (self.accelerator.num_processes / whole))
+            if self.gradients:
+                self.gradients.clear()
+            else:
+                self.optimizer.zero_grad()
+            self.accelerator.backward(loss * (1 / whole))
+            if self.gradients:
+                self.gradients.send()
+            # While they are on their way:
+            following = next(batches, None)
+            with torch.no_grad():
+                correct = (logits.argmax(1) == y).sum()
+                sums += torch.stack([loss.detach(), correct.to(loss.dtype), torch.full_like(loss, len(y))])
+            if self.gradients:
+                self.gradients.receive()
             if self.recipe.clip_norm:
                 self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
             self.optimizer.step()
             if self.average:
                 self.average.update(updates + step)
-            with torch.no_grad():
-                correct = (logits.argmax(1) == y).sum()
-                sums += torch.stack([loss.detach(), correct.to(loss.dtype), torch.full_like(loss, len(y))])
             now = time.perf_counter()
             if now - told > 0.2 or step + 1 == total:
                 told = now
@@ -419,10 +426,10 @@ class _Run:
             )
 
     def _finite_weights(self) -> bool:
-        return all(bool(torch.isfinite(p).all()) for p in self.plain.parameters())
+        return all(bool(torch.isfinite(p).all()) for p in self.model.parameters())
 
     def _result(self) -> nn.Module:
-        return self.average.model if self.average else self.plain
+        return self.average.model if self.average else self.model
 
     # -- the checkpoint -----------------------------------------------------------------------------------------
 
@@ -430,7 +437,7 @@ class _Run:
         state = dict(
             seconds=self.seconds,
             history=self.history,
-            model=self.plain.state_dict(),
+            model=self.model.state_dict(),
             average=self.average.model.state_dict() if self.average else None,
             optimizer=self.optimizer.state_dict(),
             best=self.best,
@@ -442,7 +449,7 @@ class _Run:
         state = on_main(self.accelerator, lambda: self.folder.load_checkpoint(self.identity, resume, self.monitor.say))
         if state is None:
             return
-        self.plain.load_state_dict(state["model"])
+        self.model.load_state_dict(state["model"])
         if self.average:
             self.average.model.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])

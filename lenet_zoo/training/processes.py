@@ -20,7 +20,7 @@ from typing import Any, NoReturn, TypeVar
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
+from accelerate import Accelerator, InitProcessGroupKwargs
 from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor, nn
@@ -28,7 +28,16 @@ from torch.overrides import TorchFunctionMode
 
 from lenet_zoo.errors import InputError, LenetZooError, MissingExtraError, TrainingError, UnknownModelError
 
-__all__ = ["WholeBatchDropout", "accelerator_for", "connected", "job", "on_main", "share_statistics", "shared"]
+__all__ = [
+    "Gradients",
+    "WholeBatchDropout",
+    "accelerator_for",
+    "connected",
+    "job",
+    "on_main",
+    "share_statistics",
+    "shared",
+]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -64,14 +73,7 @@ def accelerator_for(device: str = "auto") -> Accelerator:
     on_cpu = device == "cpu" or not (available["cuda"] or available["mps"])
     if AcceleratorState._shared_state and (AcceleratorState().device.type == "cpu") != on_cpu:
         AcceleratorState._reset_state(reset_partial_state=True)
-    accelerator = Accelerator(
-        cpu=device == "cpu",
-        kwargs_handlers=[
-            InitProcessGroupKwargs(timeout=_patience()),
-            # Small networks: what counts is the time of a step beside its arithmetic. Buffers are equal anyway.
-            DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True, static_graph=True),
-        ],
-    )
+    accelerator = Accelerator(cpu=device == "cpu", kwargs_handlers=[InitProcessGroupKwargs(timeout=_patience())])
     if device != "auto" and accelerator.device.type != device:
         raise InputError(f"device {device!r} was asked for, and {accelerator.device.type!r} is what Accelerate gives")
     return accelerator
@@ -112,6 +114,46 @@ def shared(accelerator: Accelerator | None, parts: Sequence[T], do: Callable[[T]
     done = [(i, do(parts[i])) for i in mine]
     with connected():
         return [result for _, result in sorted(gather_object(done), key=lambda pair: pair[0])]
+
+
+class Gradients:
+    """The gradients of a network as one block, which is summed over all processes while something else is done.
+
+    What DistributedDataParallel does, for networks so small that a message costs more than its bytes and a hook for
+    each parameter more than what it saves: there is one message, and the next batch is made while it is on its way.
+
+    Args:
+        model: all processes begin with the main one's weights.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        for value in model.state_dict().values():
+            dist.broadcast(value, 0)
+        trained = [p for p in model.parameters() if p.requires_grad]
+        self.block = trained[0].new_zeros(sum(p.numel() for p in trained))
+        at = 0
+        for p in trained:
+            p.grad = self.block.as_strided(p.size(), p.stride(), at)
+            at += p.numel()
+        self.work: Any = None
+
+    def clear(self) -> None:
+        self.block.zero_()
+
+    def send(self) -> None:
+        self.work = dist.all_reduce(self.block, async_op=True)
+
+    def receive(self) -> None:
+        """Raises: RuntimeError when a process is lost."""
+        if self.block.device.type == "cpu":
+            # Whoever sleeps for less than a millisecond wakes late; so stay awake for a moment, and give way if asked.
+            until = time.perf_counter() + 0.005
+            while not self.work.is_completed() and time.perf_counter() < until:
+                _give_way()
+        self.work.wait()
+
+
+_give_way: Callable[[], None] = getattr(os, "sched_yield", lambda: None)
 
 
 class WholeBatchDropout(TorchFunctionMode):
@@ -233,8 +275,7 @@ def job(device: str = "auto") -> Iterator[bool]:
         if not (voice.first() if voice else os.environ.get("RANK", "0") == "0"):
             _tell_torchrun("another process of this job failed first", later=1)
             raise SystemExit(_status(error)) from None
-        if isinstance(error, LenetZooError):
-            _tell_torchrun(str(error))
+        _tell_torchrun(str(error) if isinstance(error, LenetZooError) else repr(error))
         raise
     finally:
         if voice:

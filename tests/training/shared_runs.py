@@ -34,7 +34,7 @@ RUNS = {
     "classic": (classic, Recipe(epochs=2, batch_size=64, optimizer="sgd", lr=0.001, rotation=10)),
     "pairs": (modern, Recipe(epochs=1, batch_size=2, portion=0.25, **SGD)),
     "patience": (modern, Recipe(epochs=9, batch_size=64, patience=1, optimizer="sgd", lr=0.8)),
-    "teacher": (Teacher, Recipe(epochs=2, batch_size=86, **SGD)),
+    "teacher": (Teacher, Recipe(epochs=2, batch_size=86, optimizer="sgd", lr=0.01)),
     "pupil": (modern, Recipe(epochs=2, batch_size=64, teacher="t", distill=0.8, temperature=2, views=2, **SGD)),
 }  # fmt: skip
 
