@@ -525,3 +525,23 @@ def test_a_killed_process_leaves_a_checkpoint_or_nothing(tmp_path: Path) -> None
     state = torch.load(out / "checkpoint.pt", weights_only=True)
     assert state["epochs"] >= 1
     assert not (out / "card.json").exists()
+
+
+def test_two_processes_end_where_one_does(tmp_path: Path) -> None:
+    argv = ["-m", "lenet_zoo", "finetune", "--device", "cpu", "--set", "epochs=8", "--set", "patience=1"]
+    argv += ["--set", "lr=0.01", "--json", "--out"]
+    starts = {"one": [sys.executable], "two": [sys.executable, "-m", "torch.distributed.run", "--standalone"]}
+    starts["two"] += ["--nproc-per-node", "2"]
+    cards = {}
+    for name, start in starts.items():
+        done = subprocess.run([*start, *argv, str(tmp_path / name)], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        cards[name] = json.loads(done.stdout)  # printed once
+        assert {file.name for file in (tmp_path / name).iterdir()} == {*RESULTS, "log.jsonl"}
+    one, two = (load_file(tmp_path / name / "model.safetensors") for name in starts)
+    assert max(float((one[key] - two[key]).abs().max()) for key in one) < 1e-3
+    # Patience ended both in the same epoch.
+    assert cards["one"]["epochs"] == cards["two"]["epochs"] < 8
+    for split, figures in cards["one"]["metrics"].items():
+        assert cards["two"]["metrics"][split]["loss"] == pytest.approx(figures["loss"], rel=1e-2)
+    assert cards["two"]["onnx"]["same_answer"] == cards["two"]["onnx"]["pictures"]

@@ -204,3 +204,15 @@ def test_the_waiting_time_must_be_a_number(monkeypatch):
     monkeypatch.setenv("LENET_ZOO_TIMEOUT", "soon")
     with pytest.raises(InputError, match=r"^LENET_ZOO_TIMEOUT=soon: give seconds, such as 600$"):
         accelerator_for("cpu")
+
+
+def test_the_example_trains_and_goes_on_by_itself(small_mnist, tmp_path):
+    script = HERE.parents[1] / "examples" / "train_distributed.sh"
+    argv = [str(script), "--recipe", "baseline", "--device", "cpu", "--data-root", str(small_mnist), "--out"]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = run([*argv, str(tmp_path / "run"), "--set", "epochs=2"], PATH=path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("accuracy") == 1
+    card = json.loads((tmp_path / "run" / "card.json").read_text())
+    assert card["command"].startswith("torchrun --nproc-per-node 2 -m lenet_zoo train lenet5_modern --resume ")
+    assert card["created_with"]["machine"].endswith("1 threads in each of 2 processes")
