@@ -135,7 +135,7 @@ class Recipe(_Fields):
         "none", "balanced: each class weighs in the loss as if all were equally frequent", choices=("none", "balanced")
     )
     teacher: str = _doc(
-        "", "network to learn from: its weights (FILE.safetensors), or train: make one first, by the recipe teacher"
+        "", "network to learn from: its weights (FILE.safetensors), or teacher or teacher_large: train one first"
     )
     distill: float = _doc(0.0, "weight of the teacher's answer in the loss; 1 − distill is the label's", high=1)
     temperature: float = _doc(1.0, "softens both answers in the distillation loss (Hinton et al. 2015)")
@@ -172,7 +172,7 @@ class Recipe(_Fields):
             "momentum with adamw (it has its own): take sgd": self.momentum and self.optimizer != "sgd",
             "nesterov without momentum": self.nesterov and not self.momentum,
             "final_lr with a constant schedule": self.final_lr and self.schedule == "constant",
-            "distill without a teacher: give teacher=train or FILE.safetensors": self.distill and not self.teacher,
+            "distill without a teacher: give teacher=teacher or FILE.safetensors": self.distill and not self.teacher,
             "a teacher with distill=0: it would have no say": self.teacher and not self.distill,
             "temperature without distill": self.temperature != 1 and not self.distill,
             "a teacher without views: it answers each version once, so give views=16, say": self.teacher

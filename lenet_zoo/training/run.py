@@ -35,7 +35,7 @@ from lenet_zoo.training.engine import Monitor, Result, fit
 from lenet_zoo.training.online import fit_online
 from lenet_zoo.training.processes import accelerator_for, on_main
 from lenet_zoo.training.recipe import Recipe, Recipe1998, load_recipe
-from lenet_zoo.training.teacher import Answers, Teacher, load_teacher
+from lenet_zoo.training.teacher import TEACHERS, Answers, load_teacher
 
 __all__ = ["install", "train"]
 
@@ -63,7 +63,8 @@ def train(
     """Train a network and write its weights and its card to `out`.
 
     Args:
-        architecture: 'lenet5_modern', 'lenet5_classic', or 'teacher' for the network that the others may learn from.
+        architecture: 'lenet5_modern', 'lenet5_classic', or one of the networks that they may learn from: 'teacher',
+            'teacher_large'.
         dataset: one of `lenet_zoo.data.datasets.DATASETS` that has a training set.
         recipe: a shipped recipe or the path of a TOML file.
         out: the folder.
@@ -83,7 +84,7 @@ def train(
     Raises: InputError, DataError, TrainingError, MissingExtraError (TensorBoard), each naming what was wrong and what
         would be right.
     """
-    known = [*list_models(), "teacher"]
+    known = [*list_models(), *TEACHERS]
     if architecture not in known:
         raise InputError(f"no network {architecture!r}.{did_you_mean(architecture, known)} One of {', '.join(known)}")
     if dataset == "digits":
@@ -109,9 +110,9 @@ def train(
     answers, taught_by = None, ""
     if isinstance(chosen, Recipe) and chosen.teacher:
         taught_by = chosen.teacher
-        if taught_by == "train":
+        if taught_by in TEACHERS:
             own = train(
-                "teacher", dataset=dataset, recipe="teacher", out=base / "teacher", validate=validate, resume=True,
+                taught_by, dataset=dataset, recipe="teacher", out=base / "teacher", validate=validate, resume=True,
                 device=device, data_root=data_root, monitor=monitor,
             )  # fmt: skip
             monitor.say(f"the teacher is ready: {100 * own['metrics'][split]['accuracy']:.2f} % on {split}")
@@ -147,8 +148,8 @@ def train(
     for seed, folder in zip(seeds, folders, strict=True):
         classes = len(training.classes)
         build = (
-            partial(Teacher, classes)
-            if architecture == "teacher"
+            partial(TEACHERS[architecture], classes)
+            if architecture in TEACHERS
             else partial(create_model, architecture, num_classes=classes)
         )
         told = monitor

@@ -1,4 +1,4 @@
-"""A larger network to learn from. It is trained by the same engine, and only ever for training: no tag ships it.
+"""Larger networks to learn from. They are trained by the same engine, and only ever for training: no tag ships one.
 
 A small network learns more from the answers of a better one than from labels alone, since they also say what a picture
 nearly is (Hinton, Vinyals, Dean 2015).
@@ -22,11 +22,24 @@ from lenet_zoo.errors import InputError, WeightsError
 from lenet_zoo.training.engine import has_bf16
 from lenet_zoo.training.processes import on_main, shared
 
-__all__ = ["Answers", "Teacher", "load_teacher"]
+__all__ = ["TEACHERS", "Answers", "LargeTeacher", "Teacher", "load_teacher"]
 
 
-def _layer(inputs: int, outputs: int) -> list[nn.Module]:
-    return [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+def _layer(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> list[nn.Module]:
+    convolution = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=False)
+    return [convolution, nn.BatchNorm2d(outputs), nn.ReLU()]
+
+
+class _Residual(nn.Module):
+    """Two layers and a way around them (He et al. 2016, Fig. 2)."""
+
+    def __init__(self, maps: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*_layer(maps, maps), *_layer(maps, maps)[:-1])  # the last ReLU follows the sum
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = torch.relu(x + self.layers(x))
+        return out
 
 
 class Teacher(nn.Module):
@@ -42,10 +55,12 @@ class Teacher(nn.Module):
     def __init__(self, num_classes: int = 10) -> None:
         super().__init__()
         self.num_classes = num_classes
-        self.layers = nn.Sequential(
-            nn.Conv2d(1, 32, 5, stride=2, padding=2, bias=False),  # 32 × 14×14
-            nn.BatchNorm2d(32),
-            nn.ReLU(),
+        self.layers, features = self._features()
+        self.output = nn.Linear(features, num_classes)
+
+    def _features(self) -> tuple[nn.Sequential, int]:
+        layers = nn.Sequential(
+            *_layer(1, 32, kernel=5, stride=2),  # 32 × 14×14
             *_layer(32, 64),
             nn.MaxPool2d(2),  # 64 × 7×7
             *_layer(64, 128),
@@ -53,11 +68,32 @@ class Teacher(nn.Module):
             nn.MaxPool2d(2),  # 128 × 3×3
             nn.Flatten(),
         )
-        self.output = nn.Linear(128 * 9, num_classes)
+        return layers, 128 * 9
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.output(self.layers(x))
         return out
+
+
+class LargeTeacher(Teacher):
+    """A residual network, 1,923,786 parameters for ten classes: for pictures that are harder than digits."""
+
+    def _features(self) -> tuple[nn.Sequential, int]:
+        layers = nn.Sequential(
+            *_layer(1, 64, kernel=5, stride=2),  # 64 × 14×14
+            _Residual(64),
+            *_layer(64, 128, stride=2),  # 128 × 7×7
+            _Residual(128),
+            *_layer(128, 256, stride=2),  # 256 × 4×4
+            _Residual(256),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+        )
+        return layers, 256
+
+
+# By the names under which they are trained.
+TEACHERS: dict[str, type[Teacher]] = {"teacher": Teacher, "teacher_large": LargeTeacher}
 
 
 def load_teacher(file: str) -> Teacher:
@@ -70,7 +106,9 @@ def load_teacher(file: str) -> Teacher:
         raise InputError(f"no teacher {file}: make one with `lenet-zoo train teacher --recipe teacher --out FOLDER`")
     try:
         state = load_file(path)
-        teacher = Teacher(len(state["output.bias"]))
+        classes, features = state["output.weight"].shape
+        kind = LargeTeacher if features == 256 else Teacher
+        teacher = kind(classes)
         teacher.load_state_dict(state)
     except Exception as error:
         raise WeightsError(f"{file} does not hold a teacher's weights: give the model.safetensors of one") from error

@@ -86,7 +86,7 @@ def test_wrong_fields_are_refused_by_name(changes, text):
         (dict(optimizer="adamw", momentum=0.9), "momentum with adamw (it has its own): take sgd"),
         (dict(nesterov=True), "nesterov without momentum"),
         (dict(final_lr=0.1), "final_lr with a constant schedule"),
-        (dict(distill=0.5), "distill without a teacher: give teacher=train or FILE.safetensors"),
+        (dict(distill=0.5), "distill without a teacher: give teacher=teacher or FILE.safetensors"),
         (dict(teacher="t.safetensors"), "a teacher with distill=0: it would have no say"),
         (dict(temperature=4), "temperature without distill"),
         (dict(schedule="onecycle"), "onecycle without warmup: it has to rise first"),

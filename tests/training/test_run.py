@@ -144,12 +144,14 @@ def test_the_1998_recipe_runs_and_goes_on(small_mnist, tmp_path):
     assert log[1]["accuracy"] > 0.5
 
 
-def test_a_teacher_is_trained_and_learnt_from(small_mnist, tmp_path):
+@pytest.mark.parametrize("teacher", ["teacher", "teacher_large"])
+def test_a_teacher_is_trained_and_learnt_from(small_mnist, tmp_path, teacher):
     common = dict(dataset="mnist", device="cpu", data_root=small_mnist)
-    train("teacher", recipe="teacher", out=tmp_path / "t", changes=dict(epochs=1), **common)
+    train(teacher, recipe="teacher", out=tmp_path / "t", changes=dict(epochs=1), **common)
     file = tmp_path / "t" / "model.safetensors"
     changes = dict(epochs=2, teacher=str(file), distill=0.5, views=2, temperature=2)
     card = train("lenet5_modern", recipe="baseline", out=tmp_path / "s", changes=changes, **common)
+    assert card["recipe"]["teacher"]["architecture"] == teacher
     assert card["recipe"]["teacher"]["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
     assert str(tmp_path) not in json.dumps(card["recipe"])
     assert len(list((tmp_path / "s" / "answers").glob("*/view-*.safetensors"))) == 2
@@ -168,7 +170,7 @@ def test_best_makes_its_teacher_first(small_mnist, tmp_path, monkeypatch):
         run_module,
         "load_recipe",
         lambda name, **more: load(
-            name, **{**more, "changes": dict(epochs=1) if name == "teacher" else more["changes"]}
+            name, **{**more, "changes": dict(epochs=1, batch_size=500) if name == "teacher" else more["changes"]}
         ),
     )
     for _ in range(2):
