@@ -44,7 +44,7 @@ KINDS = ("pictures", "parquet", "idx")
 
 # A part for some seconds of work: what a killed worker loses, and the step of the progress bar. Small inputs make 64
 # parts, so that all cores end at nearly the same time.
-_PARTS, _LEAST_ROWS, _MOST_ROWS = 64, 256, 8192
+_PARTS, _LEAST_ROWS, _MOST_ROWS = 64, 512, 8192
 _PIXEL_ROWS, _PICTURE_ROWS = 1024, 64  # rows that are read from a file at once
 _MOST_BYTES = 1 << 30  # of a picture's file
 _PREFERRED = ("image", "picture", "img", "pixels")
@@ -145,7 +145,7 @@ def list_input(
         kind: one of `KINDS`, where a folder holds several.
         column, key: columns of Parquet files: the picture, by default the only one that can hold it; and the name of
             a row, by default `FILE#ROW`.
-        part_rows: rows of a unit at most; by default so that there are 64 units, of 256 to 8,192 rows.
+        part_rows: rows of a unit at most; by default so that there are 64 units, of 512 to 8,192 rows.
 
     Raises:
         InputError: a path that is missing or of no known kind, that holds no pictures, or pictures of several kinds;

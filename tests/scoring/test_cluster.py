@@ -148,3 +148,15 @@ def test_what_answers_and_is_no_cluster(monkeypatch: pytest.MonkeyPatch) -> None
         f"no Ray cluster at {address}: no answer of one within 2 s; start one with `ray start --head`, or leave out "
         "--address"
     )
+
+
+def test_the_example_runs(tmp_path: Path, session: Any, network: Path, pictures: Path) -> None:
+    example = Path(__file__).parents[2] / "examples" / "score_with_ray.py"
+    command = [sys.executable, str(example), str(pictures), "--out", str(tmp_path / "out"), "--model", str(network)]
+    command += ["--address", session.address_info["gcs_address"], "--min-confidence", "0", "--show", "3"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    first, *_, second, third, last = done.stdout.splitlines()
+    assert first.startswith("300 rows, 300 with a label: {'0': ")
+    rows = sorted(rows_of(tmp_path / "out"), key=lambda row: row["confidence"])
+    assert [line.partition(": ")[0] for line in (second, third, last)] == [row["key"] for row in rows[:3]]

@@ -55,7 +55,7 @@ def test_units_depend_on_the_input_alone(tmp_path: Path) -> None:
     for i in np.random.default_rng(0).permutation(700):
         (tmp_path / f"{i:03d}.png").touch()
     sizes = [unit["rows"] for unit in list_input(tmp_path, SIZE).units()]
-    assert sizes == [256, 256, 188]
+    assert sizes == [512, 188]
     listed = list_input(tmp_path, SIZE, part_rows=300)
     assert [unit["rows"] for unit in listed.units()] == [300, 300, 100]
     names = [name for unit in listed.units() for name in unit["files"]]
