@@ -258,6 +258,79 @@ def precision() -> str:
     return "\n".join(lines)
 
 
+def _scoring() -> dict[str, Any]:
+    """What `docs/measure_scoring.py` wrote."""
+    found: dict[str, Any] = json.loads((DOCS / "data" / "scoring.json").read_text(encoding="utf-8"))
+    return found
+
+
+def scoring_layouts() -> str:
+    """Pictures per second and core, and bytes, by layout."""
+    found = _scoring()
+    lines = [
+        "| layout | pictures/s per core | bytes per picture | on disk | bytes per answer |",
+        "|---|--:|--:|--:|--:|",
+    ]
+    for row in found["layouts"]:
+        sizes = " | ".join(f"{row[name]:,.0f}" for name in ("bytes", "bytes_on_disk", "bytes_out"))
+        lines.append(f"| {row['text']} | {row['per_second_and_core']:,.0f} | {sizes} |")
+    machine = ", ".join(f"{key} {value}" for key, value in found["machine"].items())
+    return "\n".join([*lines, "", f"Machine: {machine}."])
+
+
+def scoring_stages() -> str:
+    """Microseconds per picture, by layout and stage."""
+    stages = ("read", "prepare", "network", "write")
+    lines = [f"| layout | {' | '.join(stages)} | network's share |", "|---|--:|--:|--:|--:|--:|"]
+    for row in _scoring()["layouts"]:
+        times = " | ".join(f"{row['microseconds'][stage]:,.1f}" for stage in stages)
+        lines.append(f"| {row['text']} | {times} | {100 * row['network_share']:.1f} % |")
+    return "\n".join(lines)
+
+
+def scoring_workers() -> str:
+    """One worker against two."""
+    lines = ["| layout | engine | one worker | two workers | two ÷ one |", "|---|---|--:|--:|--:|"]
+    for row in _scoring()["workers"]:
+        rates = f"{row['one']:,.0f} pictures/s | {row['two']:,.0f} pictures/s"
+        lines.append(f"| {row['text']} | {row['engine']} | {rates} | {row['ratio']:.2f} |")
+    return "\n".join(lines)
+
+
+def scoring_sizes() -> str:
+    """From ten thousand to a million pictures."""
+    lines = [
+        "| layout | pictures | seconds | of which listing | pictures/s | peak memory of the job | of a worker |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row in _scoring()["sizes"]:
+        lines.append(
+            f"| {row['text']} | {row['pictures']:,} | {row['seconds']:,.1f} | {row['listing_seconds']:,.1f} "
+            f"| {row['per_second']:,.0f} | {row['peak_parent_mb']:,.0f} MB | {row['peak_worker_mb']:,.0f} MB |"
+        )
+    return "\n".join(lines)
+
+
+def scoring_outlook() -> str:
+    """What 10⁹ and 10¹² pictures take."""
+    lines = [
+        "| layout | 10⁹: storage | core-hours | 16 cores | 10¹²: storage | core-hours | 1,000 cores |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row in _scoring()["layouts"]:
+        hours = 1e9 / row["per_second_and_core"] / 3600
+        size = row["bytes_on_disk"]
+        lines.append(
+            f"| {row['text']} | {size / 1000:,.1f} TB | {hours:,.0f} | {_duration(hours / 16)} "
+            f"| {size / 1000:,.1f} PB | {1000 * hours:,.0f} | {_duration(hours)} |"
+        )
+    return "\n".join(lines)
+
+
+def _duration(hours: float) -> str:
+    return f"{hours:,.1f} hours" if hours < 48 else f"{hours / 24:,.0f} days"
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "cards": cards,
     "commands": commands,
@@ -268,6 +341,11 @@ PARTS: dict[str, Callable[[], str]] = {
     "recipe fields": recipe_fields,
     "recipes": recipes,
     "results": results,
+    "scoring layouts": scoring_layouts,
+    "scoring outlook": scoring_outlook,
+    "scoring sizes": scoring_sizes,
+    "scoring stages": scoring_stages,
+    "scoring workers": scoring_workers,
     "speed": speed,
 }
 
