@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,26 @@ def test_a_running_cluster_is_joined_from_another_process(
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert len(rows_of(tmp_path / "out")) == 300
+
+
+def test_a_job_that_is_killed_is_done_by_the_same_command(
+    tmp_path: Path, session: Any, network: Path, pictures: Path, by_ray: Score, run: Score
+) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "lenet_zoo", "score", str(pictures), "--out", str(out), "--part-rows", "2"]
+    command += ["--model", str(network), "--engine", "ray", "--address", session.address_info["gcs_address"]]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while len(list(out.glob("parts/part-*"))) < 2:
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    done = len(list(out.glob("parts/part-*")))
+    assert not (out / "manifest.json").exists()
+    assert done < 150
+    by_ray(pictures, out, part_rows=2)
+    run(pictures, tmp_path / "whole", part_rows=2)
+    assert files_of(out) == files_of(tmp_path / "whole")
 
 
 def test_what_answers_and_is_no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
