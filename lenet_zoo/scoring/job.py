@@ -240,9 +240,9 @@ def _claim(out: Path, job: dict[str, Any], listed: Input, network: Path) -> None
     if begun is not None:
         if begun["id"] != job["id"]:
             raise InputError(_why_not(out, begun, job))
-        for folder, pattern in ((out / "parts", ".part-*"), (tries_folder(out), "*")):
-            for abandoned in folder.glob(pattern):
-                abandoned.unlink(missing_ok=True)
+        _drop_abandoned(out)
+        for mark in tries_folder(out).glob("*"):
+            mark.unlink(missing_ok=True)
         return
     staged = Path(tempfile.mkdtemp(prefix=_STAGED, dir=out))
     try:
@@ -382,6 +382,7 @@ def _finish(out: Path, job: dict[str, Any], classifier: OnnxClassifier) -> dict[
                 "sha256": hashlib.sha256(data).hexdigest(),
             }
         )
+    _drop_abandoned(out)
     extra = {path.name for path in (out / "parts").iterdir()} - {Path(part["file"]).name for part in parts}
     if extra:
         raise ScoringError(f"{out / 'parts' / min(extra)} is not a part of this job: remove it, and start again")
@@ -409,6 +410,12 @@ def _finish(out: Path, job: dict[str, Any], classifier: OnnxClassifier) -> dict[
     write_atomic(out / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
     _tidy(out)
     return manifest
+
+
+def _drop_abandoned(out: Path) -> None:
+    """Remove the halves of parts whose writers were killed."""
+    for half in (out / "parts").glob(".part-*"):
+        half.unlink(missing_ok=True)
 
 
 def _tidy(out: Path) -> None:

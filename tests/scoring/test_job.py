@@ -198,13 +198,18 @@ def stop_after(rows: int) -> Any:
 
 def test_an_interrupted_job_goes_on_where_it_was(tmp_path: Path, run: Score, pictures: Path, finished: Path) -> None:
     out = tmp_path / "out"
-    seen: list[tuple[int, int]] = []
+    seen: list[tuple[int, ...]] = []
     for rows in (40, 100, 280):
         with pytest.raises(KeyboardInterrupt):
             run(pictures, out, part_rows=40, progress=stop_after(rows))
         assert not (out / "manifest.json").exists()
     (out / "parts" / ".part-00007-abc.parquet").write_text("half")  # of a writer that was killed
-    result = run(pictures, out, part_rows=40, progress=lambda *now: seen.append(now))
+
+    def leave_another(*now: int) -> None:
+        seen.append(now)
+        (out / "parts" / f".part-00007-{now[0]}.parquet").write_text("half")
+
+    result = run(pictures, out, part_rows=40, progress=leave_another)
     assert seen == [(280, 300), (300, 300)]
     assert result["run"]["rows"] == 20
     assert files_of(out) == files_of(finished)
