@@ -146,6 +146,7 @@ default_cfgs = generate_default_cfgs(
     {
         "lenet5_modern.mnist": _cfg("mnist", weights.DIGITS, "MNIST, the best that training reached"),
         "lenet5_modern.baseline_mnist": _cfg("baseline_mnist", weights.DIGITS, "MNIST, the textbook recipe: 20 epochs"),
+        "lenet5_modern.fashion_mnist": _cfg("fashion_mnist", weights.FASHION, "Fashion-MNIST: ten kinds of clothes"),
     }
 )
 
