@@ -23,6 +23,7 @@ from lenet_zoo.errors import InputError, UnknownModelError, WeightsError
 ROOT = Path(__file__).parents[1]
 ARCHITECTURES = ["lenet5_classic", "lenet5_modern"]
 TAGS = {
+    "lenet5_classic.fashion_mnist",
     "lenet5_classic.mnist",
     "lenet5_modern.baseline_mnist",
     "lenet5_modern.fashion_mnist",

@@ -359,6 +359,7 @@ default_cfgs = generate_default_cfgs(
         "lenet5_classic.lecun1998_distorted_mnist": _cfg(
             "lecun1998_distorted_mnist", weights.DIGITS, "MNIST and distorted copies, trained as in 1998"
         ),
+        "lenet5_classic.fashion_mnist": _cfg("fashion_mnist", weights.FASHION, "Fashion-MNIST: ten kinds of clothes"),
     }
 )
 
