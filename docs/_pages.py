@@ -280,10 +280,10 @@ def scoring_layouts() -> str:
 
 def scoring_stages() -> str:
     """Microseconds per picture, by layout and stage."""
-    stages = ("read", "prepare", "network", "write")
-    lines = [f"| layout | {' | '.join(stages)} | network's share |", "|---|--:|--:|--:|--:|--:|"]
-    for row in _scoring()["layouts"]:
-        times = " | ".join(f"{row['microseconds'][stage]:,.1f}" for stage in stages)
+    rows = _scoring()["layouts"]
+    lines = [f"| layout | {' | '.join(rows[0]['microseconds'])} | network's share |", "|---|--:|--:|--:|--:|--:|"]
+    for row in rows:
+        times = " | ".join(f"{spent:,.1f}" for spent in row["microseconds"].values())
         lines.append(f"| {row['text']} | {times} | {100 * row['network_share']:.1f} % |")
     return "\n".join(lines)
 

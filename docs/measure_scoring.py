@@ -31,10 +31,9 @@ from lenet_zoo.scoring import local
 from lenet_zoo.scoring import score as run_score
 from lenet_zoo.scoring import scorer as scoring_clock
 from lenet_zoo.scoring.cluster import ENVIRONMENT
-from lenet_zoo.scoring.scorer import Scorer
+from lenet_zoo.scoring.scorer import STAGES, Scorer
 
 RESULT = Path(__file__).parent / "data" / "scoring.json"
-STAGES = ("read", "prepare", "network", "write")
 ROUNDS = 3
 LAYOUTS = {
     "png": "PNG files of 28×28 px",

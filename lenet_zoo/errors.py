@@ -21,6 +21,7 @@ __all__ = [
     "UnknownModelError",
     "WeightsError",
     "did_you_mean",
+    "exit_status",
 ]
 
 
@@ -68,3 +69,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """' Did you mean X?' with the nearest of `known`, or '' when nothing is near."""
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def exit_status(error: BaseException) -> int:
+    """Of a command line that `error` ends: 2 when what was typed has to change, else 1."""
+    return 2 if isinstance(error, UnknownModelError | InputError | MissingExtraError) else 1

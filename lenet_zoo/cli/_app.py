@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from lenet_zoo import __version__
-from lenet_zoo.errors import DataError, InputError, LenetZooError, MissingExtraError, UnknownModelError
+from lenet_zoo.errors import LenetZooError, exit_status
 
 __all__ = ["DataRoot", "Download", "Json", "app", "console", "messages", "print_json"]
 
@@ -81,8 +81,7 @@ def run(argv: list[str]) -> int:
         if debug:
             raise
         print(f"lenet-zoo: {_one_line(error)}", file=sys.stderr)
-        wrong_arguments = isinstance(error, UnknownModelError | InputError | MissingExtraError)
-        return 2 if wrong_arguments and not isinstance(error, DataError) else 1
+        return exit_status(error)
     return 0
 
 

@@ -26,7 +26,7 @@ from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from lenet_zoo.errors import InputError, LenetZooError, MissingExtraError, TrainingError, UnknownModelError
+from lenet_zoo.errors import InputError, LenetZooError, TrainingError, exit_status
 
 __all__ = [
     "Gradients",
@@ -274,7 +274,7 @@ def job(device: str = "auto") -> Iterator[bool]:
             signal.signal(signal.SIGTERM, on_term)
         if not (voice.first() if voice else os.environ.get("RANK", "0") == "0"):
             _tell_torchrun("another process of this job failed first", later=1)
-            raise SystemExit(_status(error)) from None
+            raise SystemExit(exit_status(error)) from None
         _tell_torchrun(str(error) if isinstance(error, LenetZooError) else repr(error))
         raise
     finally:
@@ -304,10 +304,6 @@ class _Voice:
 
 def _stop(*_: object) -> NoReturn:
     raise TrainingError(_LOST)
-
-
-def _status(error: BaseException) -> int:
-    return 2 if isinstance(error, InputError | MissingExtraError | UnknownModelError) else 1
 
 
 def _tell_torchrun(text: str, later: int = 0) -> None:
