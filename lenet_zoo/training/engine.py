@@ -27,10 +27,10 @@ from torch import Tensor, nn
 
 from lenet_zoo.data.augment import Draws, augment, draw
 from lenet_zoo.data.datasets import Dataset
-from lenet_zoo.errors import TrainingError
+from lenet_zoo.errors import InputError, TrainingError
 from lenet_zoo.summary import evaluate, logits_of
 from lenet_zoo.training.checkpoint import RunFolder
-from lenet_zoo.training.fused import fuse
+from lenet_zoo.training.fused import fold, fuse
 from lenet_zoo.training.processes import (
     Gradients,
     WholeBatchDropout,
@@ -43,7 +43,7 @@ from lenet_zoo.training.processes import (
 from lenet_zoo.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from lenet_zoo.training.teacher import Answers
+    from lenet_zoo.training.teacher import Answers, JointAnswers
 
 __all__ = ["Batches", "Monitor", "Result", "accelerator_for", "fit", "learning_rate", "measure"]
 
@@ -224,7 +224,7 @@ def fit(
     seed: int = 0,
     measured: Mapping[str, Dataset] | None = None,
     accelerator: Accelerator | None = None,
-    answers: Answers | None = None,
+    answers: Answers | JointAnswers | None = None,
     resume: bool = False,
     identity: dict[str, Any] | None = None,
     monitor: Monitor | None = None,
@@ -239,12 +239,13 @@ def fit(
         seed: of weights, order, distortions and dropout.
         measured: data sets that are evaluated after every epoch, by their names in the log; never trained on.
         accelerator: devices and processes; by default this machine's best device.
-        answers: a teacher's, learnt from when the recipe has distill > 0.
+        answers: a teacher's, or several teachers', learnt from when the recipe has distill > 0.
         resume: go on from the folder's checkpoint, if it has one.
         identity: what else must be the same for a resumed run (network, data set).
         monitor: told of the progress, in the main process.
 
     Raises:
+        InputError: `batch_norm` for another network than lenet5_modern, or with a batch of one picture.
         TrainingError: the loss is no longer a finite number; the folder holds another run's checkpoint, or one and
             `resume` is False; the disk is full; another process was lost.
     """
@@ -274,7 +275,7 @@ class _Run:
         seed: int,
         measured: Mapping[str, Dataset],
         accelerator: Accelerator,
-        answers: Answers | None,
+        answers: Answers | JointAnswers | None,
         identity: dict[str, Any],
         monitor: Monitor,
     ) -> None:
@@ -284,12 +285,17 @@ class _Run:
         device = accelerator.device
         torch.manual_seed(seed)
         self.build = build
-        self.model = fuse(build()).to(device).train()
+        self.model = fuse(build(), recipe.batch_norm).to(device).train()
         self.model.drop_rate = recipe.drop_rate  # type: ignore[assignment]
         if recipe.channels_last:
             self.model = self.model.to(memory_format=torch.channels_last)
         cfg: Any = self.model.pretrained_cfg
         self.batches = Batches(data, recipe, seed, cfg["mean"][0], cfg["std"][0], accelerator)
+        if recipe.batch_norm and self.batches.pictures % recipe.batch_size == 1:
+            raise InputError(
+                f"batch_norm=true needs two pictures in every batch: of {self.batches.pictures:,} pictures in batches "
+                f"of {recipe.batch_size} one is left over; take another batch_size"
+            )
         if accelerator.num_processes > 1:
             share_statistics(self.model)
         # The optimiser stays torch's own: with nothing to unscale, Accelerate's wrapper would only cost time.
@@ -323,7 +329,7 @@ class _Run:
             on_main(self.accelerator, self._save)
             self.monitor.epoch(record)
         result = self.build()
-        result.load_state_dict(self.best or self._result().state_dict())
+        result.load_state_dict(fold(self.best or self._result().state_dict()))
         return Result(result.eval(), self.history, self.seconds)
 
     def _epoch(self, number: int) -> dict[str, Any]:

@@ -1,9 +1,14 @@
-"""The same networks, faster to train: activation and subsampling of C1 and C3 in one step, with a gradient by hand.
+"""The same networks in the form in which they are trained.
+
+Activation and subsampling of C1 and C3 are one step, with a gradient by hand.
 
 Half of a training step goes into these two, because torch's pooling walks 2×2 windows of 6 maps pixel by pixel. Here
 whole rows are combined first and columns after, which vectorises. Values are equal bit for bit for max pooling, where a
 tie gives its gradient to the upper left pixel, as torch does; for the trainable subsampling they are equal up to the
 order of four summands. Parameters and their names stay.
+
+On request each hidden layer's sums are normalised over the batch (Ioffe, Szegedy, ICML 2015). Once training is over
+this is a fixed scale and shift of each map, and goes into kernel and bias: the network that ships has no trace of it.
 """
 
 from __future__ import annotations
@@ -12,11 +17,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from lenet_zoo.errors import InputError
 from lenet_zoo.models.lenet5_classic import LeNet5Classic, ScaledTanh, Subsample2d
 from lenet_zoo.models.lenet5_modern import LeNet5Modern
 
-__all__ = ["MaxPoolReLU", "TanhSubsample2d", "fuse"]
+__all__ = ["MaxPoolReLU", "Normalized", "TanhSubsample2d", "fold", "fuse"]
+
+# Where the modern network's sums are normalised: each hidden layer, and the activation that follows it.
+_NORMALIZED = {"C1": "act1", "C3": "act3", "C5": "act5", "F6": "act6"}
 
 
 def _rows(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -97,8 +107,27 @@ class TanhSubsample2d(Subsample2d):
         return torch.addcmul(self.bias[:, None, None], total, self.weight[:, None, None])
 
 
-def fuse(model: nn.Module) -> nn.Module:
-    """Put the fused layers into one of the zoo's networks, in place; another network stays as it is."""
+class Normalized(nn.Module):
+    """Batch normalisation of N×C×H×W or N×C, then an activation."""
+
+    def __init__(self, maps: int, activation: nn.Module) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(maps)  # for units, too, as maps of one pixel: several processes share this one kind
+        self.activation = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        normal = self.norm(x if x.ndim == 4 else x[:, :, None, None])
+        out: Tensor = self.activation(normal.view_as(x))
+        return out
+
+
+def fuse(model: nn.Module, batch_norm: bool = False) -> nn.Module:
+    """Put the fused layers into one of the zoo's networks, in place; another network stays as it is.
+
+    With `batch_norm`, also normalise the sums of each hidden layer of the modern network; `fold` takes that back.
+
+    Raises: InputError for `batch_norm` with another network.
+    """
     layers: dict[str, nn.Module] = {}
     if isinstance(model, LeNet5Modern):
         layers = dict(act1=nn.Identity(), S2=MaxPoolReLU(), act3=nn.Identity(), S4=MaxPoolReLU())
@@ -108,4 +137,26 @@ def fuse(model: nn.Module) -> nn.Module:
         )
     for name, layer in layers.items():
         setattr(model, name, layer)
+    if batch_norm:
+        if not isinstance(model, LeNet5Modern):
+            raise InputError("batch_norm=true is for lenet5_modern: leave it false for any other network")
+        for name, activation in _NORMALIZED.items():
+            maps = len(model.get_parameter(f"{name}.bias"))
+            setattr(model, activation, Normalized(maps, getattr(model, activation)))
     return model
+
+
+def fold(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of the plain network that answers as the one with `batch_norm` does in evaluation mode.
+
+    A state dict without normalised layers comes back as it is.
+    """
+    plain = {key: value for key, value in state.items() if ".norm." not in key}
+    for name, activation in _NORMALIZED.items():
+        if f"{activation}.norm.weight" in state:
+            norm = [state[f"{activation}.norm.{part}"] for part in ("running_mean", "running_var", "weight", "bias")]
+            mean, var, weight, bias = norm
+            kernel, shift = state[f"{name}.weight"], state[f"{name}.bias"]
+            folded = fuse_conv_bn_weights(kernel, shift, mean, var, nn.BatchNorm2d(1).eps, weight, bias)
+            plain[f"{name}.weight"], plain[f"{name}.bias"] = (part.detach() for part in folded)
+    return plain

@@ -135,12 +135,17 @@ class Recipe(_Fields):
         "none", "balanced: each class weighs in the loss as if all were equally frequent", choices=("none", "balanced")
     )
     teacher: str = _doc(
-        "", "network to learn from: its weights (FILE.safetensors), or teacher or teacher_large: train one first"
+        "",
+        "network to learn from: its weights (FILE.safetensors), or teacher or teacher_large: train one first; several, "
+        "with commas between them, answer by the mean of their probabilities",
     )
     distill: float = _doc(0.0, "weight of the teacher's answer in the loss; 1 − distill is the label's", high=1)
     temperature: float = _doc(1.0, "softens both answers in the distillation loss (Hinton et al. 2015)")
 
     # -- regularisation
+    batch_norm: bool = _doc(
+        False, "lenet5_modern: normalise each hidden layer over the batch; in the result kernels and biases hold it"
+    )
     drop_rate: float = _doc(0.0, "dropout before the output layer", high=1)
     ema: float = _doc(
         0.0, "decay per update of the averaged weights, which are then the result; 0: the last weights", high=1
@@ -182,6 +187,7 @@ class Recipe(_Fields):
             "portion=0: no picture would be seen": self.portion == 0,
             "drop_rate=1: nothing would be left": self.drop_rate == 1,
             "ema=1: the average would never move": self.ema == 1,
+            "batch_norm with layer_decay: it is for training from scratch": self.batch_norm and self.layer_decay != 1,
             "onecycle without warmup: it has to rise first": self.schedule == "onecycle" and not self.warmup,
         }
         for text, wrong in contradictions.items():

@@ -35,7 +35,7 @@ from lenet_zoo.training.engine import Monitor, Result, fit
 from lenet_zoo.training.online import fit_online
 from lenet_zoo.training.processes import accelerator_for, on_main
 from lenet_zoo.training.recipe import Recipe, Recipe1998, load_recipe
-from lenet_zoo.training.teacher import TEACHERS, Answers, load_teacher
+from lenet_zoo.training.teacher import TEACHERS, Answers, JointAnswers, load_teacher
 
 __all__ = ["install", "train"]
 
@@ -107,22 +107,28 @@ def train(
     if validate:
         training, held_out = validation_split(training)
     split = "validation" if validate else "test"
-    answers, taught_by = None, ""
+    answers: Answers | JointAnswers | None = None
+    taught_by: list[str] = []
     if isinstance(chosen, Recipe) and chosen.teacher:
-        taught_by = chosen.teacher
-        if taught_by in TEACHERS:
-            own = train(
-                taught_by, dataset=dataset, recipe="teacher", out=base / "teacher", validate=validate, resume=True,
-                device=device, data_root=data_root, monitor=monitor,
-            )  # fmt: skip
-            monitor.say(f"the teacher is ready: {100 * own['metrics'][split]['accuracy']:.2f} % on {split}")
-            taught_by = str(base / "teacher" / ("validation" if validate else "") / "model.safetensors")
-        teacher = on_main(accelerator, lambda: load_teacher(taught_by))
-        if teacher.num_classes != len(training.classes):
-            raise InputError(f"the teacher knows {teacher.num_classes} classes, {dataset} has {len(training.classes)}")
-        answers = Answers(
-            teacher.to(accelerator.device), training.images, chosen.augmentation, base / "answers", accelerator
-        )
+        taught_by = [one.strip() for one in chosen.teacher.split(",")]
+        if len(set(taught_by)) < len(taught_by) or not all(taught_by):
+            raise InputError(f"teacher={chosen.teacher!r}: give each once, with one comma between two")
+        for i, one in enumerate(taught_by):
+            if one in TEACHERS:
+                own = train(
+                    one, dataset=dataset, recipe="teacher", out=base / one, validate=validate, resume=True,
+                    device=device, data_root=data_root, monitor=monitor,
+                )  # fmt: skip
+                monitor.say(f"the teacher is ready: {100 * own['metrics'][split]['accuracy']:.2f} % on {split}")
+                taught_by[i] = str(base / one / ("validation" if validate else "") / "model.safetensors")
+        teachers = on_main(accelerator, lambda: [load_teacher(one) for one in taught_by])
+        each = []
+        for teacher in teachers:
+            if (knows := teacher.num_classes) != len(training.classes):
+                raise InputError(f"the teacher knows {knows} classes, {dataset} has {len(training.classes)}")
+            teacher = teacher.to(accelerator.device)
+            each.append(Answers(teacher, training.images, chosen.augmentation, base / "answers", accelerator))
+        answers = each[0] if len(each) == 1 else JointAnswers(each)
 
     def write(seed: int, folder: RunFolder, result: Result) -> dict[str, Any]:
         folder.save_weights(result.model.state_dict())
@@ -219,14 +225,15 @@ def _card(
     data: Dataset,
     recipe: Any,
     recipe_name: str,
-    taught_by: str,
+    taught_by: Sequence[str],
     result: Result,
     found: Evaluation,
     split: str,
 ) -> dict[str, Any]:
     fields = recipe.as_dict()
     if taught_by:
-        fields["teacher"] = _teacher_record(taught_by)
+        records = [_teacher_record(one) for one in taught_by]
+        fields["teacher"] = records[0] if len(records) == 1 else records
     return dict(
         architecture=architecture,
         tag=data.name,

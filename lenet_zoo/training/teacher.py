@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from lenet_zoo.errors import InputError, WeightsError
 from lenet_zoo.training.engine import has_bf16
 from lenet_zoo.training.processes import on_main, shared
 
-__all__ = ["TEACHERS", "Answers", "LargeTeacher", "Teacher", "load_teacher"]
+__all__ = ["TEACHERS", "Answers", "JointAnswers", "LargeTeacher", "Teacher", "load_teacher"]
 
 
 def _layer(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> list[nn.Module]:
@@ -175,3 +177,19 @@ class Answers:
                 return self.teacher(x.contiguous(memory_format=torch.channels_last)).float().cpu()
 
         return torch.cat(shared(self.accelerator, torch.arange(len(self.images)).split(500), ask))
+
+
+class JointAnswers:
+    """What several teachers say together: the mean of their probabilities.
+
+    Args:
+        each: the answers of each of them, to the same pictures; they are kept one by one.
+    """
+
+    def __init__(self, each: Sequence[Answers]) -> None:
+        self.each = each
+
+    def view(self, number: int) -> Tensor:
+        """Logits N×classes of view `number`, float32: the logarithms of the probabilities."""
+        told = torch.stack([answers.view(number).log_softmax(1) for answers in self.each])
+        return told.logsumexp(0) - math.log(len(self.each))

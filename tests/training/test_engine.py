@@ -18,12 +18,13 @@ from safetensors.torch import save
 from lenet_zoo import create_model
 from lenet_zoo.data.datasets import Dataset, load_dataset
 from lenet_zoo.errors import InputError, TrainingError
+from lenet_zoo.summary import evaluate, logits_of
 from lenet_zoo.training import checkpoint as checkpoint_module
 from lenet_zoo.training import engine
 from lenet_zoo.training.checkpoint import RunFolder
 from lenet_zoo.training.engine import Batches, Monitor, accelerator_for, fit, learning_rate
 from lenet_zoo.training.recipe import Recipe
-from lenet_zoo.training.teacher import Answers, Teacher
+from lenet_zoo.training.teacher import Answers, JointAnswers, Teacher
 
 modern = partial(create_model, "lenet5_modern")
 classic = partial(create_model, "lenet5_classic")
@@ -155,6 +156,24 @@ def test_the_result_is_a_plain_network_and_follows_the_seed(few, tmp_path):
     assert not same(results[0].model, results[2].model)
 
 
+def test_a_normalised_run_ends_in_the_plain_network_that_was_measured(few, tmp_path):
+    recipe = Recipe(epochs=2, batch_size=50, lr=0.003, batch_norm=True, ema=0.9)
+    result = train(few, tmp_path / "a", recipe, measured={"validation": few})
+    assert list(result.model.state_dict()) == list(modern().state_dict())
+    found = evaluate(logits_of(result.model), few)
+    assert found.accuracy == result.history[-1]["validation_accuracy"]
+    assert found.loss == pytest.approx(result.history[-1]["validation_loss"], rel=1e-5)
+
+
+def test_normalising_needs_two_pictures_in_every_batch(few, tmp_path):
+    with pytest.raises(InputError) as refusal:
+        train(few, tmp_path, Recipe(batch_size=23, batch_norm=True))
+    assert str(refusal.value) == (
+        "batch_norm=true needs two pictures in every batch: of 300 pictures in batches of 23 one is left over; take "
+        "another batch_size"
+    )
+
+
 def test_a_run_leaves_the_global_generator_alone(few, tmp_path):
     torch.manual_seed(5)
     before = torch.get_rng_state()
@@ -234,6 +253,12 @@ def test_answers_are_computed_once_and_kept(few, tmp_path):
     assert not torch.equal(other.view(2), said)
 
 
+def test_several_teachers_answer_by_the_mean_of_their_probabilities(few, tmp_path):
+    each = [Answers(Teacher().eval(), few.images, RICH.augmentation, tmp_path) for _ in range(3)]
+    expected = sum(answers.view(1).softmax(1) for answers in each) / 3
+    torch.testing.assert_close(JointAnswers(each).view(1).exp(), expected)
+
+
 def test_an_absent_device_is_refused():
     with pytest.raises(InputError, match=r"^no device 'abacus' here: take one of auto, cpu"):
         accelerator_for("abacus")
@@ -242,10 +267,15 @@ def test_an_absent_device_is_refused():
 # ----------------------------------------------------------------------------------------------------- interruption
 
 
-@pytest.mark.parametrize("build", [modern, classic], ids=["modern", "classic"])
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
-def test_an_interrupted_run_ends_in_the_same_bits(few, tmp_path, build, optimizer):
-    fields = dict(optimizer="sgd", lr=0.05, momentum=0.9) if optimizer == "sgd" else {}
+SGD = dict(optimizer="sgd", lr=0.05, momentum=0.9)
+
+
+@pytest.mark.parametrize(
+    ("build", "fields"),
+    [(modern, {}), (modern, SGD), (modern, dict(batch_norm=True)), (classic, {}), (classic, SGD)],
+    ids=["modern-adamw", "modern-sgd", "modern-normalised", "classic-adamw", "classic-sgd"],
+)
+def test_an_interrupted_run_ends_in_the_same_bits(few, tmp_path, build, fields):
     recipe = RICH.set(fields)
     whole = train(few, tmp_path / "whole", recipe, build)
     for stop in (StopAfter(1), StopAfter(2, middle=True), StopAfter(3)):

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from lenet_zoo import create_model
-from lenet_zoo.training.fused import MaxPoolReLU, fuse
+from lenet_zoo.errors import InputError
+from lenet_zoo.training.fused import MaxPoolReLU, fold, fuse
 
 
 def _gradients(model: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
@@ -54,3 +55,48 @@ def test_a_tie_gives_its_gradient_to_one_pixel_as_torch_does():
 def test_other_networks_stay_as_they_are():
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2))
     assert repr(fuse(copy.deepcopy(model))) == repr(model)
+
+
+def test_normalised_layers_fold_into_the_plain_network():
+    torch.manual_seed(0)
+    model = fuse(create_model("lenet5_modern"), batch_norm=True).train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(5):
+        x = torch.rand(64, 1, 28, 28)
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), torch.arange(64) % 10).backward()
+        optimizer.step()
+    plain = create_model("lenet5_modern").eval()
+    before = plain(x)
+    plain.load_state_dict(fold(model.state_dict()))
+    with torch.no_grad():
+        expected = model.eval()(x)
+        torch.testing.assert_close(plain(x), expected, rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(before, expected, atol=0.01)
+    assert sum(value.numel() for value in fold(model.state_dict()).values()) == 61_706
+
+
+def test_each_hidden_layer_is_normalised_over_the_batch():
+    model = fuse(create_model("lenet5_modern"), batch_norm=True).train()
+    seen = {}
+    for name in ("act1", "act3", "act5", "act6"):
+        norm = getattr(model, name).norm
+        norm.register_forward_hook(lambda _, __, out, name=name: seen.__setitem__(name, out.detach()))
+    model(torch.rand(64, 1, 28, 28))
+    assert {name: out.shape[1] for name, out in seen.items()} == {"act1": 6, "act3": 16, "act5": 120, "act6": 84}
+    for out in seen.values():
+        assert out.mean((0, 2, 3)).abs().max() < 1e-5
+        # 1, but for ε beside the small variance of an untrained network's sums.
+        assert out.var((0, 2, 3), correction=0) == pytest.approx(1, abs=0.05)
+
+
+def test_weights_without_normalised_layers_stay_as_they_are():
+    state = create_model("lenet5_classic").state_dict()
+    assert all(torch.equal(fold(state)[key], value) for key, value in state.items())
+    assert list(fold(state)) == list(state)
+
+
+def test_normalising_is_refused_for_other_networks():
+    with pytest.raises(InputError) as refusal:
+        fuse(create_model("lenet5_classic"), batch_norm=True)
+    assert str(refusal.value) == "batch_norm=true is for lenet5_modern: leave it false for any other network"

@@ -59,7 +59,7 @@ def alone_and_shared(small_mnist, tmp_path_factory) -> tuple[Path, Path]:
     return out / "one", out / "three"
 
 
-@pytest.mark.parametrize("name", ["plain", "rich", "classic", "pairs", "patience", "teacher", "pupil"])
+@pytest.mark.parametrize("name", ["plain", "rich", "classic", "pairs", "patience", "teacher", "normalised", "pupil"])
 def test_three_processes_end_where_one_does(alone_and_shared, name):
     one, three = (folder / name for folder in alone_and_shared)
     alone = json.loads((one / "process-0" / "history.json").read_text())

@@ -89,6 +89,10 @@ def test_wrong_fields_are_refused_by_name(changes, text):
         (dict(distill=0.5), "distill without a teacher: give teacher=teacher or FILE.safetensors"),
         (dict(teacher="t.safetensors"), "a teacher with distill=0: it would have no say"),
         (dict(temperature=4), "temperature without distill"),
+        (
+            dict(batch_norm=True, layer_decay=0.7),
+            "batch_norm with layer_decay: it is for training from scratch",
+        ),
         (dict(schedule="onecycle"), "onecycle without warmup: it has to rise first"),
         (dict(ema=1), "ema=1: the average would never move"),
         (dict(lr=0), "lr=0: nothing would be learnt"),

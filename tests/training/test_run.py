@@ -157,6 +157,32 @@ def test_a_teacher_is_trained_and_learnt_from(small_mnist, tmp_path, teacher):
     assert len(list((tmp_path / "s" / "answers").glob("*/view-*.safetensors"))) == 2
 
 
+def test_several_teachers_are_learnt_from(small_mnist, tmp_path):
+    common = dict(dataset="mnist", device="cpu", data_root=small_mnist)
+    files = []
+    for seed in (0, 1):
+        folder = tmp_path / f"t{seed}"
+        train("teacher", recipe="teacher", out=folder, seeds=[seed], changes=dict(epochs=1), **common)
+        files.append(folder / "model.safetensors")
+    changes = dict(epochs=2, teacher=",".join(map(str, files)), distill=0.5, views=1)
+    card = train("lenet5_modern", recipe="baseline", out=tmp_path / "s", changes=changes, **common)
+    hashes = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    assert [one["sha256"] for one in card["recipe"]["teacher"]] == hashes
+    assert str(tmp_path) not in json.dumps(card["recipe"])
+    # One folder of answers for each, so that a third teacher would cost its own answers only.
+    assert len(list((tmp_path / "s" / "answers").glob("*/view-1.safetensors"))) == 2
+
+
+@pytest.mark.parametrize("text", ["a.safetensors,a.safetensors", "a.safetensors,", "a.safetensors,,b.safetensors"])
+def test_a_list_of_teachers_that_is_none_is_refused(small_mnist, tmp_path, text):
+    with pytest.raises(InputError) as refusal:
+        train(
+            "lenet5_modern", dataset="mnist", recipe="best", out=tmp_path / "s", changes=dict(teacher=text),
+            device="cpu", data_root=small_mnist,
+        )  # fmt: skip
+    assert str(refusal.value) == f"teacher={text!r}: give each once, with one comma between two"
+
+
 def test_best_makes_its_teacher_first(small_mnist, tmp_path, monkeypatch):
     told = []
 
