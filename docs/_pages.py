@@ -112,6 +112,8 @@ def _card(name: str, card: dict[str, Any]) -> str:
 def _short(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {_short(one)[:16]}" for key, one in value.items())
+    if isinstance(value, list):
+        return "; ".join(_short(one) for one in value)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
