@@ -291,7 +291,7 @@ class _Run:
             self.model = self.model.to(memory_format=torch.channels_last)
         cfg: Any = self.model.pretrained_cfg
         self.batches = Batches(data, recipe, seed, cfg["mean"][0], cfg["std"][0], accelerator)
-        if recipe.batch_norm and self.batches.pictures % recipe.batch_size == 1:
+        if recipe.batch_norm and (self.batches.pictures - 1) % recipe.batch_size == 0:
             raise InputError(
                 f"batch_norm=true needs two pictures in every batch: of {self.batches.pictures:,} pictures in batches "
                 f"of {recipe.batch_size} one is left over; take another batch_size"

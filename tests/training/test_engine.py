@@ -165,12 +165,13 @@ def test_a_normalised_run_ends_in_the_plain_network_that_was_measured(few, tmp_p
     assert found.loss == pytest.approx(result.history[-1]["validation_loss"], rel=1e-5)
 
 
-def test_normalising_needs_two_pictures_in_every_batch(few, tmp_path):
+@pytest.mark.parametrize("size", [1, 23])
+def test_normalising_needs_two_pictures_in_every_batch(few, tmp_path, size):
     with pytest.raises(InputError) as refusal:
-        train(few, tmp_path, Recipe(batch_size=23, batch_norm=True))
+        train(few, tmp_path, Recipe(batch_size=size, batch_norm=True))
     assert str(refusal.value) == (
-        "batch_norm=true needs two pictures in every batch: of 300 pictures in batches of 23 one is left over; take "
-        "another batch_size"
+        f"batch_norm=true needs two pictures in every batch: of 300 pictures in batches of {size} one is left over; "
+        "take another batch_size"
     )
 
 
