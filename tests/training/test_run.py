@@ -121,6 +121,21 @@ def test_validation_never_sees_the_test_set_and_enters_the_card(small_mnist, tmp
     assert json.loads(stdout)["metrics"].keys() == {"test"}
 
 
+def test_resuming_a_finished_run_keeps_what_its_card_says_of_the_machine(small_mnist, tmp_path, monkeypatch):
+    def again(**more):
+        return train(
+            "lenet5_modern", dataset="mnist", recipe="baseline", out=tmp_path, device="cpu", data_root=small_mnist,
+            **{"changes": dict(epochs=1), **more},
+        )  # fmt: skip
+
+    made = again()
+    monkeypatch.setattr(run_module, "versions", lambda: dict(torch="another"))
+    assert again(resume=True) == made
+    # Weights that this process trained are its own, whatever card lay there.
+    (tmp_path / "checkpoint.pt").unlink()
+    assert again(changes=dict(epochs=2))["created_with"] == dict(torch="another")
+
+
 def test_the_1998_recipe_runs_and_goes_on(small_mnist, tmp_path):
     def passes(out, count, **more):
         return train(
