@@ -55,7 +55,7 @@ def export_onnx(model: nn.Module, path: str | os.PathLike[str], **options: Any) 
         path: the file to write; an older file there stays until the new one is complete.
         input: 'normalized' for an input `input`, float32 [batch, C, H, W] as the model takes it, or 'pixels' for an
             input `pixels`, uint8 [batch, C, H, W], 0 background and 255 ink, with the normalisation in the graph.
-        precision: 'fp32', or 'int8': weights and activations in 8 bits, a quarter of the size.
+        precision: 'fp32', or 'int8': weights and activations in 8 bits, some 30 % of the size.
         probabilities: add an output `probabilities`, the softmax of `logits`.
         calibration: pictures that set int8's ranges: uint8 N×28×28 or N×C×H×W, a .npy file, or a folder; by default
             training pictures that travel with the package.

@@ -117,7 +117,7 @@ class FullConnection(nn.Linear):
     """F6: N×120 → N×84, an ordinary linear layer whose results do not depend on the size of the batch.
 
     A matrix product sums in an order that BLAS chooses by the number of rows; a convolution with a large kernel sums in
-    one and the same order. A logit adds up 84 squares, some −100 for a wrong class, and shows F6's last bit: with a
+    one and the same order. A logit adds up 84 squares, −250 in all for some weights, and shows F6's last bit: with a
     matrix product, a picture alone and the same one among 1,000 differ by up to 6e-5 in their logits.
     """
 

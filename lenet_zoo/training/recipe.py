@@ -221,7 +221,7 @@ class Recipe1998(_Fields):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.j != 1 and self.equation != 9:
-            raise InputError("the recipe's fields do not go together: j belongs to equation=9")
+            raise InputError("the recipe's fields do not go together: j belongs to equation=9; with 8 set j=1")
 
     @property
     def epochs(self) -> int:
