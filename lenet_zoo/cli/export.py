@@ -20,7 +20,7 @@ def export(
         Literal["normalized", "pixels"],
         typer.Option("--input", help="What the graph takes: float32 as the model does, or uint8 pixels 0 … 255."),
     ] = "normalized",
-    precision: Annotated[Literal["fp32", "int8"], typer.Option("--precision", help="int8 is some 30 % of the size.")] = (
+    precision: Annotated[Literal["fp32", "int8"], typer.Option("--precision", help="int8: some 30 % of the size.")] = (
         "fp32"
     ),
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Add the output `probabilities`.")] = False,

@@ -110,6 +110,8 @@ def score(
     network = _identify(model)
     with tempfile.TemporaryDirectory() as scratch:
         path = _network(model, network, out, Path(scratch))
+        if overwrite:  # it may lie in the folder that will be cleared
+            path = Path(shutil.copyfile(path, Path(scratch) / "network.onnx"))
         classifier = OnnxClassifier(path, threads=1, providers=["CPUExecutionProvider"])
         if classifier.size[0] != classifier.size[1]:
             raise InputError(f"{model} takes {classifier.size[0]}×{classifier.size[1]} pixels: pictures are square")

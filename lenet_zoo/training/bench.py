@@ -61,14 +61,17 @@ class Training:
         target: accuracy on the test set.
         threads: of torch, on both sides.
         baseline, fast: the runs of each side, one per round.
-        ratio: median over the baseline's times ÷ median over those of `fast`.
+        ratio: median over the baseline's times ÷ median over those of `fast`; None when a run of `fast` did not reach
+            the target.
+        at_least: whether a run of the baseline did not reach it either, so that the ratio is a lower bound.
     """
 
     target: float
     threads: int
     baseline: list[Race]
     fast: list[Race]
-    ratio: float
+    ratio: float | None
+    at_least: bool
 
 
 def time_training(
@@ -106,7 +109,9 @@ def time_training(
         progress(f"round {seed + 1} of {rounds}: the DataLoader loop, {EPOCHS} epochs at most")
         baseline.append(_baseline(test, data_root(root), seed, target))
     times = [statistics.median(race.seconds for race in races) for races in (baseline, fast)]
-    return Training(target, torch.get_num_threads(), baseline, fast, times[0] / times[1])
+    ratio = times[0] / times[1] if all(race.reached for race in fast) else None
+    at_least = not all(race.reached for race in baseline)
+    return Training(target, torch.get_num_threads(), baseline, fast, ratio, at_least)
 
 
 def _accuracy(model: nn.Module, test: Dataset) -> float:

@@ -45,7 +45,7 @@ from lenet_zoo.training.recipe import Recipe
 if TYPE_CHECKING:
     from lenet_zoo.training.teacher import Answers, JointAnswers
 
-__all__ = ["Batches", "Monitor", "Result", "accelerator_for", "fit", "learning_rate", "measure"]
+__all__ = ["Batches", "Monitor", "Result", "accelerator_for", "check", "fit", "learning_rate", "measure"]
 
 
 class Monitor:
@@ -215,6 +215,26 @@ def _own_randomness(accelerator: Accelerator) -> Iterator[None]:
         yield
 
 
+def check(
+    build: Callable[[], nn.Module], data: Dataset, recipe: Recipe, measured: Mapping[str, Dataset] | None = None
+) -> None:
+    """Refuse, before anything is trained, a recipe that does not suit network and data. Arguments as in `fit`.
+
+    Raises: InputError, TrainingError, as `fit`.
+    """
+    if recipe.batch_norm:
+        with torch.random.fork_rng(devices=[]):
+            fuse(build(), recipe.batch_norm)
+        pictures = math.ceil(len(data) * recipe.portion)
+        if (pictures - 1) % recipe.batch_size == 0:
+            raise InputError(
+                f"batch_norm=true needs two pictures in every batch: of {pictures:,} pictures in batches of "
+                f"{recipe.batch_size} one is left over; take another batch_size"
+            )
+    if recipe.patience and "validation" not in (measured or {}):
+        raise TrainingError("patience needs a validation set to watch: train with --val, or set patience=0")
+
+
 def fit(
     build: Callable[[], nn.Module],
     data: Dataset,
@@ -236,7 +256,7 @@ def fit(
         data: the training set.
         recipe: how.
         folder: where checkpoint and log go; used by the main process alone.
-        seed: of weights, order, distortions and dropout.
+        seed: of weights, order, dropout and, unless the recipe has `views`, distortions.
         measured: data sets that are evaluated after every epoch, by their names in the log; never trained on.
         accelerator: devices and processes; by default this machine's best device.
         answers: a teacher's, or several teachers', learnt from when the recipe has distill > 0.
@@ -245,9 +265,10 @@ def fit(
         monitor: told of the progress, in the main process.
 
     Raises:
-        InputError: `batch_norm` for another network than lenet5_modern, or with a batch of one picture.
-        TrainingError: the loss is no longer a finite number; the folder holds another run's checkpoint, or one and
-            `resume` is False; the disk is full; another process was lost.
+        InputError: `batch_norm` for another network than lenet5_modern, or with a batch of one picture; distill > 0
+            without answers.
+        TrainingError: patience without a validation set; the loss is no longer a finite number; the folder holds
+            another run's checkpoint, or one and `resume` is False; the disk is full; another process was lost.
     """
     accelerator = accelerator or accelerator_for()
     with _own_randomness(accelerator), connected():
@@ -281,6 +302,12 @@ class _Run:
     ) -> None:
         self.recipe, self.folder, self.seed, self.measured = recipe, folder, seed, measured
         self.accelerator, self.monitor = accelerator, monitor
+        check(build, data, recipe, measured)
+        if recipe.distill and answers is None:
+            raise InputError(
+                f"the recipe learns from a teacher (distill={recipe.distill:g}), and here is none: set teacher= "
+                "distill=0 temperature=1"
+            )
         self.identity = {**identity, "seed": seed, "pictures": len(data), **recipe.as_dict()}
         device = accelerator.device
         torch.manual_seed(seed)
@@ -291,11 +318,6 @@ class _Run:
             self.model = self.model.to(memory_format=torch.channels_last)
         cfg: Any = self.model.pretrained_cfg
         self.batches = Batches(data, recipe, seed, cfg["mean"][0], cfg["std"][0], accelerator)
-        if recipe.batch_norm and (self.batches.pictures - 1) % recipe.batch_size == 0:
-            raise InputError(
-                f"batch_norm=true needs two pictures in every batch: of {self.batches.pictures:,} pictures in batches "
-                f"of {recipe.batch_size} one is left over; take another batch_size"
-            )
         if accelerator.num_processes > 1:
             share_statistics(self.model)
         # The optimiser stays torch's own: with nothing to unscale, Accelerate's wrapper would only cost time.
@@ -310,8 +332,6 @@ class _Run:
             self.class_weights = (len(data) / (len(data.classes) * counts)).to(device)
         self.epochs_done, self.seconds = 0, 0.0
         self.best: dict[str, Tensor] | None = None  # with patience, the weights of the best epoch so far
-        if recipe.patience and "validation" not in self.measured:
-            raise TrainingError("patience needs a validation set to watch: train with --val, or set patience=0")
         self.history: list[dict[str, Any]] = []
 
     # -- the loop -----------------------------------------------------------------------------------------------

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from lenet_zoo.data.augment import Augmentation
+from lenet_zoo.data.datasets import DATASETS
 from lenet_zoo.errors import InputError, did_you_mean
+from lenet_zoo.registry import list_models
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -233,6 +235,24 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in _FOLDER.glob("*.toml"))
 
 
+def _check_tables(file: str, content: Mapping[str, Any]) -> None:
+    """Refuse a table that is for no network and no data set: it would never apply."""
+    # Not at the top: the teachers' module needs the engine, which needs this one.
+    from lenet_zoo.training.teacher import TEACHERS
+
+    networks = [*list_models(), *TEACHERS]
+    data = [*DATASETS, "character", "picture"]  # the last two: pictures of a folder, by how they are prepared
+    for name, table in content.items():
+        if isinstance(table, dict):
+            if name not in [*networks, *data]:
+                hint = did_you_mean(name, [*networks, *data])
+                raise InputError(f"recipe {file}: [{name}] is no network and no data set.{hint}")
+            for inner, value in table.items():
+                if isinstance(value, dict) and (name not in networks or inner not in data):
+                    hint = did_you_mean(inner, data)
+                    raise InputError(f"recipe {file}: [{name}.{inner}] is no data set of a network.{hint}")
+
+
 def load_recipe(
     name: str, *, architecture: str = "", dataset: str = "", changes: Mapping[str, Any] | None = None
 ) -> Recipe | Recipe1998:
@@ -243,8 +263,8 @@ def load_recipe(
         architecture, dataset: whose tables apply, if the file has such.
         changes: fields to set afterwards, as values or as text.
 
-    Raises: InputError for an unknown recipe, a file that is not TOML, an unknown field, a value of the wrong type or
-        out of range, and fields that contradict each other.
+    Raises: InputError for an unknown recipe, a file that is not TOML, an unknown field or table, a value of the wrong
+        type or out of range, and fields that contradict each other.
     """
     path = Path(name) if name.endswith(".toml") else _FOLDER / f"{name}.toml"
     try:
@@ -256,6 +276,7 @@ def load_recipe(
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"the recipe {path} is not TOML: {' '.join(str(error).split())}") from None
+    _check_tables(path.name, content)
     merged: dict[str, Any] = {}
     for table in (content, content.get(dataset), content.get(architecture)):
         merged |= {key: value for key, value in (table or {}).items() if not isinstance(value, dict)}

@@ -15,7 +15,7 @@ import platform
 import shlex
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from importlib.metadata import version
@@ -24,6 +24,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch import nn
 
 from lenet_zoo import weights
 from lenet_zoo.data.datasets import Dataset, load_dataset, validation_split
@@ -31,11 +32,11 @@ from lenet_zoo.errors import InputError, MissingExtraError, TrainingError, did_y
 from lenet_zoo.registry import create_model, list_models
 from lenet_zoo.summary import Evaluation, evaluate, logits_of
 from lenet_zoo.training.checkpoint import RunFolder
-from lenet_zoo.training.engine import Monitor, Result, fit
+from lenet_zoo.training.engine import Monitor, Result, check, fit
 from lenet_zoo.training.online import fit_online
 from lenet_zoo.training.processes import accelerator_for, on_main
 from lenet_zoo.training.recipe import Recipe, Recipe1998, load_recipe
-from lenet_zoo.training.teacher import TEACHERS, Answers, JointAnswers, load_teacher
+from lenet_zoo.training.teacher import TEACHERS, Answers, JointAnswers, Teacher, load_teacher
 
 __all__ = ["install", "train"]
 
@@ -102,30 +103,47 @@ def train(
     with accelerator.local_main_process_first() if download else nullcontext():
         training = load_dataset(dataset, train=True, root=data_root, download=download)
         held_out = load_dataset(dataset, train=False, root=data_root, download=download)
-    places = [home / f"seed-{seed}" if len(seeds) > 1 else home for seed in seeds]
-    folders = on_main(accelerator, lambda: [RunFolder(place) for place in places])
     if validate:
         training, held_out = validation_split(training)
     split = "validation" if validate else "test"
-    answers: Answers | JointAnswers | None = None
-    taught_by: list[str] = []
-    if isinstance(chosen, Recipe) and chosen.teacher:
-        taught_by = [one.strip() for one in chosen.teacher.split(",")]
-        if len(set(taught_by)) < len(taught_by) or not all(taught_by):
+    classes = len(training.classes)
+    build: Callable[[], nn.Module]
+    if architecture in TEACHERS:
+        build = partial(TEACHERS[architecture], classes)
+    else:
+        build = partial(create_model, architecture, num_classes=classes)
+    # The 1998 recipe is the paper's, so that nothing is chosen by the curve that its Fig. 5 shows.
+    measured = {split: held_out} if validate or isinstance(chosen, Recipe1998) else {}
+    # Whatever can be refused is refused before a folder is made or a teacher trained.
+    teachers: list[str] = []
+    if isinstance(chosen, Recipe):
+        check(build, training, chosen, measured)
+        teachers = [one.strip() for one in chosen.teacher.split(",")] if chosen.teacher else []
+        if len(set(teachers)) < len(teachers) or not all(teachers):
             raise InputError(f"teacher={chosen.teacher!r}: give each once, with one comma between two")
-        for i, one in enumerate(taught_by):
+        on_main(accelerator, lambda: [load_teacher(one) for one in teachers if one not in TEACHERS])
+    places = [home / f"seed-{seed}" if len(seeds) > 1 else home for seed in seeds]
+    told: list[Monitor] = [monitor] * len(seeds)
+    if tensorboard and accelerator.is_main_process:
+        told = [_TensorBoard(monitor, place / "tensorboard") for place in places]
+    folders = on_main(accelerator, lambda: _folders(home, places, resume, monitor))
+    answers: Answers | JointAnswers | None = None
+    taught_by: list[dict[str, Any]] = []
+    if isinstance(chosen, Recipe) and teachers:
+        for i, one in enumerate(teachers):
             if one in TEACHERS:
                 own = train(
                     one, dataset=dataset, recipe="teacher", out=base / one, validate=validate, resume=True,
                     device=device, data_root=data_root, monitor=monitor,
                 )  # fmt: skip
                 monitor.say(f"the teacher is ready: {100 * own['metrics'][split]['accuracy']:.2f} % on {split}")
-                taught_by[i] = str(base / one / ("validation" if validate else "") / "model.safetensors")
-        teachers = on_main(accelerator, lambda: [load_teacher(one) for one in taught_by])
+                teachers[i] = str(base / one / ("validation" if validate else "") / "model.safetensors")
+        loaded = on_main(accelerator, lambda: [load_teacher(one) for one in teachers])
+        taught_by = on_main(accelerator, lambda: [_teacher_record(*one) for one in zip(teachers, loaded, strict=True)])
         each = []
-        for teacher in teachers:
-            if (knows := teacher.num_classes) != len(training.classes):
-                raise InputError(f"the teacher knows {knows} classes, {dataset} has {len(training.classes)}")
+        for teacher in loaded:
+            if (knows := teacher.num_classes) != classes:
+                raise InputError(f"the teacher knows {knows} classes, {dataset} has {classes}")
             teacher = teacher.to(accelerator.device)
             each.append(Answers(teacher, training.images, chosen.augmentation, base / "answers", accelerator))
         answers = each[0] if len(each) == 1 else JointAnswers(each)
@@ -154,29 +172,35 @@ def train(
         return card
 
     cards = []
-    for seed, folder in zip(seeds, folders, strict=True):
-        classes = len(training.classes)
-        build = (
-            partial(TEACHERS[architecture], classes)
-            if architecture in TEACHERS
-            else partial(create_model, architecture, num_classes=classes)
-        )
-        told = monitor
-        if tensorboard and accelerator.is_main_process:
-            told = _TensorBoard(monitor, folder.path / "tensorboard")
+    for seed, folder, listener in zip(seeds, folders, told, strict=True):
         common: dict[str, Any] = dict(
-            seed=seed, resume=resume, identity=dict(architecture=architecture, dataset=dataset), monitor=told
-        )
+            seed=seed, measured=measured, resume=resume, monitor=listener,
+            identity=dict(architecture=architecture, dataset=dataset),
+        )  # fmt: skip
         if isinstance(chosen, Recipe1998):
-            # The recipe is the paper's, so that nothing is chosen by the curve that its Fig. 5 shows.
-            result = fit_online(build, training, chosen, folder, measured={split: held_out}, **common)
+            result = fit_online(build, training, chosen, folder, **common)
         else:
-            measured = {split: held_out} if validate else {}
-            result = fit(
-                build, training, chosen, folder, measured=measured, accelerator=accelerator, answers=answers, **common
-            )
+            result = fit(build, training, chosen, folder, accelerator=accelerator, answers=answers, **common)
         cards.append(on_main(accelerator, partial(write, seed, folder, result)))
     return cards[0] if len(cards) == 1 else on_main(accelerator, lambda: summarize(cards))
+
+
+def _folders(home: Path, places: Sequence[Path], resume: bool, monitor: Monitor) -> list[RunFolder]:
+    """The folder of each run; nothing of another run is overwritten."""
+    begun = {place for place in places if (place / "checkpoint.pt").is_file()}
+    if begun and home not in places:
+        begun.add(home)  # it sums them up
+    if home not in places and (home / "checkpoint.pt").is_file():
+        raise TrainingError(f"{home} holds one run, and several seeds were asked for: name another folder")
+    for place in {home, *places} - begun:
+        for name in ("model.safetensors", "card.json"):
+            if (place / name).exists():
+                raise TrainingError(f"{place} holds a {name} that is not of this run: name another folder")
+    folders = [RunFolder(place) for place in places]
+    if not resume:
+        for folder in folders:
+            folder.load_checkpoint({}, resume, monitor.say)  # refuses one that is there
+    return folders
 
 
 class _TensorBoard(Monitor):
@@ -228,15 +252,14 @@ def _card(
     data: Dataset,
     recipe: Any,
     recipe_name: str,
-    taught_by: Sequence[str],
+    taught_by: Sequence[dict[str, Any]],
     result: Result,
     found: Evaluation,
     split: str,
 ) -> dict[str, Any]:
     fields = recipe.as_dict()
     if taught_by:
-        records = [_teacher_record(one) for one in taught_by]
-        fields["teacher"] = records[0] if len(records) == 1 else records
+        fields["teacher"] = taught_by[0] if len(taught_by) == 1 else list(taught_by)
     return dict(
         architecture=architecture,
         tag=data.name,
@@ -261,11 +284,20 @@ def figures_of(found: Evaluation, classes: Sequence[str]) -> dict[str, Any]:
     return figures
 
 
-def _teacher_record(file: str) -> dict[str, Any]:
-    """What a card says of the teacher: its figures and hash, not where it lay."""
-    card = json.loads(Path(file).with_name("card.json").read_text(encoding="utf-8"))
-    record = {key: card[key] for key in ("architecture", "params", "sha256")}
-    return record | {"accuracy": {split: figures["accuracy"] for split, figures in card["metrics"].items()}}
+def _teacher_record(file: str, teacher: Teacher) -> dict[str, Any]:
+    """What a card says of the teacher: its hash and, from a card of its own, its figures, not where it lay."""
+    record: dict[str, Any] = dict(
+        architecture=next(name for name, kind in TEACHERS.items() if kind is type(teacher)),
+        params=sum(p.numel() for p in teacher.parameters()),
+        sha256=hashlib.sha256(Path(file).read_bytes()).hexdigest(),
+    )
+    try:
+        card = json.loads(Path(file).with_name("card.json").read_bytes())
+        if card["sha256"] == record["sha256"]:
+            record["accuracy"] = {split: figures["accuracy"] for split, figures in card["metrics"].items()}
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # none, or another program's
+    return record
 
 
 def versions() -> dict[str, str]:
@@ -301,7 +333,8 @@ def _add_validation(card: dict[str, Any], base: Path) -> None:
         return
     # Its teacher was trained without the validation pictures, too, so it was another one.
     recipes = [{**one["recipe"], "name": "", "teacher": ""} for one in (other, card)]
-    if recipes[0] == recipes[1] and other["dataset"] == card["dataset"]:
+    same = all(other[key] == card[key] for key in ("architecture", "dataset"))
+    if same and recipes[0] == recipes[1]:
         card["metrics"]["validation"] = other["metrics"]["validation"]
 
 

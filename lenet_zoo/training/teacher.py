@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from accelerate import Accelerator
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
@@ -57,6 +58,7 @@ class Teacher(nn.Module):
     def __init__(self, num_classes: int = 10) -> None:
         super().__init__()
         self.num_classes = num_classes
+        self.drop_rate = 0.0
         self.layers, features = self._features()
         self.output = nn.Linear(features, num_classes)
 
@@ -73,7 +75,10 @@ class Teacher(nn.Module):
         return layers, 128 * 9
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.output(self.layers(x))
+        features = self.layers(x)
+        if self.drop_rate:
+            features = F.dropout(features, self.drop_rate, self.training)
+        out: Tensor = self.output(features)
         return out
 
 

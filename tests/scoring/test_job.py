@@ -425,6 +425,17 @@ def test_another_jobs_folder_is_refused(tmp_path: Path, pictures: Path, run: Sco
     assert len(list((out / "parts").iterdir())) == 4
 
 
+@pytest.mark.parametrize("model", ["lenet5_modern", "out/job/model.onnx"])
+def test_beginning_anew_keeps_the_network_that_lies_in_the_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pictures: Path, run: Score, model: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run(pictures, "out", model="lenet5_modern")
+    before = rows_of(tmp_path / "out")
+    run(pictures, "out", model=model, overwrite=True)
+    assert rows_of(tmp_path / "out") == before
+
+
 def size_of(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*.png"))
 

@@ -27,6 +27,14 @@ def test_each_side_runs_once_a_round_with_its_seed(small_mnist):
 def test_a_target_that_is_not_reached_is_told(small_mnist):
     result = bench.time_training(rounds=1, target=1.1, root=small_mnist)
     assert (result.baseline[0].epochs, result.baseline[0].reached, result.fast[0].reached) == (3, False, False)
+    assert result.ratio is None
+
+
+def test_a_baseline_that_does_not_arrive_gives_a_lower_bound(small_mnist, monkeypatch):
+    monkeypatch.setattr(bench, "_fast", lambda *a: bench.Race(0, 1, 2.0, 0.99, True))
+    monkeypatch.setattr(bench, "_baseline", lambda *a: bench.Race(0, 20, 100.0, 0.98, False))
+    result = bench.time_training(rounds=1, root=small_mnist)
+    assert (result.ratio, result.at_least) == (50, True)
 
 
 def test_at_least_one_round(small_mnist):

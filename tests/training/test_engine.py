@@ -24,7 +24,7 @@ from lenet_zoo.training import engine
 from lenet_zoo.training.checkpoint import RunFolder
 from lenet_zoo.training.engine import Batches, Monitor, accelerator_for, fit, learning_rate
 from lenet_zoo.training.recipe import Recipe
-from lenet_zoo.training.teacher import Answers, JointAnswers, Teacher
+from lenet_zoo.training.teacher import TEACHERS, Answers, JointAnswers, Teacher
 
 modern = partial(create_model, "lenet5_modern")
 classic = partial(create_model, "lenet5_classic")
@@ -423,3 +423,20 @@ def test_another_thread_count_is_told(few, tmp_path):
     torch.set_num_threads(2)
     train(few, tmp_path, Recipe(epochs=1), resume=True, monitor=Listen())
     assert [text[:50] for text in Listen.told] == ["the run so far used 1 threads and this one uses 2:"]
+
+
+@pytest.mark.parametrize("teacher", list(TEACHERS.values()))
+def test_dropout_reaches_a_teacher(few, tmp_path, teacher):
+    plain, dropped = (
+        train(few, tmp_path / str(rate), Recipe(epochs=1, drop_rate=rate), teacher).history for rate in (0, 0.5)
+    )
+    assert plain[0]["loss"] != dropped[0]["loss"]
+
+
+def test_a_recipe_that_learns_from_a_teacher_needs_its_answers(few, tmp_path):
+    recipe = Recipe(epochs=1, teacher="t.safetensors", distill=0.5, views=1)
+    with pytest.raises(InputError) as refusal:
+        train(few, tmp_path, recipe)
+    assert str(refusal.value) == (
+        "the recipe learns from a teacher (distill=0.5), and here is none: set teacher= distill=0 temperature=1"
+    )

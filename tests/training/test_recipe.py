@@ -104,6 +104,29 @@ def test_contradictory_fields_are_refused_by_name(changes, text):
     assert str(refusal.value) == f"recipe baseline: the recipe's fields do not go together: {text}"
 
 
+@pytest.mark.parametrize(
+    ("table", "text"),
+    [
+        ("lenet5_modrn", "[lenet5_modrn] is no network and no data set. Did you mean 'lenet5_modern'?"),
+        ("fashion-mnist", "[fashion-mnist] is no network and no data set. Did you mean 'fashion_mnist'?"),
+        ("lenet5_modern.minst", "[lenet5_modern.minst] is no data set of a network. Did you mean 'mnist'?"),
+        ("mnist.lenet5_modern", "[mnist.lenet5_modern] is no data set of a network."),
+    ],
+)
+def test_a_table_that_would_never_apply_is_refused(tmp_path, table, text):
+    file = tmp_path / "mine.toml"
+    file.write_text(f"epochs = 3\n[{table}]\nepochs = 7\n")
+    with pytest.raises(InputError) as refusal:
+        load_recipe(str(file), architecture="lenet5_modern", dataset="mnist")
+    assert str(refusal.value) == f"recipe mine.toml: {text}"
+
+
+def test_the_letter_of_equation_9_alone_is_refused():
+    with pytest.raises(InputError, match=r": j belongs to equation=9; with 8 set j=1$"):
+        load_recipe("lecun1998", changes=dict(equation=8))
+    assert load_recipe("lecun1998", changes=dict(equation=8, j=1)).equation == 8
+
+
 def test_an_unknown_recipe_is_refused_with_the_nearest():
     with pytest.raises(InputError, match=r"^no recipe called 'basline'. Did you mean 'baseline'\? Known: "):
         load_recipe("basline")

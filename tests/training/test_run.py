@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save
 from lenet_zoo import create_model, weights
 from lenet_zoo.cli import main
 from lenet_zoo.data.datasets import load_dataset, validation_split
-from lenet_zoo.errors import DataError, InputError, TrainingError
+from lenet_zoo.errors import DataError, InputError, LenetZooError, TrainingError
 from lenet_zoo.summary import evaluate, logits_of
 from lenet_zoo.training import run as run_module
 from lenet_zoo.training.run import install, train
@@ -131,9 +131,59 @@ def test_resuming_a_finished_run_keeps_what_its_card_says_of_the_machine(small_m
     made = again()
     monkeypatch.setattr(run_module, "versions", lambda: dict(torch="another"))
     assert again(resume=True) == made
-    # Weights that this process trained are its own, whatever card lay there.
-    (tmp_path / "checkpoint.pt").unlink()
-    assert again(changes=dict(epochs=2))["created_with"] == dict(torch="another")
+    # Beside other weights it says nothing.
+    (tmp_path / "card.json").write_text(json.dumps(made | dict(sha256="0" * 64)))
+    assert again(resume=True)["created_with"] == dict(torch="another")
+
+
+def test_nothing_of_another_run_is_overwritten(small_mnist, tmp_path):
+    def run_in(out, seeds=(0,), **more):
+        train(
+            "lenet5_modern", dataset="mnist", recipe="baseline", out=tmp_path / out, changes=dict(epochs=1),
+            seeds=seeds, device="cpu", data_root=small_mnist, **more,
+        )  # fmt: skip
+
+    run_in("one")
+    run_in("two", seeds=(0, 1))
+    (tmp_path / "tuned").mkdir()
+    (tmp_path / "tuned" / "card.json").write_text("{}")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for out, seeds, text in [
+        ("one", (0, 1), f"{tmp_path / 'one'} holds one run, and several seeds were asked for: name another folder"),
+        ("one", (0,), f"{tmp_path / 'one'} holds a run of 1 epochs: go on with --resume, or name another folder"),
+        ("two", (0,), f"{tmp_path / 'two'} holds a model.safetensors that is not of this run: name another folder"),
+        ("tuned", (0,), f"{tmp_path / 'tuned'} holds a card.json that is not of this run: name another folder"),
+        ("tuned", (0, 1), f"{tmp_path / 'tuned'} holds a card.json that is not of this run: name another folder"),
+    ]:
+        with pytest.raises(TrainingError) as refusal:
+            run_in(out, seeds)
+        assert str(refusal.value) == text
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    run_in("two", seeds=(0, 1), resume=True)
+
+
+def test_another_networks_validation_does_not_enter_the_card(small_mnist, tmp_path):
+    common = dict(dataset="mnist", recipe="baseline", out=tmp_path, changes=dict(epochs=1), device="cpu")
+    train("lenet5_classic", validate=True, data_root=small_mnist, **common)
+    assert train("lenet5_modern", data_root=small_mnist, **common)["metrics"].keys() == {"test"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        (dict(batch_norm=True), "batch_norm=true is for lenet5_modern: leave it false for any other network"),
+        (dict(patience=3), "patience needs a validation set to watch: train with --val, or set patience=0"),
+        (dict(teacher="teacher,typo.safetensors"), "no teacher typo.safetensors: make one with "),
+    ],
+)
+def test_what_is_wrong_is_told_before_a_teacher_is_trained(small_mnist, tmp_path, changes, text):
+    with pytest.raises(LenetZooError) as refusal:
+        train(
+            "lenet5_classic", dataset="mnist", recipe="best", out=tmp_path / "out", changes=changes, device="cpu",
+            data_root=small_mnist,
+        )  # fmt: skip
+    assert str(refusal.value).startswith(text)
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_1998_recipe_runs_and_goes_on(small_mnist, tmp_path):
@@ -170,6 +220,15 @@ def test_a_teacher_is_trained_and_learnt_from(small_mnist, tmp_path, teacher):
     assert card["recipe"]["teacher"]["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
     assert str(tmp_path) not in json.dumps(card["recipe"])
     assert len(list((tmp_path / "s" / "answers").glob("*/view-*.safetensors"))) == 2
+    # By its own hash, whatever card lies beside it; without one there are no figures of it.
+    (tmp_path / "t" / "card.json").write_text(json.dumps(card))
+    moved = tmp_path / "moved.safetensors"
+    moved.write_bytes(file.read_bytes())
+    record = {key: card["recipe"]["teacher"][key] for key in ("architecture", "params", "sha256")}
+    for place in (file, moved):
+        changes = dict(epochs=1, teacher=str(place), distill=0.5, views=1)
+        again = train("lenet5_modern", recipe="baseline", out=tmp_path / place.stem, changes=changes, **common)
+        assert again["recipe"]["teacher"] == record
 
 
 def test_several_teachers_are_learnt_from(small_mnist, tmp_path):
