@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import tempfile
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,28 +16,46 @@ __all__ = ["atomic_path", "write_atomic"]
 def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `target`; on success it is flushed to disk and renamed to `target`.
 
-    When the block raises, the temporary file is removed and `target` stays as it was. The temporary name keeps the
-    target's suffix, because several writers choose their format by it.
+    As with `open`, an existing file keeps its mode, a new one gets what the umask leaves, and a link is followed: the
+    file that it points to is replaced. When the block raises, the temporary file is removed and `target` stays as it
+    was. The temporary name keeps the target's suffix, because several writers choose their format by it.
+
+    Raises: OSError that names `target`, where it cannot be written.
     """
-    target = Path(target)
+    asked = Path(target)
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent)
+        target = Path(os.path.realpath(asked))
+        mode = _mode(target)
+        # The stem tells whose half file it is after a kill. Cut, both fit where a name of full length fits.
+        temporary = target.with_name(f".{asked.stem[:32]}-{os.urandom(8).hex()}{asked.suffix[:16]}")
+        # The kernel applies the umask, which cannot be read without setting it for every thread. What others may not
+        # read when it is done, they may not read while it is written.
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666 if mode is None else 0o600))
     except OSError as error:
         # The user knows the file that was asked for, not the temporary one.
-        raise type(error)(error.errno, error.strerror, str(target)) from None
-    os.close(handle)
-    temporary = Path(name)
+        raise type(error)(error.errno, error.strerror, str(asked)) from None
     try:
         yield temporary
         with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
-        # mkstemp makes private files; a finished file gets what open() would have given it.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        if mode is not None:
+            temporary.chmod(mode)
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _mode(target: Path) -> int | None:
+    """The permissions of an existing file; None where there is none yet."""
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return None
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(mode):  # renaming over a device or a pipe would do away with it
+        raise OSError(errno.EINVAL, "it is not a regular file")
+    return stat.S_IMODE(mode)
 
 
 def write_atomic(target: str | os.PathLike[str], data: bytes | str) -> Path:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import fnmatch
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lenet_zoo import weights
-from lenet_zoo.errors import InputError, UnknownModelError, did_you_mean
+from lenet_zoo.errors import InputError, LenetZooError, UnknownModelError, WeightsError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,29 +84,71 @@ def create_model(name: str, pretrained: bool = False, **kwargs: Any) -> nn.Modul
     """
     import timm
 
-    if not name.startswith(_SOURCES):
-        resolve(name)
-        if checkpoint_path := kwargs.pop("checkpoint_path", None):
-            # As a pretrained file it goes through the network's checkpoint filter; the shapes asked for are the file's.
-            pretrained = True
-            overlay = dict(kwargs.pop("pretrained_cfg_overlay", None) or {}, file=str(checkpoint_path))
-            overlay["num_classes"] = kwargs.get("num_classes") or 10
-            overlay["input_size"] = (kwargs.get("in_chans") or 1, 28, 28)
-            kwargs["pretrained_cfg_overlay"] = overlay
+    if name.startswith(_SOURCES):
+        return _create_from_source(name, pretrained, **kwargs).eval()
+    resolve(name)
+    if checkpoint_path := kwargs.pop("checkpoint_path", None):
+        # As a pretrained file it goes through the network's checkpoint filter; the shapes asked for are the file's.
+        pretrained = True
+        overlay = dict(kwargs.pop("pretrained_cfg_overlay", None) or {}, file=str(checkpoint_path))
+        overlay["num_classes"] = kwargs.get("num_classes") or 10
+        overlay["input_size"] = (kwargs.get("in_chans") or 1, 28, 28)
+        kwargs["pretrained_cfg_overlay"] = overlay
     model: nn.Module = timm.create_model(name, pretrained=pretrained, **kwargs)
     return model.eval()
+
+
+def _create_from_source(name: str, pretrained: bool, **kwargs: Any) -> nn.Module:
+    """A network from a folder or from the Hub: of a damaged one, timm raises whatever its reading happens to end in."""
+    import timm
+
+    from lenet_zoo.models._base import UNREADABLE
+
+    try:
+        model: nn.Module = timm.create_model(name, pretrained=pretrained, **kwargs)
+    except LenetZooError:
+        raise
+    except UNREADABLE as error:
+        if isinstance(error, TypeError) and "keyword argument" in str(error):
+            raise
+        what = " ".join(str(error).split()) or type(error).__name__
+        right = "a folder" if name.startswith("local-dir:") else "a repository with the files"
+        raise WeightsError(
+            f"{name} cannot be loaded: {what}; give {right} that timm.models.save_for_hf wrote"
+        ) from error
+    return model
 
 
 def model_card(name: str) -> dict[str, Any]:
     """The card of a tag: architecture, tag, params, dataset, labels, recipe, metrics, seeds, licence, sha256, …
 
     Args:
-        name: `architecture.tag`, or an architecture for its default tag.
+        name: `architecture.tag`, or an architecture for its default tag. Of 'local-dir:FOLDER' and 'hf-hub:REPOSITORY'
+            the card is what their config says, architecture, params and labels, and a folder's `card.json` if it has
+            one.
 
-    Raises: UnknownModelError with the nearest name.
+    Raises:
+        UnknownModelError: no such name; the text has the nearest one.
+        WeightsError: a card, a folder or a repository that is missing or damaged.
     """
+    if name.startswith(_SOURCES):
+        return _card_of_source(name)
     # Cards are read without timm, so that listing the zoo needs no torch.
     return weights.load_card(name if name in weights.names() else resolve(name))
+
+
+def _card_of_source(name: str) -> dict[str, Any]:
+    model = create_model(name)
+    cfg: dict[str, Any] = model.pretrained_cfg  # type: ignore[assignment]
+    card = dict(
+        architecture=cfg["architecture"],
+        params=sum(p.numel() for p in model.parameters()),
+        labels=list(cfg.get("label_names") or map(str, range(int(model.num_classes)))),  # type: ignore[arg-type]
+    )
+    path = Path(name.removeprefix("local-dir:"), "card.json")
+    if name.startswith("local-dir:") and path.is_file():
+        card |= weights.read_card(path)
+    return card
 
 
 def create_transform(model_or_name: nn.Module | str) -> Callable[[Image], Tensor]:
@@ -116,18 +159,24 @@ def create_transform(model_or_name: nn.Module | str) -> Callable[[Image], Tensor
     Args:
         model_or_name: a network, or a name as in `create_model`.
 
-    Raises: UnknownModelError for an unknown name.
+    Raises:
+        UnknownModelError: no network or tag of that name.
+        WeightsError: a folder or a repository that is missing or damaged.
     """
     from timm.data import resolve_data_config
     from timm.models import get_pretrained_cfg
     from torchvision import transforms
 
+    if isinstance(model_or_name, str) and model_or_name.startswith(_SOURCES):
+        model_or_name = create_model(model_or_name)
     if isinstance(model_or_name, str):
         cfg = get_pretrained_cfg(resolve(model_or_name))
         config = resolve_data_config({}, pretrained_cfg=cfg.to_dict() if cfg else None)
     else:
         config = resolve_data_config({}, model=model_or_name)
-    _, height, width = config["input_size"]
+    # The cfg is the tag's; a network built with pad=0 needs the paper's 32×32 whatever its tag says.
+    least = getattr(model_or_name, "smallest_input", 0)
+    height, width = (max(least, side) for side in config["input_size"][1:])
     channels = getattr(model_or_name, "in_chans", config["input_size"][0])
     if channels not in (1, 3):
         raise InputError(f"no picture has {channels} channels: create_transform serves networks of 1 and of 3")

@@ -160,14 +160,16 @@ class TorchClassifier(Classifier):
         classes = int(model.num_classes)  # type: ignore[arg-type]
         names = cfg.get("label_names") or ()
         self.labels = tuple(names) if len(names) == classes else tuple(map(str, range(classes)))
-        self.size = (cfg["input_size"][1], cfg["input_size"][2])
+        # The cfg is the tag's; a network built with pad=0 needs the paper's 32×32 whatever its tag says.
+        least = int(model.smallest_input)  # type: ignore[arg-type]
+        self.size = (max(least, cfg["input_size"][1]), max(least, cfg["input_size"][2]))
         self.channels = int(model.in_chans)  # type: ignore[arg-type]
         self.preparation = preparation
         self._logits = logits_of(model)
 
     def predict_logits(self, pixels: np.ndarray) -> np.ndarray:
-        """uint8 N×28×28, or N×C×28×28 in colour → the float32 logits, N×classes."""
-        return self._logits(pixels)
+        """As `predict_array`, but the logits: float32 N×classes, larger is better."""
+        return self._logits(self._checked(pixels))
 
 
 def evaluate(logits: Callable[[np.ndarray], np.ndarray], data: Dataset) -> Evaluation:

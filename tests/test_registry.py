@@ -112,6 +112,10 @@ def test_keywords_reach_the_network() -> None:
     assert [m.shape[1] for m in maps] == [6, 16]
     with pytest.raises(TypeError, match="unexpected keyword argument 'width'"):
         lenet_zoo.create_model("lenet5_modern", width=2)
+    # With weights too it is the keyword that is wrong, and not the file.
+    for given in (dict(pretrained=True), dict(checkpoint_path=weights.weight_path("lenet5_modern.mnist"))):
+        with pytest.raises(TypeError, match="unexpected keyword argument 'width'"):
+            lenet_zoo.create_model("lenet5_modern", width=2, **given)
     with pytest.raises(InputError, match=r"^num_classes=-1: give the number of classes"):
         lenet_zoo.create_model("lenet5_modern", num_classes=-1)
 
@@ -170,6 +174,13 @@ def test_create_transform_leaves_the_pixels_of_a_digit_alone() -> None:
     assert torch.equal(x[0], torch.from_numpy(pixels) / 255)
 
 
+def test_create_transform_gives_a_network_without_a_border_of_its_own_the_papers_32_pixels() -> None:
+    model = lenet_zoo.create_model("lenet5_classic", pretrained=True, pad=0)
+    x = lenet_zoo.create_transform(model)(Image.new("L", (28, 28)))
+    assert x.shape == (1, 32, 32)
+    assert model(x[None]).shape == (1, 10)
+
+
 def test_create_transform_needs_one_or_three_channels() -> None:
     with pytest.raises(InputError, match=r"^no picture has 4 channels"):
         lenet_zoo.create_transform(lenet_zoo.create_model("lenet5_modern", in_chans=4))
@@ -201,6 +212,59 @@ def test_save_for_hf_then_local_dir_keeps_the_pretrained_network(tmp_path: Path)
     (tmp_path / "model.safetensors").write_bytes(weights.weight_path("lenet5_modern.mnist").read_bytes())
     with pytest.raises(WeightsError, match=r"^the weights are not lenet5_classic's"):
         lenet_zoo.create_model(f"local-dir:{tmp_path}", pretrained=True)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "says"),
+    [
+        ("model.safetensors", b"hello", "header"),
+        ("model.safetensors", b"", "header"),
+        ("model.safetensors", None, "No suitable checkpoints found in"),
+        ("config.json", b"hello", "Expecting value"),
+        ("config.json", b"{}", "architecture"),
+        ("config.json", b"[]", "cannot be loaded"),
+        ("config.json", b'{"architecture": "lenet6", "pretrained_cfg": {}}', "Unknown model (lenet6)"),
+        ("config.json", None, "Config file not found"),
+    ],
+)
+def test_a_damaged_folder_is_one_clear_line(tmp_path: Path, file: str, content: bytes | None, says: str) -> None:
+    timm.models.save_for_hf(lenet_zoo.create_model("lenet5_modern"), tmp_path, safe_serialization=True)
+    (tmp_path / file).unlink() if content is None else (tmp_path / file).write_bytes(content)
+    with pytest.raises(WeightsError) as error:
+        lenet_zoo.create_model(f"local-dir:{tmp_path}", pretrained=True)
+    assert str(error.value).startswith(f"local-dir:{tmp_path} cannot be loaded: ")
+    assert str(error.value).endswith("; give a folder that timm.models.save_for_hf wrote")
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_folder_that_is_not_there_and_a_keyword_that_no_network_takes(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"nowhere cannot be loaded: Config file not found: .*config\.json; give a "):
+        lenet_zoo.create_model(f"local-dir:{tmp_path / 'nowhere'}")
+    timm.models.save_for_hf(lenet_zoo.create_model("lenet5_modern"), tmp_path, safe_serialization=True)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'width'"):
+        lenet_zoo.create_model(f"local-dir:{tmp_path}", width=2)
+    with pytest.raises(InputError, match=r"^num_classes=-1"):
+        lenet_zoo.create_model(f"local-dir:{tmp_path}", num_classes=-1)
+
+
+def test_a_folder_has_a_transform_and_a_card(tmp_path: Path) -> None:
+    model = lenet_zoo.create_model("lenet5_classic", num_classes=3, in_chans=3)
+    timm.models.save_for_hf(model, tmp_path, model_config={"label_names": list("xyz")}, safe_serialization=True)
+    name = f"local-dir:{tmp_path}"
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8))
+    assert torch.equal(lenet_zoo.create_transform(name)(picture), lenet_zoo.create_transform(model)(picture))
+    params = sum(p.numel() for p in model.parameters())
+    found = dict(architecture="lenet5_classic", params=params, labels=["x", "y", "z"])
+    assert lenet_zoo.model_card(name) == found
+    (tmp_path / "card.json").write_text('{"preparation": "picture"}')
+    assert lenet_zoo.model_card(name) == dict(found, preparation="picture")
+    (tmp_path / "card.json").write_text("hello")
+    with pytest.raises(WeightsError, match=r"card\.json cannot be read as JSON$"):
+        lenet_zoo.model_card(name)
+    for call in (lenet_zoo.create_transform, lenet_zoo.model_card):
+        with pytest.raises(WeightsError, match="nowhere cannot be loaded: Config file not found"):
+            call("local-dir:nowhere")
 
 
 class _Silent(http.server.SimpleHTTPRequestHandler):

@@ -83,8 +83,8 @@ def _network(name: str) -> tuple[nn.Module, list[str]]:
     return model, [str(label) for label in labels]
 
 
-def _pixels(picture: str, data_root: Path | None, download: bool) -> np.ndarray:
-    """28×28 uint8 of a picture file, or of a test picture named as DATASET:INDEX."""
+def _pixels(name: str, picture: str, data_root: Path | None, download: bool) -> np.ndarray:
+    """28×28 uint8 of a picture file as network `name` reads it, or of a test picture named as DATASET:INDEX."""
     from lenet_zoo.data.datasets import DATASETS, load_dataset
 
     dataset, colon, index = picture.rpartition(":")
@@ -95,9 +95,12 @@ def _pixels(picture: str, data_root: Path | None, download: bool) -> np.ndarray:
         return data.images[int(index)].numpy()
     if picture in DATASETS and not Path(picture).exists():
         raise InputError(f"{picture} has many pictures: name a test picture by its place in the set, as {picture}:0")
-    from lenet_zoo.data.pictures import digit_from_image
+    from lenet_zoo.data.pictures import digit_from_image, picture_from_image
+    from lenet_zoo.registry import model_card
 
-    return digit_from_image(picture)
+    if model_card(name).get("preparation", "character") == "character":
+        return digit_from_image(picture)
+    return picture_from_image(picture)
 
 
 @plot.command()
@@ -148,7 +151,7 @@ def maps(
     from lenet_zoo import figures
 
     model, labels = _network(name)
-    states = figures.layer_states(model, _pixels(picture, data_root, download))
+    states = figures.layer_states(model, _pixels(name, picture, data_root, download))
     _finish(
         output,
         json,
@@ -176,7 +179,7 @@ def f6(
 
     model, labels = _network(name)
     codes = figures.bitmaps(model)
-    states = [figures.layer_states(model, _pixels(picture, data_root, download)) for picture in pictures]
+    states = [figures.layer_states(model, _pixels(name, picture, data_root, download)) for picture in pictures]
     _finish(
         output,
         json,

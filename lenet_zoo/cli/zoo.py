@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 Network = Annotated[
     str,
-    typer.Argument(metavar="NAME_OR_ONNX", help="lenet5_modern, lenet5_classic.mnist, …, or an exported .onnx file."),
+    typer.Argument(
+        metavar="NAME_OR_ONNX", help="lenet5_modern, lenet5_classic.mnist, …, local-dir:FOLDER, or an .onnx file."
+    ),
 ]
 
 
@@ -71,7 +73,7 @@ def info(name: Network, json: Json = False) -> None:
     from lenet_zoo.summary import layer_table
 
     card = model_card(name)
-    layers = layer_table(create_model(f"{card['architecture']}.{card['tag']}", num_classes=len(card["labels"])))
+    layers = layer_table(create_model(name, num_classes=len(card["labels"])))
     if json:
         print_json({"layers": [asdict(layer) for layer in layers], "card": card})
         return
@@ -87,7 +89,7 @@ def info(name: Network, json: Json = False) -> None:
         table.add_row(layer.name, layer.kind, shape, f"{layer.parameters:,}", f"{layer.connections:,}")
     console.print(table)
     _print_mapping({key: value for key, value in card.items() if key != "metrics"})
-    for split, figures in card["metrics"].items():
+    for split, figures in card.get("metrics", {}).items():
         if isinstance(figures, dict) and "correct" in figures:
             console.print(f"{split}: {_accuracy(figures['correct'], figures['total'])}", highlight=False)
 
@@ -122,6 +124,7 @@ def predict(
 
     paths = [path for image in images for path in pictures_in(image)]
     classifier = _classifier(name)
+    classifier.check_answers(top_k, min_confidence)  # in the loop it would be said of every picture
     rows: list[dict[str, Any]] = []
     with Progress(console=messages, transient=True, disable=len(paths) < 50) as progress:
         for path in progress.track(paths, description="reading"):

@@ -344,7 +344,7 @@ def picture_from_image(image: PictureSource, channels: int = 1, size: int = 28) 
         rgba = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
     picture = picture.convert("L" if channels == 1 else "RGB")
-    pixels: Bytes = np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR))
+    pixels: Bytes = np.array(picture.resize((size, size), Image.Resampling.BILINEAR))  # torch wants it writable
     return pixels if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 

@@ -57,8 +57,8 @@ def export_onnx(model: nn.Module, path: str | os.PathLike[str], **options: Any) 
             input `pixels`, uint8 [batch, C, H, W], 0 background and 255 ink, with the normalisation in the graph.
         precision: 'fp32', or 'int8': weights and activations in 8 bits, some 30 % of the size.
         probabilities: add an output `probabilities`, the softmax of `logits`.
-        calibration: pictures that set int8's ranges: uint8 N×28×28 or N×C×H×W, a .npy file, or a folder; by default
-            training pictures that travel with the package.
+        calibration: pictures that set int8's ranges: uint8 N×28×28 or N×C×H×W, a .npy file, or a folder of pictures,
+            which are prepared as for `predict`; by default training pictures that travel with the package.
         fast: rewrite the graph for speed; the function stays the same.
         intermediates: add the outputs C1, S2, C3, S4, C5 and F6, each layer's state after squashing. The graph is then
             written layer by layer, since the fast form has no C1 map to show.
@@ -101,12 +101,15 @@ def export(
     if intermediates and precision == "int8":
         raise InputError("intermediates=True and precision='int8' exclude each other: the maps are float32")
     _check_target(path)
-    original, network = model, _float_copy(model)
+    network = _float_copy(model)
     architecture = "lenet5_modern" if isinstance(network, LeNet5Modern) else "lenet5_classic"
-    facts = facts_of(architecture, original.state_dict(), network.num_classes, card)
+    facts = facts_of(architecture, network.state_dict(), network.num_classes, card)
     spec = _input_spec(network, "pixels" if input == "pixels" else "input", input_size)
     shape = (spec.channels, spec.height, spec.width)
-    own = load_calibration(calibration) if calibration is not None else None
+    own = None
+    if calibration is not None:
+        preparation = str(facts.get("preparation", "character"))
+        own = load_calibration(calibration, preparation, spec.channels, min(spec.height, spec.width))
     real = fit(bundled(str(facts.get("dataset"))) if own is None else own[:1000], *shape)
     options: dict[str, Any] = dict(fast=fast and not intermediates, probabilities=probabilities)
     quantizer = _calibrate(network, spec, real, fast) if precision == "int8" else None
@@ -145,8 +148,10 @@ def _float_copy(model: nn.Module) -> LeNet5Modern | LeNet5Classic:
 
     A copy, so that the model of a running training keeps its device, mode and graph.
     """
-    inner = getattr(model, "_orig_mod", model)
-    inner = getattr(inner, "module", inner)
+    inner = model
+    # In either order, and as many as there are.
+    while (wrapped := getattr(inner, "_orig_mod", getattr(inner, "module", None))) is not None:
+        inner = wrapped
     if not isinstance(inner, LeNet5Modern | LeNet5Classic):
         raise InputError(f"a {type(inner).__name__} cannot be exported: give lenet5_modern or lenet5_classic, whole")
     for name, value in inner.state_dict().items():

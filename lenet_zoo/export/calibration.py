@@ -35,11 +35,13 @@ def bundled(dataset: str | None = None) -> Pixels:
     return pixels
 
 
-def load_calibration(source: object) -> Pixels:
+def load_calibration(source: object, preparation: str = "character", channels: int = 1, size: int = 28) -> Pixels:
     """Check or read a user's own calibration pictures.
 
     Args:
         source: uint8 N×28×28 or N×C×H×W, or the path of a .npy file with such an array, or of a folder of pictures.
+        preparation: how pictures of a folder become pixels, as in `runtime.Classifier`: 'character' or 'picture'.
+        channels, size: of the network; pictures of a folder keep their colours for 3 channels and 'picture'.
 
     Raises: InputError for anything else.
     """
@@ -47,9 +49,12 @@ def load_calibration(source: object) -> Pixels:
     if isinstance(source, str | os.PathLike):
         path = Path(source)
         if path.is_dir():
-            from lenet_zoo.data.pictures import digit_from_image, pictures_in
+            from lenet_zoo.data.pictures import digit_from_image, picture_from_image, pictures_in
 
-            return np.stack([digit_from_image(picture) for picture in pictures_in(path)])
+            pictures = pictures_in(path)
+            if preparation == "character":
+                return np.stack([digit_from_image(picture, size) for picture in pictures])
+            return np.stack([picture_from_image(picture, 3 if channels == 3 else 1, size) for picture in pictures])
         try:
             source = np.load(path, allow_pickle=False)
         except FileNotFoundError:

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from typing import Any
 
 import onnx
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
@@ -76,7 +76,7 @@ def _shipped_card(architecture: str, state: Mapping[str, Tensor]) -> dict[str, A
                 )
             if same:
                 return weights.load_card(name)
-        except (OSError, LenetZooError):
+        except (OSError, SafetensorError, LenetZooError):
             continue  # a damaged installation names no network; it does not stop the export of another
     return None
 

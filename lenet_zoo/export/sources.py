@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from timm.models import load_state_dict
 from torch import nn
 
 from lenet_zoo.errors import WeightsError
+from lenet_zoo.models._base import UNREADABLE
 from lenet_zoo.registry import create_model
+from lenet_zoo.weights import read_card
 
 __all__ = ["load_network"]
 
@@ -26,14 +26,17 @@ def load_network(name: str, weights: Path | None = None) -> tuple[nn.Module, dic
     """A network with weights, and the card of those weights where they are the user's own.
 
     Args:
-        name: as in `create_model`; with `weights`, what they are weights of.
+        name: as in `create_model`; with `weights`, what they are weights of. A 'local-dir:FOLDER' brings the
+            `card.json` in it, if it has one.
         weights: a .safetensors file or a state dict; numbers of classes and of channels are the file's. A `card.json`
             beside it (what `lenet-zoo train` writes) or a file of the same name in .json is its card.
 
     Raises: WeightsError for a file that cannot be read, or a card that belongs to other weights.
     """
     if weights is None:
-        return create_model(name, pretrained=True), None
+        inside = Path(name.removeprefix("local-dir:"), "model.safetensors")
+        own = name.startswith("local-dir:") and inside.is_file()
+        return create_model(name, pretrained=True), _card_beside(inside) if own else None
     shapes = _shapes(weights)
     options: dict[str, Any] = {}
     for option, keys, axis in (("num_classes", _CLASSIFIERS, 0), ("in_chans", _FIRST, 1)):
@@ -44,16 +47,13 @@ def load_network(name: str, weights: Path | None = None) -> tuple[nn.Module, dic
 
 
 def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    if not path.is_file():
+        raise WeightsError(f"no weight file {path}")
     try:
-        if path.suffix == ".safetensors":
-            with safe_open(path, framework="pt") as stored:
-                return {key: tuple(stored.get_slice(key).get_shape()) for key in stored.keys()}  # noqa: SIM118
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        state = state.get("state_dict", state)
+        # As timm will read it: unpacked from a training checkpoint, and without the prefixes that wrappers add to keys.
+        state = load_state_dict(str(path), weights_only=True)
         return {key: tuple(value.shape) for key, value in state.items() if isinstance(value, torch.Tensor)}
-    except FileNotFoundError:
-        raise WeightsError(f"no weight file {path}") from None
-    except (OSError, SafetensorError, UnpicklingError, EOFError, RuntimeError, AttributeError) as error:
+    except UNREADABLE as error:
         raise WeightsError(
             f"{path} cannot be read as weights: give a .safetensors file or a state dict saved by torch"
         ) from error
@@ -62,13 +62,9 @@ def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
 def _card_beside(weights: Path) -> dict[str, Any] | None:
     for path in (weights.with_suffix(".json"), weights.with_name("card.json")):
         try:
-            card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            card = read_card(path)
         except FileNotFoundError:
             continue
-        except (OSError, ValueError) as error:
-            raise WeightsError(f"the card {path} cannot be read as JSON") from error
-        if not isinstance(card, dict):
-            raise WeightsError(f"the card {path} is not a JSON object")
         sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
         if card.get("sha256", sha256) != sha256:
             raise WeightsError(f"the card {path} belongs to other weights than {weights}: its SHA-256 is another")

@@ -4,6 +4,7 @@ The networks themselves, their layers in the paper's order and with the paper's 
 `lenet5_modern.py`. Nothing in here has a parameter.
 """
 
+import struct
 from collections.abc import Mapping
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,7 +19,14 @@ from torch import Tensor, nn
 from lenet_zoo import weights
 from lenet_zoo.errors import InputError, LenetZooError, WeightsError
 
-__all__ = ["LeNet5", "build", "check_keys"]
+__all__ = ["UNREADABLE", "LeNet5", "build", "check_keys"]
+
+# What torch, timm and safetensors raise for a file that is cut off, is no weight file, or holds no dictionary. Bytes
+# that are no pickle may end in any of those in the second line.
+UNREADABLE = (
+    *(OSError, RuntimeError, SafetensorError, UnpicklingError, EOFError, AttributeError),
+    *(ValueError, LookupError, AssertionError, TypeError, struct.error),
+)
 
 
 def check_batch(x: Tensor, kernel: Tensor, smallest: int) -> Tensor:
@@ -250,20 +258,18 @@ def build(cls: type[LeNet5], variant: str, pretrained: bool, **kwargs: Any) -> L
         return build_model_with_cfg(cls, variant, pretrained, **kwargs)
     except LenetZooError:
         raise
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         if str(error).startswith("Error(s) in loading state_dict"):
             # torch lists every key over many lines; what was wrong fits on one.
             what = "; ".join(line.strip() for line in str(error).splitlines()[1:3])
             raise WeightsError(f"the weights do not fit {variant} as it was asked for: {what}") from error
         if file is None:
             raise
+        # What fails without the weights as well is no fault of theirs: a keyword that the network does not take.
+        build_model_with_cfg(cls, variant, False, **kwargs)
         raise WeightsError(
             f"{file} cannot be read as weights: give a .safetensors file or a state dict saved by torch"
         ) from error
-
-
-# What torch, timm and safetensors raise for a file that is cut off, is no weight file, or holds no dictionary.
-_UNREADABLE = (RuntimeError, SafetensorError, UnpicklingError, EOFError, AttributeError)
 
 
 def check_keys(state_dict: Mapping[str, Tensor], model: nn.Module, variant: str) -> None:

@@ -47,7 +47,7 @@ class Prediction:
 
 
 class Classifier(ABC):
-    """Pictures to labels. A subclass computes the logits.
+    """Pictures to labels. A subclass computes the logits, of pixels that it passes through `_checked`.
 
     Attributes:
         labels: one text per class.
@@ -102,15 +102,22 @@ class Classifier(ABC):
 
         Raises: InputError for a picture that cannot be opened, and for arguments out of range.
         """
-        if not 1 <= top_k <= len(self.labels):
-            raise InputError(f"top_k={top_k}: from 1 to the network's {len(self.labels)} classes")
-        if not 0 <= min_confidence <= 1:
-            raise InputError(f"min_confidence={min_confidence}: a probability, from 0 to 1")
+        self.check_answers(top_k, min_confidence)
         if isinstance(images, np.ndarray):
             return [self._prediction(row, top_k, min_confidence) for row in self.predict_array(images)]
         if isinstance(images, str | os.PathLike) or not isinstance(images, Iterable):
             images = [images]
         return self._predict_pictures(list(images), top_k, min_confidence)
+
+    def check_answers(self, top_k: int, min_confidence: float) -> None:
+        """Whether `predict` can give such answers, whatever the pictures are.
+
+        Raises: InputError for arguments out of range.
+        """
+        if not 1 <= top_k <= len(self.labels):
+            raise InputError(f"top_k={top_k}: from 1 to the network's {len(self.labels)} classes")
+        if not 0 <= min_confidence <= 1:
+            raise InputError(f"min_confidence={min_confidence}: a probability, from 0 to 1")
 
     def prepare(self, image: PictureSource) -> NDArray[np.uint8]:
         """Any picture as pixels for `predict_array`: uint8 28×28, or 3×28×28 for a network of colour pictures.
@@ -128,6 +135,24 @@ class Classifier(ABC):
         if self.preparation == "character":
             return digit_from_image(image, height)
         return picture_from_image(image, 3 if self.channels == 3 else 1, height)
+
+    def _checked(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """`pixels` as N×C×H×W, or an InputError."""
+        if not isinstance(pixels, np.ndarray):
+            problem = f"pixels are a {type(pixels).__name__} and not a numpy array"
+        elif pixels.dtype != np.uint8:
+            problem = f"pixels are {pixels.dtype}"
+        elif pixels.ndim not in (3, 4) or (pixels.ndim == 4 and pixels.shape[1] not in (1, self.channels)):
+            problem = f"pixels have shape {pixels.shape}"
+        elif pixels.shape[-2:] != self.size:
+            problem = f"pictures of {pixels.shape[-2]}×{pixels.shape[-1]} pixels"
+        elif not len(pixels):
+            problem = "an empty batch"
+        else:
+            return pixels[:, None] if pixels.ndim == 3 else pixels
+        size = f"{self.size[0]}×{self.size[1]}"
+        colour = f", or N×{self.channels}×{size}" if self.channels > 1 else ""
+        raise InputError(f"{problem}: give uint8 N×{size}{colour}, 0 background and 255 ink")
 
     def _predict_pictures(self, images: list[Any], top_k: int, min_confidence: float) -> list[Prediction]:
         if not images:

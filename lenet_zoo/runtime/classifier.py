@@ -176,24 +176,6 @@ class OnnxClassifier(Classifier):
             self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="lenet_zoo")
         return self._pool
 
-    def _checked(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """`pixels` as N×C×H×W, or an InputError."""
-        if not isinstance(pixels, np.ndarray):
-            problem = f"pixels are a {type(pixels).__name__} and not a numpy array"
-        elif pixels.dtype != np.uint8:
-            problem = f"pixels are {pixels.dtype}"
-        elif pixels.ndim not in (3, 4) or (pixels.ndim == 4 and pixels.shape[1] not in (1, self.channels)):
-            problem = f"pixels have shape {pixels.shape}"
-        elif pixels.shape[-2:] != self.size:
-            problem = f"pictures of {pixels.shape[-2]}×{pixels.shape[-1]} pixels"
-        elif not len(pixels):
-            problem = "an empty batch"
-        else:
-            return pixels[:, None] if pixels.ndim == 3 else pixels
-        size = f"{self.size[0]}×{self.size[1]}"
-        colour = f", or N×{self.channels}×{size}" if self.channels > 1 else ""
-        raise InputError(f"{problem}: give uint8 N×{size}{colour}, 0 background and 255 ink")
-
 
 def cores() -> int:
     """How many cores this process may use."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from lenet_zoo.errors import WeightsError
 
-__all__ = ["DIGITS", "FASHION", "card_path", "load_card", "names", "verify", "weight_path"]
+__all__ = ["DIGITS", "FASHION", "card_path", "load_card", "names", "read_card", "verify", "weight_path"]
 
 _FOLDER = Path(__file__).resolve().parent
 
@@ -58,6 +58,22 @@ def load_card(name: str) -> dict[str, Any]:
         raise WeightsError(f"no card for {name!r} in {_FOLDER}: the known ones are {', '.join(names())}") from None
     except ValueError as error:
         raise WeightsError(f"the card {card_path(name)} is damaged ({error}): reinstall lenet-zoo") from error
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """A card that lies beside weights of one's own.
+
+    Raises: FileNotFoundError when there is none, WeightsError when it is damaged.
+    """
+    try:
+        card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"the card {path} cannot be read as JSON") from error
+    if not isinstance(card, dict):
+        raise WeightsError(f"the card {path} is not a JSON object")
+    return card
 
 
 def verify(path: str | os.PathLike[str]) -> None:

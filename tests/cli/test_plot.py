@@ -13,8 +13,11 @@ from PIL import Image
 
 from lenet_zoo import figures, weights
 from lenet_zoo.cli._app import run
+from lenet_zoo.cli.zoo import _classifier
 from lenet_zoo.data.datasets import Dataset, load_dataset
+from lenet_zoo.data.pictures import digit_from_image
 from lenet_zoo.models.lenet5_classic import connection_table, rbf_codes
+from lenet_zoo.registry import create_model
 
 
 @pytest.fixture
@@ -86,6 +89,24 @@ def test_a_picture_file_and_the_same_test_picture_give_the_same_maps(
     assert of_file == numbers(capsys, "maps", "lenet5_modern", "digits:4")
     assert np.array(of_file["S4"]).shape == (16, 5, 5)
     assert of_file["labels"][int(np.argmax(of_file["output"]))] == "4"
+
+
+@pytest.mark.parametrize("network", ["lenet5_modern", "lenet5_classic"])
+@pytest.mark.parametrize("trained_on", ["mnist", "fashion_mnist"])
+def test_a_picture_file_is_read_as_predict_reads_it(
+    capsys: pytest.CaptureFixture[str], here: Path, network: str, trained_on: str
+) -> None:
+    seven = np.zeros((60, 90), np.uint8)  # at a place, and of a size, that MNIST would not have
+    seven[8:14, 10:40] = seven[8:44, 34:40] = 250
+    Image.fromarray(seven).save("seven.png")
+    name = f"{network}.{trained_on}"
+    wanted = _classifier(name).prepare("seven.png")
+    assert numbers(capsys, "maps", name, "seven.png")["input"] == wanted.tolist()
+    assert (wanted.tolist() == digit_from_image("seven.png").tolist()) == (trained_on == "mnist")
+    if network == "lenet5_classic":
+        (row,) = numbers(capsys, "f6", name, "seven.png")
+        states = figures.layer_states(create_model(name, pretrained=True), wanted)
+        assert row["F6"] == pytest.approx(states["F6"].tolist(), abs=1e-5)
 
 
 def test_a_file_comes_before_a_test_picture_of_the_same_name(

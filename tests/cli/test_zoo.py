@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
+from timm.models import save_for_hf
 
 from lenet_zoo import weights
 from lenet_zoo.cli._app import run
+from lenet_zoo.registry import create_model
 
 
 @pytest.fixture
@@ -138,6 +140,14 @@ def test_a_broken_picture_among_others_is_named_and_fails_the_job(
     assert fine["label"] == "0"
 
 
+def test_a_wrong_argument_is_said_once_and_not_of_every_picture(
+    capsys: pytest.CaptureFixture[str], digit: Path
+) -> None:
+    for pictures in ([str(digit)], [str(digit), str(digit)]):
+        status, err = failed(capsys, "predict", "lenet5_modern", *pictures, "--top-k", "11")
+        assert (status, err) == (2, "lenet-zoo: top_k=11: from 1 to the network's 10 classes\n")
+
+
 @pytest.mark.parametrize(
     ("name", "content"), [("text.png", b"hello"), ("zero.png", b""), ("half.png", b"\x89PNG\r\n\x1a\n\x00\x00")]
 )
@@ -203,6 +213,42 @@ def test_evaluate_says_what_the_card_says(capsys: pytest.CaptureFixture[str], na
     result = json.loads(out)
     test = card["metrics"]["test"]
     assert (result["correct"], result["total"]) == (test["correct"], test["total"])
+
+
+def test_a_folder_of_ones_own_is_a_network_too(capsys: pytest.CaptureFixture[str], digit: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "network"
+    names = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+    model = create_model("lenet5_modern", pretrained=True)
+    save_for_hf(model, folder, model_config={"label_names": names}, safe_serialization=True)
+    status, out, _ = call(capsys, "predict", f"local-dir:{folder}", str(digit), "--json")
+    assert (status, json.loads(out)[0]["label"]) == (0, "zero")
+    results = []
+    for name in (f"local-dir:{folder}", "lenet5_modern"):
+        status, out, _ = call(capsys, "evaluate", name, "--dataset", "digits", "--json")
+        assert status == 0
+        results.append(json.loads(out)["confusion"])
+    assert results[0] == results[1]
+    status, out, _ = call(capsys, "info", f"local-dir:{folder}", "--json")
+    assert (status, json.loads(out)["card"]["labels"]) == (0, names)
+    assert call(capsys, "info", f"local-dir:{folder}")[0] == 0
+    # An empty sheet is no character, and as good a picture as any other.
+    paper = tmp_path / "paper.png"
+    Image.new("L", (100, 100), 255).save(paper)
+    _, out, _ = call(capsys, "predict", f"local-dir:{folder}", str(paper), "--json")
+    assert json.loads(out)[0]["label"] is None
+    (folder / "card.json").write_text('{"preparation": "picture"}')
+    _, out, _ = call(capsys, "predict", f"local-dir:{folder}", str(paper), "--json")
+    assert json.loads(out)[0]["label"] in names
+
+
+def test_a_folder_without_a_network_is_one_clear_line(
+    capsys: pytest.CaptureFixture[str], digit: Path, tmp_path: Path
+) -> None:
+    for argv in (["predict", f"local-dir:{tmp_path}", str(digit)], ["evaluate", f"local-dir:{tmp_path}"]):
+        status, err = failed(capsys, *argv)
+        assert status == 1
+        assert "Config file not found" in err
+        assert "give a folder that timm.models.save_for_hf wrote" in err
 
 
 def test_wrong_arguments_exit_with_2(capsys: pytest.CaptureFixture[str], digit: Path) -> None:

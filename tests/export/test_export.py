@@ -4,6 +4,7 @@ import getpass
 import hashlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,14 +18,17 @@ import onnx
 import onnxruntime
 import pytest
 import safetensors.torch
+import timm
 import torch
 from PIL import Image
 from torch import nn
 
 import lenet_zoo
+from lenet_zoo import weights
 from lenet_zoo.errors import ArtifactError, InputError, WeightsError
 from lenet_zoo.export import export, export_onnx, graph
 from lenet_zoo.export.calibration import bundled
+from lenet_zoo.export.sources import load_network
 from lenet_zoo.runtime import read_metadata
 
 NAMES = ("lenet5_modern", "lenet5_classic")
@@ -168,11 +172,30 @@ def test_network_on_a_gpu_is_exported_and_stays_there(network: Build, tmp_path: 
     np.testing.assert_allclose(run(path, x)[0], wanted, atol=1e-5 * max(10, np.abs(wanted).max()))
 
 
+def wrappers(model: nn.Module) -> list[nn.Module]:
+    return [
+        torch.compile(model),
+        nn.DataParallel(model),
+        nn.DataParallel(torch.compile(model)),
+        torch.compile(nn.DataParallel(model)),
+    ]
+
+
 def test_compiled_and_parallel_wrappers_are_looked_through(network: Build, tmp_path: Path) -> None:
     model = network("lenet5_modern")
     plain = export_onnx(model, tmp_path / "plain.onnx").read_bytes()
-    for wrapped in (torch.compile(model), nn.DataParallel(model)):
+    for wrapped in wrappers(model):
         assert export_onnx(wrapped, tmp_path / "wrapped.onnx").read_bytes() == plain
+
+
+def test_wrapped_shipped_weights_keep_their_labels(tmp_path: Path) -> None:
+    model = lenet_zoo.create_model("lenet5_modern.fashion_mnist", pretrained=True)
+    card = lenet_zoo.model_card("lenet5_modern.fashion_mnist")
+    for wrapped in wrappers(model):
+        found = read_metadata(export_onnx(wrapped, tmp_path / "wrapped.onnx"))
+        assert {key: found[key] for key in ("labels", "tag", "preparation")} == {
+            key: card[key] for key in ("labels", "tag", "preparation")
+        }
 
 
 # ------------------------------------------------------------------------------------------------------ the artefact
@@ -252,6 +275,17 @@ def test_metadata_of_shipped_weights_are_their_cards(tmp_path: Path) -> None:
     assert found["input"]["dtype"] == "uint8"
     assert set(found["created_with"]) == {"lenet_zoo", "numpy", "onnx", "torch"}
     assert found["weights_sha256"] == hashlib.sha256(safetensors.torch.save(model.state_dict())).hexdigest()
+
+
+def test_a_damaged_installation_does_not_stop_the_export_of_another_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = lenet_zoo.create_model("lenet5_modern.mnist", pretrained=True)
+    folder = tmp_path / "weights"
+    shutil.copytree(weights._FOLDER, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "lenet5_modern.baseline_mnist.safetensors").write_bytes(b"hello")
+    monkeypatch.setattr(weights, "_FOLDER", folder)
+    assert read_metadata(export_onnx(model, tmp_path / "m.onnx"))["tag"] == "mnist"
 
 
 def test_changed_weights_claim_no_tag_and_no_accuracy(tmp_path: Path) -> None:
@@ -338,6 +372,28 @@ def test_a_folder_of_pictures_calibrates(network: Build, tmp_path: Path) -> None
     found = export_onnx(model, tmp_path / "a.onnx", calibration=tmp_path / "pictures", **options)
     wanted = export_onnx(model, tmp_path / "b.onnx", calibration=bundled()[:12], **options)
     assert found.read_bytes() == wanted.read_bytes()
+
+
+def test_a_folder_is_prepared_as_for_the_network(network: Build, tmp_path: Path) -> None:
+    options = dict(precision="int8", input="pixels")
+
+    def same(model: nn.Module, shown: np.ndarray, taken: np.ndarray, **more: Any) -> bool:
+        folder = tmp_path / f"pictures{len(list(tmp_path.glob('pictures*')))}"
+        folder.mkdir()
+        for i, pixels in enumerate(shown):
+            Image.fromarray(pixels).save(folder / f"{i:02}.png")
+        found = export_onnx(model, tmp_path / "a.onnx", calibration=folder, **options, **more)
+        wanted = export_onnx(model, tmp_path / "b.onnx", calibration=taken, **options, **more)
+        return found.read_bytes() == wanted.read_bytes()
+
+    clothes = bundled("fashion_mnist")[:12]
+    fashion = lenet_zoo.create_model("lenet5_modern.fashion_mnist", pretrained=True)
+    assert same(fashion, clothes, clothes)
+    colour = pictures(12, 28, 28, 3)
+    card = dict(labels=list("abcdefghij"), preparation="picture")
+    assert same(network("lenet5_modern", in_chans=3), colour, colour.transpose(0, 3, 1, 2), card=card)
+    larger = np.stack([lenet_zoo.digit_from_image(Image.fromarray(digit), 32) for digit in bundled()[:12]])
+    assert same(network("lenet5_classic", pad=0), bundled()[:12], larger)
 
 
 def test_calibration_file_with_a_pickle_is_not_opened(network: Build, tmp_path: Path) -> None:
@@ -548,6 +604,46 @@ def test_command_exports_weights_of_ones_own_with_their_card(network: Build, tmp
     assert refused.returncode == 1
     assert "belongs to other weights" in refused.stderr
     assert refused.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "_orig_mod.module."])
+def test_classes_and_channels_are_the_files(
+    network: Build, tmp_path: Path, name: str, suffix: str, prefix: str
+) -> None:
+    state = {prefix + key: value for key, value in network(name, num_classes=26, in_chans=3).state_dict().items()}
+    path = tmp_path / f"weights{suffix}"
+    safetensors.torch.save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
+    model, card = load_network(name, path)
+    assert (model.num_classes, model.in_chans, card) == (26, 3, None)
+
+
+@pytest.mark.parametrize("inside", ["model", "state_dict", "model_ema", "state_dict_ema"])
+def test_classes_are_those_of_a_checkpoints_network(network: Build, tmp_path: Path, inside: str) -> None:
+    torch.save({inside: network("lenet5_modern", num_classes=26).state_dict(), "epoch": 3}, tmp_path / "last.pt")
+    assert load_network("lenet5_modern", tmp_path / "last.pt")[0].num_classes == 26
+
+
+@pytest.mark.parametrize("content", [b"a,b\n1,2\n", b"hello world", b"", b"\xff\xfe", b"PK\x03\x04", b"(lp0\n."])
+@pytest.mark.parametrize("suffix", ["csv", "safetensors"])
+def test_a_file_that_is_no_weight_file(tmp_path: Path, content: bytes, suffix: str) -> None:
+    path = tmp_path / f"weights.{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError) as error:
+        load_network("lenet5_modern", path)
+    assert str(error.value) == (
+        f"{path} cannot be read as weights: give a .safetensors file or a state dict saved by torch"
+    )
+
+
+def test_a_folder_brings_its_card(network: Build, tmp_path: Path) -> None:
+    timm.models.save_for_hf(network("lenet5_modern", num_classes=2), tmp_path, safe_serialization=True)
+    assert load_network(f"local-dir:{tmp_path}")[1] is None
+    card = dict(labels=["x", "y"], preparation="picture")
+    (tmp_path / "card.json").write_text(json.dumps(card))
+    model, found = load_network(f"local-dir:{tmp_path}")
+    assert (model.num_classes, found) == (2, card)
 
 
 def test_command_reports_size_and_parity(tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 import lenet_zoo
 from lenet_zoo.errors import InputError
-from lenet_zoo.runtime import OnnxClassifier, Prediction
+from lenet_zoo.runtime import Classifier, OnnxClassifier, Prediction
+from lenet_zoo.summary import TorchClassifier
 
 
 def pictures(*shape: int) -> np.ndarray:
@@ -141,8 +142,12 @@ WANTED = "give uint8 N×28×28, 0 background and 255 ink"
         (np.zeros((0, 28, 28), np.uint8), f"an empty batch: {WANTED}"),
     ],
 )
-def test_bad_pixels(exported: Any, pixels: np.ndarray, text: str) -> None:
-    classifier = OnnxClassifier(exported(input="pixels"))
+@pytest.mark.parametrize("engine", ["onnxruntime", "torch"])
+def test_bad_pixels(exported: Any, pixels: np.ndarray, text: str, engine: str) -> None:
+    if engine == "torch":
+        classifier: Classifier = TorchClassifier(lenet_zoo.create_model("lenet5_modern"))
+    else:
+        classifier = OnnxClassifier(exported(input="pixels"))
     for call in (classifier.predict_array, classifier.predict_logits, classifier.predict):
         with pytest.raises(InputError) as caught:
             call(pixels)
@@ -214,3 +219,24 @@ def test_a_network_of_pictures_reads_them_as_they_are(tmp_path: Path, channels: 
     assert found.confidence == pytest.approx(wanted.max(), abs=1e-6)
     characters = OnnxClassifier(lenet_zoo.export_onnx(model, tmp_path / "c.onnx", input="pixels"))
     assert characters.predict(Image.new("L", (56, 56), 255))[0].label is None
+
+
+def test_a_network_without_a_border_of_its_own_reads_larger_pictures_in_torch_as_its_file_does(tmp_path: Path) -> None:
+    model = lenet_zoo.create_model("lenet5_classic", pretrained=True, pad=0)
+    ink = Image.new("L", (90, 90), 255)
+    ImageDraw.Draw(ink).line((45, 15, 45, 75), fill=0, width=8)
+    in_torch = TorchClassifier(model)
+    in_onnx = OnnxClassifier(lenet_zoo.export_onnx(model, tmp_path / "m.onnx", input="pixels"))
+    assert in_torch.size == in_onnx.size == (32, 32)
+    assert in_torch.prepare(ink).shape == (32, 32)
+    (found,), (wanted,) = in_torch.predict(ink), in_onnx.predict(ink)
+    assert found.label == wanted.label == "1"
+    assert found.confidence == pytest.approx(wanted.confidence, abs=1e-5)
+
+
+def test_a_torch_network_takes_one_batch_in_either_rank() -> None:
+    classifier = TorchClassifier(lenet_zoo.create_model("lenet5_modern", in_chans=3))
+    grey = pictures(4, 28, 28)
+    colour = np.repeat(grey[:, None], 3, axis=1)
+    np.testing.assert_array_equal(classifier.predict_array(grey), classifier.predict_array(grey[:, None]))
+    np.testing.assert_allclose(classifier.predict_array(grey), classifier.predict_array(colour), atol=1e-6)
