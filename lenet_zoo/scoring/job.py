@@ -246,7 +246,9 @@ def _claim(out: Path, job: dict[str, Any], listed: Input, network: Path) -> None
         for mark in tries_folder(out).glob("*"):
             mark.unlink(missing_ok=True)
         return
-    staged = Path(tempfile.mkdtemp(prefix=_STAGED, dir=out))
+    # Not mkdtemp, whose folders are private: workers on a cluster may be other users.
+    staged = out / f"{_STAGED}{os.urandom(8).hex()}"
+    staged.mkdir()
     try:
         shutil.copyfile(network, staged / "model.onnx")
         with (staged / "units.jsonl").open("w", encoding="utf-8") as stream:
@@ -256,7 +258,6 @@ def _claim(out: Path, job: dict[str, Any], listed: Input, network: Path) -> None
         for file in staged.iterdir():
             with file.open("rb+") as synced:
                 os.fsync(synced.fileno())
-        staged.chmod(0o777 & ~_umask())  # mkdtemp makes private folders; workers on a cluster may be other users
         (staged / "tries").mkdir()
         (out / "parts").mkdir(exist_ok=True)
         staged.rename(out / "job")
@@ -265,12 +266,6 @@ def _claim(out: Path, job: dict[str, Any], listed: Input, network: Path) -> None
         if (out / "parts").is_dir() and not (out / "job").exists():
             (out / "parts").rmdir()
         raise
-
-
-def _umask() -> int:
-    umask = os.umask(0)
-    os.umask(umask)
-    return umask
 
 
 def _why_not(out: Path, begun: dict[str, Any], job: dict[str, Any]) -> str:
