@@ -95,12 +95,10 @@ def _pixels(name: str, picture: str, data_root: Path | None, download: bool) -> 
         return data.images[int(index)].numpy()
     if picture in DATASETS and not Path(picture).exists():
         raise InputError(f"{picture} has many pictures: name a test picture by its place in the set, as {picture}:0")
-    from lenet_zoo.data.pictures import digit_from_image, picture_from_image
+    from lenet_zoo.data.pictures import prepared
     from lenet_zoo.registry import model_card
 
-    if model_card(name).get("preparation", "character") == "character":
-        return digit_from_image(picture)
-    return picture_from_image(picture)
+    return prepared(picture, model_card(name).get("preparation", "character"))
 
 
 @plot.command()

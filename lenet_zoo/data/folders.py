@@ -23,7 +23,7 @@ from PIL import Image
 from torch import Tensor
 
 from lenet_zoo.data.datasets import Dataset
-from lenet_zoo.data.pictures import Bytes, digit_from_image, load_picture, picture_from_image, pictures_in
+from lenet_zoo.data.pictures import Bytes, load_picture, pictures_in, prepared
 from lenet_zoo.errors import DataError, InputError
 
 __all__ = ["MOST_CLASSES", "few_per_class", "load_folder", "split_by_class"]
@@ -179,11 +179,7 @@ class _Reader:
             for path in files.get(one, []):
                 try:
                     image = load_picture(path)
-                    pixels = (
-                        digit_from_image(image)
-                        if self.prepare == "character"
-                        else picture_from_image(image, self.channels)
-                    )
+                    pixels = prepared(image, self.prepare, self.channels)
                 except InputError as error:
                     text = _naming(path, str(error))
                     if self.strict:

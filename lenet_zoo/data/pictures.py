@@ -73,6 +73,7 @@ __all__ = [
     "picture_from_image",
     "picture_suffixes",
     "pictures_in",
+    "prepared",
     "to_grey",
 ]
 
@@ -323,6 +324,24 @@ def digit_from_image(image: PictureSource, size: int = 28) -> Bytes:
         return digit_from_grey(to_grey(picture), size)
     except NoDigitError as error:
         raise NoDigitError(str(error) if name == "the picture" else f"{name}: {error}") from None
+
+
+def prepared(image: PictureSource, preparation: str, channels: int = 1, size: int = 28) -> Bytes:
+    """A picture as a network wants it that was trained on pictures of this `preparation` (see `Dataset`).
+
+    Args:
+        image: whatever `load_picture` takes.
+        preparation: 'character': `digit_from_image`; 'picture': `picture_from_image`.
+        channels: of the network; 'picture' is in colour for 3, and else grey.
+        size: side of the result in pixels.
+
+    Returns: uint8 size×size, or 3×size×size in colour.
+
+    Raises: InputError when the picture cannot be read; NoDigitError, which is one, for one without a character.
+    """
+    if preparation == "character":
+        return digit_from_image(image, size)
+    return picture_from_image(image, 3 if channels == 3 else 1, size)
 
 
 def picture_from_image(image: PictureSource, channels: int = 1, size: int = 28) -> Bytes:

@@ -49,12 +49,9 @@ def load_calibration(source: object, preparation: str = "character", channels: i
     if isinstance(source, str | os.PathLike):
         path = Path(source)
         if path.is_dir():
-            from lenet_zoo.data.pictures import digit_from_image, picture_from_image, pictures_in
+            from lenet_zoo.data.pictures import pictures_in, prepared
 
-            pictures = pictures_in(path)
-            if preparation == "character":
-                return np.stack([digit_from_image(picture, size) for picture in pictures])
-            return np.stack([picture_from_image(picture, 3 if channels == 3 else 1, size) for picture in pictures])
+            return np.stack([prepared(picture, preparation, channels, size) for picture in pictures_in(path)])
         try:
             source = np.load(path, allow_pickle=False)
         except FileNotFoundError:

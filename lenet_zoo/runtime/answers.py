@@ -127,14 +127,12 @@ class Classifier(ABC):
 
         Raises: InputError for a picture that cannot be read; NoDigitError, which is one, for one without a character.
         """
-        from lenet_zoo.data.pictures import digit_from_image, picture_from_image
+        from lenet_zoo.data.pictures import prepared
 
         height, width = self.size
         if height != width:
             raise InputError(f"the network takes {height}×{width} pixels: give an array of that size")
-        if self.preparation == "character":
-            return digit_from_image(image, height)
-        return picture_from_image(image, 3 if self.channels == 3 else 1, height)
+        return prepared(image, self.preparation, self.channels, height)
 
     def _checked(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """`pixels` as N×C×H×W, or an InputError."""

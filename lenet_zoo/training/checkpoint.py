@@ -122,14 +122,6 @@ class RunFolder:
     def save_card(self, card: dict[str, Any]) -> None:
         self.write(self.card, json.dumps(card, ensure_ascii=False, indent=1) + "\n")
 
-    def load_card(self) -> dict[str, Any]:
-        """The card that is there; empty without one."""
-        try:
-            card: dict[str, Any] = json.loads(self.card.read_bytes())
-        except FileNotFoundError:
-            return {}
-        return card
-
     def start_log(self, records: list[dict[str, Any]]) -> None:
         """Begin the log with what is known: lines of epochs after the last checkpoint are dropped on resuming."""
         self.write(self.log, "".join(json.dumps(record) + "\n" for record in records))

@@ -155,7 +155,7 @@ def train(
         card["seeds"] = dict(n=1, values=[seed])
         card["command"] = command or command_line()
         card["sha256"] = hashlib.sha256(folder.weights.read_bytes()).hexdigest()
-        before = folder.load_card()
+        before = weights.read_card(folder.card) if folder.card.is_file() else {}
         if before.get("sha256") == card["sha256"]:  # resumed when all was done: this process trained nothing
             card["created_with"] = before["created_with"]
         if not validate:
