@@ -365,7 +365,7 @@ def refused(kind: type[Exception], out: Path, **options: Any) -> str:
         ({"dataset": "digitz"}, InputError, "Did you mean 'digits'?"),
         ({"recipe": "finetuen"}, InputError, "Did you mean 'finetune'?"),
         ({"recipe": "lecun1998", "changes": None}, InputError, "is the paper's own training"),
-        ({"recipe": "best"}, InputError, "learns from a teacher (distill=0.9), and here is none: set teacher="),
+        ({"recipe": "best"}, InputError, "learns from a teacher (distill=1), and here is none: set teacher="),
         ({"freeze": "c2"}, InputError, "no layer 'c2' to freeze. Did you mean"),
         ({"freeze": "body,output"}, InputError, "leaves nothing to train"),
         ({"in_chans": 2}, InputError, "in_chans=2: pictures have 1 channel (grey) or 3 (colour)"),
