@@ -174,9 +174,8 @@ def create_transform(model_or_name: nn.Module | str) -> Callable[[Image], Tensor
         config = resolve_data_config({}, pretrained_cfg=cfg.to_dict() if cfg else None)
     else:
         config = resolve_data_config({}, model=model_or_name)
-    # The cfg is the tag's; a network built with pad=0 needs the paper's 32×32 whatever its tag says.
-    least = getattr(model_or_name, "smallest_input", 0)
-    height, width = (max(least, side) for side in config["input_size"][1:])
+    own_size = getattr(model_or_name, "picture_size", None)
+    height, width = own_size() if own_size else config["input_size"][1:]
     channels = getattr(model_or_name, "in_chans", config["input_size"][0])
     if channels not in (1, 3):
         raise InputError(f"no picture has {channels} channels: create_transform serves networks of 1 and of 3")

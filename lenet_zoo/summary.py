@@ -160,9 +160,7 @@ class TorchClassifier(Classifier):
         classes = int(model.num_classes)  # type: ignore[arg-type]
         names = cfg.get("label_names") or ()
         self.labels = tuple(names) if len(names) == classes else tuple(map(str, range(classes)))
-        # The cfg is the tag's; a network built with pad=0 needs the paper's 32×32 whatever its tag says.
-        least = int(model.smallest_input)  # type: ignore[arg-type]
-        self.size = (max(least, cfg["input_size"][1]), max(least, cfg["input_size"][2]))
+        self.size = model.picture_size()  # type: ignore[operator]
         self.channels = int(model.in_chans)  # type: ignore[arg-type]
         self.preparation = preparation
         self._logits = logits_of(model)

@@ -166,13 +166,9 @@ def _float_copy(model: nn.Module) -> LeNet5Modern | LeNet5Classic:
 def _input_spec(network: LeNet5Modern | LeNet5Classic, name: str, size: tuple[int, int] | None) -> InputSpec:
     cfg = getattr(network, "pretrained_cfg", None) or {}
     least = network.smallest_input
-    if size is None:
-        # The cfg is the tag's; a network built with pad=0 needs the paper's 32×32 whatever its tag says.
-        height, width = (max(least, side) for side in tuple(cfg.get("input_size", (1, least, least)))[-2:])
-    else:
-        height, width = size
-        if min(size) < least:
-            raise InputError(f"input_size={tuple(size)}: the network takes pictures of at least {least}×{least}")
+    height, width = size or network.picture_size()
+    if min(height, width) < least:
+        raise InputError(f"input_size={(height, width)}: the network takes pictures of at least {least}×{least}")
     default = (0.0, 1.0) if isinstance(network, LeNet5Modern) else (0.1 / 1.275, 1 / 1.275)
     mean, std = (tuple(cfg.get(key) or (value,)) for key, value in zip(("mean", "std"), default, strict=True))
     mean, std = (stat * network.in_chans if len(stat) == 1 else stat for stat in (mean, std))

@@ -120,6 +120,16 @@ class LeNet5(nn.Module):
         return [(layer, [getattr(self, name) for name in names]) for layer, names in self.layers.items()]
 
     @torch.jit.ignore
+    def picture_size(self) -> tuple[int, int]:
+        """Height and width of the pictures it is meant for, in pixels.
+
+        The cfg's, which are the tag's; but one that was built with pad=0 needs the paper's 32×32 whatever its tag says.
+        """
+        least = self.smallest_input
+        height, width = (getattr(self, "pretrained_cfg", None) or {}).get("input_size", (1, least, least))[-2:]
+        return max(least, height), max(least, width)
+
+    @torch.jit.ignore
     def make_output(self, num_classes: int, device: Any = None, dtype: Any = None) -> nn.Module:
         """A new output layer from F6's 84 units to `num_classes` logits."""
         raise NotImplementedError

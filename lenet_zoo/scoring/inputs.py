@@ -50,6 +50,7 @@ _MOST_BYTES = 1 << 30  # of a picture's file
 _PREFERRED = ("image", "picture", "img", "pixels")
 _IDX_HEAD = b"\x00\x00\x08\x03"  # unsigned bytes in three dimensions
 _IDX_SUFFIXES = ("idx3-ubyte", "idx3-ubyte.gz")
+NEEDS_PYARROW = "Parquet files need pyarrow: pip install 'lenet-zoo[score]'"
 _DAMAGED = (OSError, EOFError, zlib.error, ValueError)  # pyarrow's errors are OSError and ValueError too
 
 
@@ -386,7 +387,7 @@ def _open_parquet(path: Path) -> pyarrow.parquet.ParquetFile:
     try:
         import pyarrow.parquet
     except ImportError as error:
-        raise MissingExtraError("Parquet files need pyarrow: pip install 'lenet-zoo[score]'") from error
+        raise MissingExtraError(NEEDS_PYARROW) from error
     # Through a buffer and without reading ahead: a row group may be larger than memory.
     return pyarrow.parquet.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
 

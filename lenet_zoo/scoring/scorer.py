@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lenet_zoo._files import write_atomic
 from lenet_zoo.errors import DataError, InputError, MissingExtraError, NoDigitError, ScoringError
 from lenet_zoo.runtime import OnnxClassifier
-from lenet_zoo.scoring.inputs import read_unit
+from lenet_zoo.scoring.inputs import NEEDS_PYARROW, read_unit
 
 if TYPE_CHECKING:
     import pyarrow
@@ -47,7 +47,7 @@ def schema() -> pyarrow.Schema:
     try:
         import pyarrow as pa
     except ImportError as error:
-        raise MissingExtraError("Parquet files need pyarrow: pip install 'lenet-zoo[score]'") from error
+        raise MissingExtraError(NEEDS_PYARROW) from error
     return pa.schema(
         [
             pa.field("key", pa.string(), nullable=False),
