@@ -1,10 +1,15 @@
 """Every shipped tag does on the whole test set what its card says, picture for picture."""
 
+import shlex
+from dataclasses import asdict
+from itertools import pairwise
+
 import pytest
 
 import lenet_zoo
 from lenet_zoo import weights
 from lenet_zoo.summary import evaluate, logits_of
+from lenet_zoo.training.recipe import load_recipe
 
 
 @pytest.mark.parametrize("name", weights.names())
@@ -34,3 +39,24 @@ def test_a_card_says_how_the_weights_were_made(name):
         assert seeds["accuracy"][0] == card["metrics"][seeds["split"]]["accuracy"]
         assert seeds["mean"] == pytest.approx(sum(seeds["accuracy"]) / seeds["n"])
         assert seeds["sd"] > 0
+
+
+@pytest.mark.parametrize("name", weights.names())
+def test_a_cards_command_gives_its_recipe(name):
+    """Whoever types the command today trains by the very fields that the weights were trained by."""
+    card = weights.load_card(name)
+    words = shlex.split(card["command"])
+    assert words[:3] == ["lenet-zoo", "train", card["architecture"]]
+    options = list(pairwise(words))
+    changes = dict(value.split("=", 1) for option, value in options if option == "--set")
+    recipe = load_recipe(
+        dict(options)["--recipe"],
+        architecture=card["architecture"],
+        dataset=dict(options).get("--dataset", "mnist"),
+        changes=changes,
+    )
+    told, today = card["recipe"], asdict(recipe)
+    if today.pop("teacher", ""):
+        assert "sha256" in str(told["teacher"])  # what the file was, not where it lay
+    assert {key: told.get(key, value) for key, value in today.items()} == today
+    assert dict(options).get("--dataset", "mnist") == card["dataset"]
