@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.progress import Progress
-from rich.table import Table
+from rich.table import Column, Table
 
 from lenet_zoo import weights
 from lenet_zoo.cli._app import DataRoot, Download, Json, app, console, messages, print_json
@@ -95,14 +95,23 @@ def info(name: Network, json: Json = False) -> None:
 
 
 def _print_mapping(document: dict[str, Any]) -> None:
-    table = Table(show_header=False, box=None, pad_edge=False)
+    table = Table("", Column(overflow="fold"), show_header=False, box=None, pad_edge=False)
     for key, value in document.items():
-        if isinstance(value, list | tuple):
-            value = ", ".join(map(str, value))
-        elif isinstance(value, dict):
-            value = ", ".join(f"{k} {v}" for k, v in value.items())
-        table.add_row(str(key), str(value))
+        table.add_row(key, _in_words(value))
     console.print(table, markup=False, highlight=False)
+
+
+def _in_words(value: Any, brackets: bool = False) -> str:
+    """A value of a card or of a file's metadata; what stands in another one has brackets around it."""
+    if isinstance(value, dict):
+        text = ", ".join(f"{key} {_in_words(inner, brackets=True)}" for key, inner in value.items())
+        return f"({text})" if brackets else text
+    if isinstance(value, list | tuple):
+        text = ", ".join(_in_words(inner, brackets=True) for inner in value)
+        return f"[{text}]" if brackets else text
+    if isinstance(value, bool):
+        return str(value).lower()  # as in the recipe's file
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _accuracy(correct: int, total: int) -> str:

@@ -16,7 +16,7 @@ from timm.models import save_for_hf
 
 from lenet_zoo import weights
 from lenet_zoo.cli._app import run
-from lenet_zoo.registry import create_model
+from lenet_zoo.registry import create_model, model_card
 
 
 @pytest.fixture
@@ -86,6 +86,19 @@ def test_info_prints_the_modern_table(capsys: pytest.CaptureFixture[str]) -> Non
     status, out, _ = call(capsys, "info", "lenet5_modern")
     assert status == 0
     assert "61,706" in out
+
+
+def test_info_tells_the_whole_card(capsys: pytest.CaptureFixture[str]) -> None:
+    card = model_card("lenet5_modern.fashion_mnist")
+    _, out, _ = call(capsys, "info", "lenet5_modern.fashion_mnist")
+    text = " ".join(out.split())
+    for teacher in card["recipe"]["teacher"]:
+        (split, accuracy), *_ = teacher["accuracy"].items()
+        assert f"architecture teacher_large, params 1923786, sha256 {teacher['sha256']}, accuracy ({split} " in text
+        assert f"({split} {accuracy})" in text
+    assert "batch_norm true, drop_rate 0, ema 0.9999" in text
+    assert card["command"].split("=")[0] in text
+    assert card["sha256"] in text
 
 
 def test_predict_reads_a_picture(capsys: pytest.CaptureFixture[str], digit: Path) -> None:
