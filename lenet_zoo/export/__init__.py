@@ -166,7 +166,7 @@ def _float_copy(model: nn.Module) -> LeNet5Modern | LeNet5Classic:
 def _input_spec(network: LeNet5Modern | LeNet5Classic, name: str, size: tuple[int, int] | None) -> InputSpec:
     cfg = getattr(network, "pretrained_cfg", None) or {}
     least = network.smallest_input
-    height, width = size or network.picture_size()
+    height, width = network.picture_size() if size is None else size
     if min(height, width) < least:
         raise InputError(f"input_size={(height, width)}: the network takes pictures of at least {least}×{least}")
     default = (0.0, 1.0) if isinstance(network, LeNet5Modern) else (0.1 / 1.275, 1 / 1.275)

@@ -47,16 +47,15 @@ def test_a_cards_command_gives_its_recipe(name):
     card = weights.load_card(name)
     words = shlex.split(card["command"])
     assert words[:3] == ["lenet-zoo", "train", card["architecture"]]
-    options = list(pairwise(words))
-    changes = dict(value.split("=", 1) for option, value in options if option == "--set")
+    given = dict(pairwise(words))
+    assert given.get("--dataset", "mnist") == card["dataset"]
     recipe = load_recipe(
-        dict(options)["--recipe"],
+        given["--recipe"],
         architecture=card["architecture"],
-        dataset=dict(options).get("--dataset", "mnist"),
-        changes=changes,
+        dataset=card["dataset"],
+        changes=dict(value.split("=", 1) for option, value in pairwise(words) if option == "--set"),
     )
     told, today = card["recipe"], asdict(recipe)
     if today.pop("teacher", ""):
         assert "sha256" in str(told["teacher"])  # what the file was, not where it lay
     assert {key: told.get(key, value) for key, value in today.items()} == today
-    assert dict(options).get("--dataset", "mnist") == card["dataset"]
