@@ -224,3 +224,7 @@ def bench_training(
     console.print(
         f"to {100 * result.target:.2f} %, medians of {rounds}, {result.threads} threads: {found}", highlight=False
     )
+    if result.compiling is None:
+        console.print("fast went through torch's own layers: there is no C++ compiler here", highlight=False)
+    else:
+        console.print(f"fast's layers were compiled before, in {result.compiling:.1f} s, not counted", highlight=False)

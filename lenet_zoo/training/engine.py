@@ -30,7 +30,7 @@ from lenet_zoo.data.datasets import Dataset
 from lenet_zoo.errors import InputError, TrainingError
 from lenet_zoo.summary import evaluate, logits_of
 from lenet_zoo.training.checkpoint import RunFolder
-from lenet_zoo.training.fused import fold, fuse
+from lenet_zoo.training.fused import fold, fuse, is_compiled
 from lenet_zoo.training.processes import (
     Gradients,
     WholeBatchDropout,
@@ -46,6 +46,9 @@ if TYPE_CHECKING:
     from lenet_zoo.training.teacher import Answers, JointAnswers
 
 __all__ = ["Batches", "Monitor", "Result", "accelerator_for", "check", "fit", "learning_rate", "measure"]
+
+# Compiling takes seconds, which a run of fewer pictures would not get back.
+_WORTH_COMPILING = 2_000_000
 
 
 class Monitor:
@@ -248,6 +251,7 @@ def fit(
     resume: bool = False,
     identity: dict[str, Any] | None = None,
     monitor: Monitor | None = None,
+    compiled: bool | None = None,
 ) -> Result:
     """Train a network by a recipe.
 
@@ -263,6 +267,8 @@ def fit(
         resume: go on from the folder's checkpoint, if it has one.
         identity: what else must be the same for a resumed run (network, data set).
         monitor: told of the progress, in the main process.
+        compiled: whether lenet5_modern goes through compiled layers on a CPU, where there is a compiler; by default in
+            a run that shows two million pictures or more.
 
     Raises:
         InputError: `batch_norm` for another network than lenet5_modern, or with a batch of one picture; distill > 0
@@ -283,6 +289,7 @@ def fit(
             answers,
             identity or {},
             monitor if monitor and accelerator.is_main_process else Monitor(),
+            compiled,
         ).finish(resume)
 
 
@@ -299,6 +306,7 @@ class _Run:
         answers: Answers | JointAnswers | None,
         identity: dict[str, Any],
         monitor: Monitor,
+        compiled: bool | None,
     ) -> None:
         self.recipe, self.folder, self.seed, self.measured = recipe, folder, seed, measured
         self.accelerator, self.monitor = accelerator, monitor
@@ -310,9 +318,12 @@ class _Run:
             )
         self.identity = {**identity, "seed": seed, "pictures": len(data), **recipe.as_dict()}
         device = accelerator.device
+        if compiled is None:
+            compiled = recipe.epochs * math.ceil(len(data) * recipe.portion) >= _WORTH_COMPILING
         torch.manual_seed(seed)
         self.build = build
-        self.model = fuse(build(), recipe.batch_norm).to(device).train()
+        self.model = fuse(build(), recipe.batch_norm, compiled and device.type == "cpu").to(device).train()
+        self.compiled = is_compiled(self.model)
         self.model.drop_rate = recipe.drop_rate  # type: ignore[assignment]
         if recipe.channels_last:
             self.model = self.model.to(memory_format=torch.channels_last)
@@ -467,6 +478,7 @@ class _Run:
             average=self.average.model.state_dict() if self.average else None,
             optimizer=self.optimizer.state_dict(),
             best=self.best,
+            compiled=self.compiled,
         )
         self.folder.save_checkpoint(self.identity, self.epochs_done, state)
         self.folder.append_log(self.history[-1])
@@ -475,6 +487,10 @@ class _Run:
         state = on_main(self.accelerator, lambda: self.folder.load_checkpoint(self.identity, resume, self.monitor.say))
         if state is None:
             return
+        if state.get("compiled", self.compiled) != self.compiled:
+            self.monitor.say(
+                "the saved run and this one differ in the compiled layers: the final weights will differ in rounding"
+            )
         self.model.load_state_dict(state["model"])
         if self.average:
             self.average.model.load_state_dict(state["average"])

@@ -29,15 +29,10 @@ from __future__ import annotations
 
 import ctypes
 import math
-import os
-import shutil
-import subprocess
-import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -46,6 +41,7 @@ from torch.nn import functional as F
 
 from lenet_zoo.errors import InputError, TrainingError
 from lenet_zoo.models.lenet5_classic import BACKGROUND, LeNet5Classic
+from lenet_zoo.training.compiled import load_library
 from lenet_zoo.training.losses import MAPLoss, PenaltyLoss
 from lenet_zoo.training.sdlm import SDLM, curvature
 
@@ -139,56 +135,22 @@ class Distortions:
 
 # ---------------------------------------------------------------------------------------------------- compiled step
 
-_COMPILERS = ("c++", "g++", "clang++")
-# As -ffast-math, less what would hide NaN and what would change the rounding mode of the whole process.
-_FAST_MATH = ["-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-fassociative-math"]
-_FLAGS = ["-std=c++17", "-O3", "-funroll-loops", *_FAST_MATH, "-shared", "-fPIC"]
-# Tried in turn: compilers differ in what they call this machine. The first is GCC's, which else jams two sums into one
-# loop that it cannot vectorise, at half the speed.
-_GCC = ["-march=native", "-mprefer-vector-width=512", "-fno-loop-unroll-and-jam"]
-_TUNING: list[list[str]] = [_GCC, ["-march=native"], ["-mcpu=native"], []]
-
 
 @lru_cache(maxsize=1)
 def load_compiled_step() -> Callable[..., None] | None:
-    """Compile `lecun1998.cpp` with the machine's C++ compiler ($CXX, or c++, g++, clang++ from the path).
+    """Compile `lecun1998.cpp`.
 
-    Returns: the function `train` of that file, or None after a warning when there is no compiler or it fails.
+    Returns: the function `train` of that file, or None after a warning when it cannot be compiled.
     """
-    source = Path(__file__).with_suffix(".cpp")
-    asked = os.environ.get("CXX")
-    compiler = shutil.which(asked) if asked else next(filter(None, map(shutil.which, _COMPILERS)), None)
-    if compiler is None:
-        _warn_uncompiled(f"no C++ compiler found ({f'CXX={asked}' if asked else ', '.join(_COMPILERS)})")
+    library = load_library("lecun1998.cpp", "training goes on through autograd, some forty times slower")
+    if library is None:
         return None
-    with tempfile.TemporaryDirectory(prefix="lenet-zoo-", ignore_cleanup_errors=True) as folder:
-        library = Path(folder) / "lecun1998.so"
-        for extra in _TUNING:
-            command = [compiler, *_FLAGS, *extra, str(source), "-o", str(library)]
-            done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-            if done.returncode == 0:
-                break
-        else:
-            reason = (done.stderr.strip().splitlines() or ["no message"])[0]
-            _warn_uncompiled(f"{compiler} cannot compile {source.name}: {reason}")
-            return None
-        try:
-            train = ctypes.CDLL(str(library)).train
-        except OSError as error:  # a temporary folder from which nothing may be executed
-            _warn_uncompiled(f"the compiled step cannot be loaded: {error}")
-            return None
+    train = library.train
     pointer, integer = ctypes.c_void_p, ctypes.c_int64
     train.argtypes = [*[pointer] * 6, integer, ctypes.c_float, pointer, integer]
     train.restype = None
-    return train
-
-
-def _warn_uncompiled(reason: str) -> None:
-    warnings.warn(
-        f"{reason}; training goes on through autograd, some forty times slower. Install g++ or clang++ to avoid that.",
-        RuntimeWarning,
-        stacklevel=4,
-    )
+    compiled: Callable[..., None] = train
+    return compiled
 
 
 # ------------------------------------------------------------------------------------------------------------- loop

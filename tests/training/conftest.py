@@ -39,3 +39,12 @@ def small_mnist(digits, tmp_path_factory) -> Path:
         )
         (raw / f"{prefix}-labels-idx1-ubyte").write_bytes(struct.pack(">2i", 2049, len(labels)) + labels.tobytes())
     return root
+
+
+@pytest.fixture
+def broken_compiler(tmp_path) -> str:
+    """A C++ compiler that fails."""
+    script = tmp_path / "cxx"
+    script.write_text("#!/bin/sh\necho 'cxx: out of order' >&2\nexit 1\n")
+    script.chmod(0o755)
+    return str(script)

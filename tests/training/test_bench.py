@@ -2,8 +2,10 @@
 
 import pytest
 
+from lenet_zoo import create_model
 from lenet_zoo.errors import InputError
 from lenet_zoo.training import bench
+from lenet_zoo.training.fused import fuse, is_compiled
 
 
 @pytest.fixture(autouse=True)
@@ -19,6 +21,7 @@ def test_each_side_runs_once_a_round_with_its_seed(small_mnist):
     assert [race.epochs for race in result.baseline] == [1, 1]
     assert all(race.reached and race.seconds > 0 for race in [*result.baseline, *result.fast])
     assert len(told) == 4
+    assert (result.compiling is not None) == is_compiled(fuse(create_model("lenet5_modern"), compiled=True))
     assert result.ratio == pytest.approx(
         sum(race.seconds for race in result.baseline) / sum(race.seconds for race in result.fast)
     )

@@ -23,6 +23,7 @@ from lenet_zoo.training import checkpoint as checkpoint_module
 from lenet_zoo.training import engine
 from lenet_zoo.training.checkpoint import RunFolder
 from lenet_zoo.training.engine import Batches, Monitor, accelerator_for, fit, learning_rate
+from lenet_zoo.training.fused import fuse
 from lenet_zoo.training.recipe import Recipe
 from lenet_zoo.training.teacher import TEACHERS, Answers, JointAnswers, Teacher
 
@@ -271,12 +272,14 @@ def test_an_absent_device_is_refused():
 SGD = dict(optimizer="sgd", lr=0.05, momentum=0.9)
 
 
+@pytest.mark.parametrize("compiled", [False, True], ids=["torch", "compiled"])
 @pytest.mark.parametrize(
     ("build", "fields"),
     [(modern, {}), (modern, SGD), (modern, dict(batch_norm=True)), (classic, {}), (classic, SGD)],
     ids=["modern-adamw", "modern-sgd", "modern-normalised", "classic-adamw", "classic-sgd"],
 )
-def test_an_interrupted_run_ends_in_the_same_bits(few, tmp_path, build, fields):
+def test_an_interrupted_run_ends_in_the_same_bits(few, tmp_path, monkeypatch, build, fields, compiled):
+    monkeypatch.setattr(engine, "_WORTH_COMPILING", 0 if compiled else math.inf)
     recipe = RICH.set(fields)
     whole = train(few, tmp_path / "whole", recipe, build)
     for stop in (StopAfter(1), StopAfter(2, middle=True), StopAfter(3)):
@@ -288,6 +291,27 @@ def test_an_interrupted_run_ends_in_the_same_bits(few, tmp_path, build, fields):
         log = [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
         assert [record["epoch"] for record in log] == [1, 2, 3, 4]
     assert [r["loss"] for r in resumed.history] == [r["loss"] for r in whole.history]
+
+
+def test_a_long_run_is_compiled_and_a_resumed_one_says_when_it_is_not(few, tmp_path, monkeypatch):
+    told = []
+
+    class Listen(Monitor):
+        def say(self, text):
+            told.append(text)
+
+    seen = []
+    monkeypatch.setattr(engine, "fuse", lambda model, norm, compiled: seen.append(compiled) or fuse(model))
+    train(few, tmp_path / "short", Recipe(epochs=2))
+    monkeypatch.setattr(engine, "_WORTH_COMPILING", 2 * len(few))
+    train(few, tmp_path / "long", Recipe(epochs=2))
+    train(few, tmp_path / "asked", Recipe(epochs=2), compiled=False)
+    assert seen == [False, True, False]
+    monkeypatch.setattr(engine, "is_compiled", lambda model: True)
+    train(few, tmp_path / "long", Recipe(epochs=2), resume=True, monitor=Listen())
+    assert told == [
+        "the saved run and this one differ in the compiled layers: the final weights will differ in rounding"
+    ]
 
 
 _CHILD = """
