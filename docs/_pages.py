@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lenet_zoo import errors, weights
+from lenet_zoo import cards, errors
 
 DOCS = Path(__file__).parent
 
@@ -24,9 +24,9 @@ def percent(figures: dict[str, Any]) -> str:
 
 def substitutions() -> dict[str, Any]:
     """What `{{ … }}` in a page stands for: for each tag a mapping, under its name with `_` for `.`."""
-    found: dict[str, Any] = {"tags": ", ".join(f"`{name}`" for name in weights.names())}
-    for name in weights.names():
-        card = weights.load_card(name)
+    found: dict[str, Any] = {"tags": ", ".join(f"`{name}`" for name in cards.names())}
+    for name in cards.names():
+        card = cards.load_card(name)
         test = card["metrics"]["test"]
         found[name.replace(".", "_")] = {
             "accuracy": percent(test),
@@ -35,7 +35,7 @@ def substitutions() -> dict[str, Any]:
             "mistakes": f"{test['total'] - test['correct']:,}",
             "total": f"{test['total']:,}",
             "params": f"{card['params']:,}",
-            "kilobytes": f"{weights.weight_path(name).stat().st_size / 1000:.0f} kB",
+            "kilobytes": f"{cards.weight_path(name).stat().st_size / 1000:.0f} kB",
             "epochs": str(card["recipe"].get("epochs", card["recipe"].get("passes", ""))),
         }
     return found
@@ -47,8 +47,8 @@ def substitutions() -> dict[str, Any]:
 def results() -> str:
     """One line a tag."""
     lines = ["| name | data set | parameters | test accuracy | seeds, mean ± sd |", "|---|---|--:|--:|--:|"]
-    for name in weights.names():
-        card = weights.load_card(name)
+    for name in cards.names():
+        card = cards.load_card(name)
         lines.append(
             f"| [`{name}`](cards.md#{_anchor(name)}) | {card['dataset']} | {card['params']:,} "
             f"| {percent(card['metrics']['test'])} | {_spread(card) or '1'} |"
@@ -67,9 +67,9 @@ def _spread(card: dict[str, Any]) -> str:
     return f"{seeds['n']}: {100 * seeds['mean']:.2f} ± {100 * seeds['sd']:.2f} %"
 
 
-def cards() -> str:
+def card_sections() -> str:
     """Every card, one section each."""
-    return "\n\n".join(_card(name, weights.load_card(name)) for name in weights.names())
+    return "\n\n".join(_card(name, cards.load_card(name)) for name in cards.names())
 
 
 def _card(name: str, card: dict[str, Any]) -> str:
@@ -187,7 +187,7 @@ def _help(command: Any, path: str, parent: Any) -> list[str]:
 
 def figure_commands() -> str:
     """The script that draws every figure, without its head."""
-    lines = (DOCS / "make_figures.sh").read_text(encoding="utf-8").splitlines()
+    lines = (DOCS.parent / "tools" / "make_figures.sh").read_text(encoding="utf-8").splitlines()
     return "```bash\n" + "\n".join(lines[lines.index("set -euo pipefail") + 1 :]).strip() + "\n```"
 
 
@@ -251,7 +251,7 @@ def speed() -> str:
 
 
 def precision() -> str:
-    """What int8 costs, as `docs/measure_precision.py` wrote it."""
+    """What int8 costs, as `tools/measure_precision.py` wrote it."""
     rows = json.loads((DOCS / "data" / "precision.json").read_text(encoding="utf-8"))
     lines = ["| | size | right on MNIST's test set | the same answer as float32 |", "|---|--:|--:|--:|"]
     for row in rows:
@@ -261,7 +261,7 @@ def precision() -> str:
 
 
 def _scoring() -> dict[str, Any]:
-    """What `docs/measure_scoring.py` wrote."""
+    """What `tools/measure_scoring.py` wrote."""
     found: dict[str, Any] = json.loads((DOCS / "data" / "scoring.json").read_text(encoding="utf-8"))
     return found
 
@@ -334,7 +334,7 @@ def _duration(hours: float) -> str:
 
 
 PARTS: dict[str, Callable[[], str]] = {
-    "cards": cards,
+    "cards": card_sections,
     "commands": commands,
     "does it pay": does_it_pay,
     "errors": error_classes,

@@ -20,8 +20,9 @@ from typing import Any
 import torch
 
 from lenet_zoo._files import write_atomic
+from lenet_zoo.classify.torch import logits_of
+from lenet_zoo.evaluation import evaluate
 from lenet_zoo.finetuning import Start, learn, load_finetuning, load_splits
-from lenet_zoo.summary import evaluate, logits_of
 from lenet_zoo.training.checkpoint import RunFolder
 
 UNDISTORTED = dict.fromkeys(("rotation", "scale", "aspect", "slant", "shift"), 0)

@@ -9,17 +9,17 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from lenet_zoo._version import __version__
+
 if TYPE_CHECKING:
-    from lenet_zoo.data.pictures import digit_from_image as digit_from_image
+    from lenet_zoo.classify import OnnxClassifier as OnnxClassifier
     from lenet_zoo.export import export_onnx as export_onnx
     from lenet_zoo.finetuning import finetune as finetune
+    from lenet_zoo.pictures.character import digit_from_image as digit_from_image
     from lenet_zoo.registry import create_model as create_model
     from lenet_zoo.registry import create_transform as create_transform
     from lenet_zoo.registry import list_models as list_models
     from lenet_zoo.registry import model_card as model_card
-    from lenet_zoo.runtime import OnnxClassifier as OnnxClassifier
-
-__version__ = "0.1.0"
 
 # name → the module that defines it
 _PUBLIC = {
@@ -27,10 +27,10 @@ _PUBLIC = {
     "create_transform": "lenet_zoo.registry",
     "list_models": "lenet_zoo.registry",
     "model_card": "lenet_zoo.registry",
-    "digit_from_image": "lenet_zoo.data.pictures",
+    "digit_from_image": "lenet_zoo.pictures.character",
     "export_onnx": "lenet_zoo.export",
     "finetune": "lenet_zoo.finetuning",
-    "OnnxClassifier": "lenet_zoo.runtime",
+    "OnnxClassifier": "lenet_zoo.classify",
 }
 
 __all__ = ["__version__", *_PUBLIC]

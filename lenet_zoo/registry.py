@@ -6,7 +6,7 @@ import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lenet_zoo import weights
+from lenet_zoo import cards
 from lenet_zoo.errors import InputError, LenetZooError, UnknownModelError, WeightsError, did_you_mean
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def model_card(name: str) -> dict[str, Any]:
     if name.startswith(_SOURCES):
         return _card_of_source(name)
     # Cards are read without timm, so that listing the zoo needs no torch.
-    return weights.load_card(name if name in weights.names() else resolve(name))
+    return cards.load_card(name if name in cards.names() else resolve(name))
 
 
 def _card_of_source(name: str) -> dict[str, Any]:
@@ -147,7 +147,7 @@ def _card_of_source(name: str) -> dict[str, Any]:
     )
     path = Path(name.removeprefix("local-dir:"), "card.json")
     if name.startswith("local-dir:") and path.is_file():
-        card |= weights.read_card(path)
+        card |= cards.read_card(path)
     return card
 
 

@@ -19,7 +19,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import lenet_zoo
-from lenet_zoo import weights
+from lenet_zoo import cards
 from lenet_zoo.cli import _app
 
 ROOT = Path(__file__).parents[1]
@@ -179,7 +179,7 @@ def test_the_error_page_has_every_class() -> None:
 
 def script() -> list[tuple[str, list[str]]]:
     """(file stem, arguments of `plot`) of every figure that the script draws."""
-    lines = re.findall(r"^draw (\S+) (.*)$", (DOCS / "make_figures.sh").read_text("utf-8"), re.M)
+    lines = re.findall(r"^draw (\S+) (.*)$", (DOCS.parent / "tools" / "make_figures.sh").read_text("utf-8"), re.M)
     return [(stem, shlex.split(rest)) for stem, rest in lines]
 
 
@@ -232,8 +232,8 @@ def test_no_accuracy_is_typed() -> None:
 
 def test_the_cards_are_on_the_page() -> None:
     text = pages.expand(text_of("cards.md"))
-    for name in weights.names():
-        card = weights.load_card(name)
+    for name in cards.names():
+        card = cards.load_card(name)
         assert f"## `{name}`" in text
         assert card["sha256"] in text
         assert f"{card['metrics']['test']['correct']:,}/{card['metrics']['test']['total']:,}" in text

@@ -22,7 +22,7 @@ def python(code: str, *options: str, cwd: Path = ROOT) -> str:
 
 def test_import_costs_no_torch() -> None:
     heavy = "{'torch', 'timm', 'torchvision', 'numpy', 'PIL', 'onnx', 'onnxruntime', 'safetensors', 'typer', 'rich'}"
-    ours = "lenet_zoo, lenet_zoo.errors, lenet_zoo.weights, lenet_zoo._files, lenet_zoo.registry"
+    ours = "lenet_zoo, lenet_zoo.errors, lenet_zoo.cards, lenet_zoo._files, lenet_zoo.registry"
     assert python(f"import sys, {ours}; print(sorted({heavy} & set(sys.modules)))") == "[]"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lenet_zoo import weights
+from lenet_zoo import cards
 
 ROOT = Path(__file__).parents[1]
 
@@ -29,9 +29,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def test_weights_cards_tables_and_recipes_are_in_wheel_and_sdist(built: tuple[Path, Path]) -> None:
     wheel, sdist = built
-    wanted = {f"lenet_zoo/weights/{name}{suffix}" for name in weights.names() for suffix in (".safetensors", ".json")}
+    wanted = {f"lenet_zoo/weights/{name}{suffix}" for name in cards.names() for suffix in (".safetensors", ".json")}
     wanted |= {"lenet_zoo/models/tables/rbf_ascii96.txt", "lenet_zoo/models/tables/c3_connections.txt"}
-    wanted |= {"lenet_zoo/py.typed", "lenet_zoo/training/stage.cpp", "lenet_zoo/training/lecun1998.cpp"}
+    wanted |= {"lenet_zoo/py.typed", "lenet_zoo/training/stage.cpp", "lenet_zoo/paper1998/lecun1998.cpp"}
     wanted |= {f"lenet_zoo/training/recipes/{name}.toml" for name in ("baseline", "best", "fast", "lecun1998")}
     assert len(wanted) >= 9
     assert wanted <= set(zipfile.ZipFile(wheel).namelist())

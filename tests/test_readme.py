@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from lenet_zoo import weights
+from lenet_zoo import cards
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -15,8 +15,8 @@ def results_table() -> str:
         "| name | trained on | parameters | accuracy as shipped | mean ± sd | seeds |",
         "|---|---|--:|--:|--:|--:|",
     ]
-    for name in weights.names():
-        card = weights.load_card(name)
+    for name in cards.names():
+        card = cards.load_card(name)
         test, seeds = card["metrics"]["test"], card["seeds"]
         spread = f"{100 * seeds['mean']:.2f} ± {100 * seeds['sd']:.2f} %" if seeds["n"] > 1 else "–"
         lines.append(

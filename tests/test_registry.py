@@ -16,8 +16,8 @@ from PIL import Image
 from torch import nn
 
 import lenet_zoo
-from lenet_zoo import registry, weights
-from lenet_zoo.data.datasets import Dataset
+from lenet_zoo import cards, registry
+from lenet_zoo.datasets.loading import Dataset
 from lenet_zoo.errors import InputError, UnknownModelError, WeightsError
 
 ROOT = Path(__file__).parents[1]
@@ -51,10 +51,10 @@ def test_list_models() -> None:
 
 
 def test_every_tag_has_its_file_and_its_card_and_no_other() -> None:
-    assert lenet_zoo.list_models(pretrained=True) == weights.names()
-    for name in weights.names():
-        assert weights.weight_path(name).is_file()
-        assert Path(timm.get_pretrained_cfg(name).file) == weights.weight_path(name)
+    assert lenet_zoo.list_models(pretrained=True) == cards.names()
+    for name in cards.names():
+        assert cards.weight_path(name).is_file()
+        assert Path(timm.get_pretrained_cfg(name).file) == cards.weight_path(name)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -113,7 +113,7 @@ def test_keywords_reach_the_network() -> None:
     with pytest.raises(TypeError, match="unexpected keyword argument 'width'"):
         lenet_zoo.create_model("lenet5_modern", width=2)
     # With weights too it is the keyword that is wrong, and not the file.
-    for given in (dict(pretrained=True), dict(checkpoint_path=weights.weight_path("lenet5_modern.mnist"))):
+    for given in (dict(pretrained=True), dict(checkpoint_path=cards.weight_path("lenet5_modern.mnist"))):
         with pytest.raises(TypeError, match="unexpected keyword argument 'width'"):
             lenet_zoo.create_model("lenet5_modern", width=2, **given)
     with pytest.raises(InputError, match=r"^num_classes=-1: give the number of classes"):
@@ -128,7 +128,8 @@ def test_keywords_reach_the_network() -> None:
     [("lenet5_modern.mnist", 9_900), ("lenet5_classic.mnist", 9_900), ("lenet5_modern.baseline_mnist", 9_825)],
 )
 def test_shipped_weights_read_the_test_digits_as_their_card_says(mnist_test: Dataset, name: str, at_least: int) -> None:
-    from lenet_zoo.summary import evaluate, logits_of
+    from lenet_zoo.classify.torch import logits_of
+    from lenet_zoo.evaluation import evaluate
 
     found = evaluate(logits_of(lenet_zoo.create_model(name, pretrained=True)), mnist_test)
     assert found.correct >= at_least
@@ -209,7 +210,7 @@ def test_save_for_hf_then_local_dir_keeps_the_pretrained_network(tmp_path: Path)
     again = lenet_zoo.create_model(f"local-dir:{tmp_path}", pretrained=True)
     assert same(model, again)
     assert again.pretrained_cfg["mean"] == pytest.approx([0.1 / 1.275])
-    (tmp_path / "model.safetensors").write_bytes(weights.weight_path("lenet5_modern.mnist").read_bytes())
+    (tmp_path / "model.safetensors").write_bytes(cards.weight_path("lenet5_modern.mnist").read_bytes())
     with pytest.raises(WeightsError, match=r"^the weights are not lenet5_classic's"):
         lenet_zoo.create_model(f"local-dir:{tmp_path}", pretrained=True)
 

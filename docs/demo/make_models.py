@@ -25,7 +25,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import lenet_zoo
 from lenet_zoo._files import write_atomic
-from lenet_zoo.summary import layer_table
+from lenet_zoo.models.layers import layer_table
 
 HERE = Path(__file__).parent
 # The 1998 network as it was trained in 1998: Eq. 9 pulls F6 towards the bitmaps, which the page shows.

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from lenet_zoo import __version__
+from lenet_zoo._version import __version__
 from lenet_zoo.errors import LenetZooError, exit_status
 
 __all__ = ["DataRoot", "Download", "Json", "app", "console", "messages", "print_json"]

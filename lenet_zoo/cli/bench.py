@@ -34,7 +34,7 @@ def inference(
     json: Json = False,
 ) -> None:
     """Time torch, a plain ONNX export and ours, interleaved, against this machine's matrix-product rate."""
-    from lenet_zoo.bench import plot_inference, time_inference
+    from lenet_zoo.bench.inference import plot_inference, time_inference
 
     with messages.status("exporting") as status:
         result = time_inference(

@@ -85,7 +85,7 @@ def _network(name: str) -> tuple[nn.Module, list[str]]:
 
 def _pixels(name: str, picture: str, data_root: Path | None, download: bool) -> np.ndarray:
     """28×28 uint8 of a picture file as network `name` reads it, or of a test picture named as DATASET:INDEX."""
-    from lenet_zoo.data.datasets import DATASETS, load_dataset
+    from lenet_zoo.datasets.loading import DATASETS, load_dataset
 
     dataset, colon, index = picture.rpartition(":")
     if colon and index.isdecimal() and not Path(picture).exists():
@@ -95,7 +95,7 @@ def _pixels(name: str, picture: str, data_root: Path | None, download: bool) -> 
         return data.images[int(index)].numpy()
     if picture in DATASETS and not Path(picture).exists():
         raise InputError(f"{picture} has many pictures: name a test picture by its place in the set, as {picture}:0")
-    from lenet_zoo.data.pictures import prepared
+    from lenet_zoo.pictures.preparation import prepared
     from lenet_zoo.registry import model_card
 
     return prepared(picture, model_card(name).get("preparation", "character"))
@@ -106,8 +106,8 @@ def architecture(name: Network, output: Output = None, theme: Theme = "light", j
     """The network as the paper draws it, made from the network itself."""
     _check(output, json, theme)
     from lenet_zoo import figures
+    from lenet_zoo.models.layers import layer_table
     from lenet_zoo.registry import create_model, resolve
-    from lenet_zoo.summary import layer_table
 
     model = create_model(name)
     layers = layer_table(model)
@@ -212,8 +212,9 @@ def confusion(
     from lenet_zoo import figures
 
     if dataset:
-        from lenet_zoo.data.datasets import load_dataset
-        from lenet_zoo.summary import evaluate, logits_of
+        from lenet_zoo.classify.torch import logits_of
+        from lenet_zoo.datasets.loading import load_dataset
+        from lenet_zoo.evaluation import evaluate
 
         data = load_dataset(dataset, train=False, root=data_root, download=download)
         matrix, labels = evaluate(logits_of(_network(name)[0]), data).confusion, list(data.classes)
@@ -247,9 +248,9 @@ def mistakes(
     """
     _check(output, json, theme)
     from lenet_zoo import figures
-    from lenet_zoo.data.datasets import load_dataset
+    from lenet_zoo.classify.torch import logits_of
+    from lenet_zoo.datasets.loading import load_dataset
     from lenet_zoo.registry import model_card
-    from lenet_zoo.summary import logits_of
 
     dataset = dataset or model_card(name)["dataset"]
     data = load_dataset(dataset, train=False, root=data_root, download=download)

@@ -37,9 +37,10 @@ def quickstart(json: Json = False) -> None:
     import numpy as np
 
     from lenet_zoo import OnnxClassifier, create_model, export_onnx
-    from lenet_zoo.data.datasets import load_dataset
+    from lenet_zoo.classify.torch import logits_of
+    from lenet_zoo.datasets.loading import load_dataset
+    from lenet_zoo.evaluation import evaluate
     from lenet_zoo.registry import list_models
-    from lenet_zoo.summary import evaluate, logits_of
 
     with messages.status("loading 1,797 digits"):
         digits = load_dataset("digits", train=False)

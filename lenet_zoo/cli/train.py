@@ -194,7 +194,7 @@ def bench_training(
     """Time to 98.25 % on MNIST: the recipe `fast` against the DataLoader loop, evaluation left out on both sides."""
     import torch
 
-    from lenet_zoo.training.bench import time_training
+    from lenet_zoo.bench.training import time_training
 
     if threads:
         torch.set_num_threads(threads)

@@ -11,12 +11,12 @@ from rich.box import SIMPLE_HEAD
 from rich.progress import Progress
 from rich.table import Column, Table
 
-from lenet_zoo import weights
+from lenet_zoo import cards
 from lenet_zoo.cli._app import DataRoot, Download, Json, app, console, messages, print_json
 from lenet_zoo.errors import InputError
 
 if TYPE_CHECKING:
-    from lenet_zoo.runtime import Classifier
+    from lenet_zoo.classify import Classifier
 
 Network = Annotated[
     str,
@@ -34,17 +34,17 @@ def is_onnx(name: str) -> bool:
 @app.command("list")
 def list_(json: Json = False) -> None:
     """The networks and tags: parameters, data set, test accuracy, size."""
-    cards = {name: weights.load_card(name) for name in weights.names()}
-    sizes = {name: weights.weight_path(name).stat().st_size for name in cards}
+    shipped = {name: cards.load_card(name) for name in cards.names()}
+    sizes = {name: cards.weight_path(name).stat().st_size for name in shipped}
     if json:
-        print_json([{"name": name, "bytes": sizes[name], **card} for name, card in cards.items()])
+        print_json([{"name": name, "bytes": sizes[name], **card} for name, card in shipped.items()])
         return
     table = Table(box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)  # fits a terminal of 80 columns
     table.add_column("name", no_wrap=True)
     table.add_column("data set")
     for heading in ("params", "accuracy", "size"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for name, card in cards.items():
+    for name, card in shipped.items():
         test = card["metrics"]["test"]
         table.add_row(
             name,
@@ -60,7 +60,7 @@ def list_(json: Json = False) -> None:
 def info(name: Network, json: Json = False) -> None:
     """The layer table and the card of a network; of an ONNX file, what it says of itself."""
     if is_onnx(name):
-        from lenet_zoo.runtime import read_metadata
+        from lenet_zoo.classify import read_metadata
 
         document: dict[str, Any] = dict(read_metadata(name))
         if json:
@@ -69,8 +69,8 @@ def info(name: Network, json: Json = False) -> None:
             _print_mapping(document)
         return
 
+    from lenet_zoo.models.layers import layer_table
     from lenet_zoo.registry import create_model, model_card
-    from lenet_zoo.summary import layer_table
 
     card = model_card(name)
     layers = layer_table(create_model(name, num_classes=len(card["labels"])))
@@ -129,7 +129,7 @@ def predict(
     json: Json = False,
 ) -> None:
     """Label and confidence of each picture of one character."""
-    from lenet_zoo.data.pictures import pictures_in
+    from lenet_zoo.pictures.reading import pictures_in
 
     paths = [path for image in images for path in pictures_in(image)]
     classifier = _classifier(name)
@@ -166,11 +166,11 @@ def _answer(row: dict[str, Any]) -> str:
 def _classifier(name: str) -> Classifier:
     """Either kind of network, as something that reads pictures."""
     if is_onnx(name):
-        from lenet_zoo.runtime import OnnxClassifier
+        from lenet_zoo.classify import OnnxClassifier
 
         return OnnxClassifier(name)
+    from lenet_zoo.classify.torch import TorchClassifier
     from lenet_zoo.registry import create_model, model_card
-    from lenet_zoo.summary import TorchClassifier
 
     model = create_model(name, pretrained=True)
     return TorchClassifier(model, model_card(name).get("preparation", "character"))
@@ -186,8 +186,8 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Average loss, accuracy and accuracy per class on a data set."""
-    from lenet_zoo.data.datasets import load_dataset
-    from lenet_zoo.summary import evaluate as run_evaluation
+    from lenet_zoo.datasets.loading import load_dataset
+    from lenet_zoo.evaluation import evaluate as run_evaluation
 
     logits = _classifier(name).predict_logits
     data = load_dataset(dataset, train=train, root=data_root, download=download)

@@ -49,7 +49,8 @@ def load_calibration(source: object, preparation: str = "character", channels: i
     if isinstance(source, str | os.PathLike):
         path = Path(source)
         if path.is_dir():
-            from lenet_zoo.data.pictures import pictures_in, prepared
+            from lenet_zoo.pictures.preparation import prepared
+            from lenet_zoo.pictures.reading import pictures_in
 
             return np.stack([prepared(picture, preparation, channels, size) for picture in pictures_in(path)])
         try:
@@ -87,7 +88,7 @@ def _write(root: str | None) -> None:
     import io
 
     from lenet_zoo._files import write_atomic
-    from lenet_zoo.data.datasets import load_dataset
+    from lenet_zoo.datasets.loading import load_dataset
 
     chosen = {}
     for name in _SETS:

@@ -16,7 +16,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from lenet_zoo import __version__, weights
+from lenet_zoo import cards
+from lenet_zoo._version import __version__
 from lenet_zoo.errors import InputError, LenetZooError
 from lenet_zoo.export.graph import InputSpec
 
@@ -66,16 +67,16 @@ def _figures(value: Any) -> Any:
 
 
 def _shipped_card(architecture: str, state: Mapping[str, Tensor]) -> dict[str, Any] | None:
-    for name in weights.names():
+    for name in cards.names():
         if name.split(".")[0] != architecture:
             continue
         try:
-            with safe_open(weights.weight_path(name), framework="pt") as stored:
+            with safe_open(cards.weight_path(name), framework="pt") as stored:
                 same = set(stored.keys()) == set(state) and all(
                     stored.get_tensor(key).equal(state[key]) for key in state
                 )
             if same:
-                return weights.load_card(name)
+                return cards.load_card(name)
         except (OSError, SafetensorError, LenetZooError):
             continue  # a damaged installation names no network; it does not stop the export of another
     return None

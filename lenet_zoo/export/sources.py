@@ -10,10 +10,10 @@ import torch
 from timm.models import load_state_dict
 from torch import nn
 
+from lenet_zoo.cards import read_card
 from lenet_zoo.errors import WeightsError
 from lenet_zoo.models._base import UNREADABLE
 from lenet_zoo.registry import create_model
-from lenet_zoo.weights import read_card
 
 __all__ = ["load_network"]
 

@@ -16,7 +16,7 @@ from timm.models._features import feature_take_indices
 from timm.models._manipulate import checkpoint
 from torch import Tensor, nn
 
-from lenet_zoo import weights
+from lenet_zoo import cards
 from lenet_zoo.errors import InputError, LenetZooError, WeightsError
 
 __all__ = ["UNREADABLE", "LeNet5", "build", "check_keys"]
@@ -263,7 +263,7 @@ def build(cls: type[LeNet5], variant: str, pretrained: bool, **kwargs: Any) -> L
         cfg = resolve_pretrained_cfg(variant, kwargs.get("pretrained_cfg"), kwargs.get("pretrained_cfg_overlay"))
         if cfg.file and not cfg.state_dict and cfg.source not in ("hf-hub", "local-dir"):
             file = cfg.file
-            weights.verify(file)
+            cards.verify(file)
     try:
         return build_model_with_cfg(cls, variant, pretrained, **kwargs)
     except LenetZooError:

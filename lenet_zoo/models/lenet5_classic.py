@@ -20,7 +20,7 @@ import torch
 from timm.models import generate_default_cfgs, register_model
 from torch import Tensor, nn
 
-from lenet_zoo import weights
+from lenet_zoo import cards
 from lenet_zoo.errors import InputError, WeightsError
 from lenet_zoo.models._base import LeNet5, build, check_keys
 
@@ -333,7 +333,7 @@ def checkpoint_filter_fn(state_dict: dict[str, Tensor], model: LeNet5Classic) ->
 
 def _cfg(tag: str, labels: tuple[str, ...], description: str) -> dict[str, Any]:
     return dict(
-        file=str(weights.weight_path(f"lenet5_classic.{tag}")),
+        file=str(cards.weight_path(f"lenet5_classic.{tag}")),
         num_classes=len(labels),
         input_size=(1, 28, 28),
         pool_size=(1, 1),
@@ -354,12 +354,12 @@ def _cfg(tag: str, labels: tuple[str, ...], description: str) -> dict[str, Any]:
 # register_model reads this when it decorates, so it stands above the factory.
 default_cfgs = generate_default_cfgs(
     {
-        "lenet5_classic.mnist": _cfg("mnist", weights.DIGITS, "MNIST, the best that training reached"),
-        "lenet5_classic.lecun1998_mnist": _cfg("lecun1998_mnist", weights.DIGITS, "MNIST, trained as in 1998"),
+        "lenet5_classic.mnist": _cfg("mnist", cards.DIGITS, "MNIST, the best that training reached"),
+        "lenet5_classic.lecun1998_mnist": _cfg("lecun1998_mnist", cards.DIGITS, "MNIST, trained as in 1998"),
         "lenet5_classic.lecun1998_distorted_mnist": _cfg(
-            "lecun1998_distorted_mnist", weights.DIGITS, "MNIST and distorted copies, trained as in 1998"
+            "lecun1998_distorted_mnist", cards.DIGITS, "MNIST and distorted copies, trained as in 1998"
         ),
-        "lenet5_classic.fashion_mnist": _cfg("fashion_mnist", weights.FASHION, "Fashion-MNIST: ten kinds of clothes"),
+        "lenet5_classic.fashion_mnist": _cfg("fashion_mnist", cards.FASHION, "Fashion-MNIST: ten kinds of clothes"),
     }
 )
 

@@ -13,7 +13,7 @@ import torch
 from timm.models import generate_default_cfgs, register_model
 from torch import Tensor, nn
 
-from lenet_zoo import weights
+from lenet_zoo import cards
 from lenet_zoo.models._base import LeNet5, build, check_keys
 
 __all__ = ["LeNet5Modern"]
@@ -124,7 +124,7 @@ def checkpoint_filter_fn(state_dict: dict[str, Tensor], model: nn.Module) -> dic
 
 def _cfg(tag: str, labels: tuple[str, ...], description: str) -> dict[str, Any]:
     return dict(
-        file=str(weights.weight_path(f"lenet5_modern.{tag}")),
+        file=str(cards.weight_path(f"lenet5_modern.{tag}")),
         num_classes=len(labels),
         input_size=(1, 28, 28),
         pool_size=(1, 1),
@@ -144,9 +144,9 @@ def _cfg(tag: str, labels: tuple[str, ...], description: str) -> dict[str, Any]:
 # register_model reads this when it decorates, so it stands above the factory.
 default_cfgs = generate_default_cfgs(
     {
-        "lenet5_modern.mnist": _cfg("mnist", weights.DIGITS, "MNIST, the best that training reached"),
-        "lenet5_modern.baseline_mnist": _cfg("baseline_mnist", weights.DIGITS, "MNIST, the textbook recipe: 20 epochs"),
-        "lenet5_modern.fashion_mnist": _cfg("fashion_mnist", weights.FASHION, "Fashion-MNIST: ten kinds of clothes"),
+        "lenet5_modern.mnist": _cfg("mnist", cards.DIGITS, "MNIST, the best that training reached"),
+        "lenet5_modern.baseline_mnist": _cfg("baseline_mnist", cards.DIGITS, "MNIST, the textbook recipe: 20 epochs"),
+        "lenet5_modern.fashion_mnist": _cfg("fashion_mnist", cards.FASHION, "Fashion-MNIST: ten kinds of clothes"),
     }
 )
 

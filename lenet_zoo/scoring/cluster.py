@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lenet_zoo.classify.onnx import cores
 from lenet_zoo.errors import InputError, MissingExtraError, ScoringError
-from lenet_zoo.runtime.classifier import cores
 from lenet_zoo.scoring.scorer import Result, Scorer, tries_folder
 
 __all__ = ["ENVIRONMENT", "engine"]

@@ -28,11 +28,11 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-import lenet_zoo
-from lenet_zoo import weights
+from lenet_zoo import cards
 from lenet_zoo._files import write_atomic
+from lenet_zoo._version import __version__
+from lenet_zoo.classify import OnnxClassifier
 from lenet_zoo.errors import InputError, ScoringError
-from lenet_zoo.runtime import OnnxClassifier
 from lenet_zoo.scoring.inputs import Input, list_input
 from lenet_zoo.scoring.scorer import STAGES, Result, part_path, schema, tries_folder
 
@@ -186,14 +186,14 @@ def _check_folders(source: Path, out: Path) -> None:
 def _identify(model: str) -> dict[str, str]:
     """What the answers depend on: the name, and the SHA-256 of an ONNX file, or of a network's weights."""
     if model.endswith(".onnx"):
-        from lenet_zoo.runtime.onnx_file import read_file
+        from lenet_zoo.classify.onnx_file import read_file
 
         return {"name": Path(model).name, "sha256": hashlib.sha256(read_file(model).data).hexdigest()}
-    if model not in weights.names():
+    if model not in cards.names():
         from lenet_zoo.registry import resolve
 
         model = resolve(model)
-    return {"name": model, "weights_sha256": weights.load_card(model)["sha256"]}
+    return {"name": model, "weights_sha256": cards.load_card(model)["sha256"]}
 
 
 def _network(model: str, network: dict[str, str], out: Path, scratch: Path) -> Path:
@@ -398,7 +398,7 @@ def _finish(out: Path, job: dict[str, Any], classifier: OnnxClassifier) -> dict[
         "columns": {field.name: str(field.type) for field in schema()},
         "totals": {**totals, "labels": labels},
         "versions": {
-            "lenet_zoo": lenet_zoo.__version__,
+            "lenet_zoo": __version__,
             "python": platform.python_version(),
             **{name: version(name) for name in ("onnxruntime", "numpy", "pillow", "pyarrow")},
         },

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenet_zoo._files import write_atomic
+from lenet_zoo.classify import OnnxClassifier
 from lenet_zoo.errors import DataError, InputError, MissingExtraError, NoDigitError, ScoringError
-from lenet_zoo.runtime import OnnxClassifier
 from lenet_zoo.scoring.inputs import NEEDS_PYARROW, read_unit
 
 if TYPE_CHECKING:

@@ -25,10 +25,11 @@ from accelerate import Accelerator
 from timm.optim import param_groups_layer_decay
 from torch import Tensor, nn
 
-from lenet_zoo.data.augment import Draws, augment, draw
-from lenet_zoo.data.datasets import Dataset
+from lenet_zoo.classify.torch import logits_of
+from lenet_zoo.datasets.augment import Draws, augment, draw
+from lenet_zoo.datasets.loading import Dataset
 from lenet_zoo.errors import InputError, TrainingError
-from lenet_zoo.summary import evaluate, logits_of
+from lenet_zoo.evaluation import evaluate
 from lenet_zoo.training.checkpoint import RunFolder
 from lenet_zoo.training.fused import fold, fuse, is_compiled
 from lenet_zoo.training.processes import (
@@ -43,7 +44,7 @@ from lenet_zoo.training.processes import (
 from lenet_zoo.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from lenet_zoo.training.teacher import Answers, JointAnswers
+    from lenet_zoo.training.teachers import Answers, JointAnswers
 
 __all__ = ["Batches", "Monitor", "Result", "accelerator_for", "check", "fit", "learning_rate", "measure"]
 

@@ -20,6 +20,7 @@ import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,10 +28,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from lenet_zoo._compiled import load_library
 from lenet_zoo.errors import InputError
 from lenet_zoo.models.lenet5_classic import LeNet5Classic, ScaledTanh, Subsample2d
 from lenet_zoo.models.lenet5_modern import LeNet5Modern
-from lenet_zoo.training.compiled import load_library
 
 __all__ = ["MaxPoolReLU", "Normalized", "TanhSubsample2d", "fold", "fuse", "is_compiled"]
 
@@ -141,7 +142,9 @@ class _Library:
 @lru_cache(maxsize=1)
 def _library() -> _Library | None:
     """Compiled when it is first asked for; None after a warning without a compiler."""
-    library = load_library("stage.cpp", "training goes on through torch alone, about half as fast")
+    library = load_library(
+        Path(__file__).with_name("stage.cpp"), "training goes on through torch alone, about half as fast"
+    )
     if library is None:
         return None
     pointer, integer = ctypes.c_void_p, ctypes.c_int64

@@ -8,13 +8,13 @@ from typing import Any
 
 from torch import nn
 
-from lenet_zoo.data.datasets import Dataset
+from lenet_zoo.datasets.loading import Dataset
 from lenet_zoo.errors import InputError
 from lenet_zoo.models import LeNet5Classic
+from lenet_zoo.paper1998.losses import MAPLoss, PenaltyLoss
+from lenet_zoo.paper1998.online import SCHEDULE, Distortions, OnlineTraining, PassReport, initialize
 from lenet_zoo.training.checkpoint import RunFolder
 from lenet_zoo.training.engine import Monitor, Result, measure
-from lenet_zoo.training.lecun1998 import SCHEDULE, Distortions, OnlineTraining, PassReport, initialize
-from lenet_zoo.training.losses import MAPLoss, PenaltyLoss
 from lenet_zoo.training.recipe import Recipe1998
 
 __all__ = ["fit_online"]

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from lenet_zoo.data.augment import Augmentation
-from lenet_zoo.data.datasets import DATASETS
+from lenet_zoo.datasets.augment import Augmentation
+from lenet_zoo.datasets.loading import DATASETS
 from lenet_zoo.errors import InputError, did_you_mean
 from lenet_zoo.registry import list_models
 
@@ -153,7 +153,7 @@ class Recipe(_Fields):
         0.0, "decay per update of the averaged weights, which are then the result; 0: the last weights", high=1
     )
 
-    # -- augmentation (see lenet_zoo.data.augment)
+    # -- augmentation (see lenet_zoo.datasets.augment)
     views: int = _doc(0, "distorted versions of each picture, shown in turn; 0: a new one in every epoch")
     rotation: float = _doc(0.0, "degrees, either way", high=180)
     scale: float = _doc(0.0, "size × between 1/(1+scale) and 1+scale")
@@ -208,7 +208,7 @@ class Recipe(_Fields):
 
 @dataclass(frozen=True)
 class Recipe1998(_Fields):
-    """The paper's own training: `lenet_zoo.training.lecun1998`."""
+    """The paper's own training: `lenet_zoo.paper1998.online`."""
 
     method: str = _doc("lecun1998", "this kind of recipe", choices=("lecun1998",))
     description: str = _doc("", "what the recipe is for, in one line")
@@ -238,7 +238,7 @@ def recipe_names() -> list[str]:
 def _check_tables(file: str, content: Mapping[str, Any]) -> None:
     """Refuse a table that is for no network and no data set: it would never apply."""
     # Not at the top: the teachers' module needs the engine, which needs this one.
-    from lenet_zoo.training.teacher import TEACHERS
+    from lenet_zoo.training.teachers import TEACHERS
 
     networks = [*list_models(), *TEACHERS]
     data = [*DATASETS, "character", "picture"]  # the last two: pictures of a folder, by how they are prepared

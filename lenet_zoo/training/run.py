@@ -26,17 +26,18 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from lenet_zoo import weights
-from lenet_zoo.data.datasets import Dataset, load_dataset, validation_split
+from lenet_zoo import cards
+from lenet_zoo.classify.torch import logits_of
+from lenet_zoo.datasets.loading import Dataset, load_dataset, validation_split
 from lenet_zoo.errors import InputError, MissingExtraError, TrainingError, did_you_mean
+from lenet_zoo.evaluation import Evaluation, evaluate
 from lenet_zoo.registry import create_model, list_models
-from lenet_zoo.summary import Evaluation, evaluate, logits_of
 from lenet_zoo.training.checkpoint import RunFolder
 from lenet_zoo.training.engine import Monitor, Result, check, fit
 from lenet_zoo.training.online import fit_online
 from lenet_zoo.training.processes import accelerator_for, on_main
 from lenet_zoo.training.recipe import Recipe, Recipe1998, load_recipe
-from lenet_zoo.training.teacher import TEACHERS, Answers, JointAnswers, Teacher, load_teacher
+from lenet_zoo.training.teachers import TEACHERS, Answers, JointAnswers, Teacher, load_teacher
 
 __all__ = ["install", "train"]
 
@@ -66,7 +67,7 @@ def train(
     Args:
         architecture: 'lenet5_modern', 'lenet5_classic', or one of the networks that they may learn from: 'teacher',
             'teacher_large'.
-        dataset: one of `lenet_zoo.data.datasets.DATASETS` that has a training set.
+        dataset: one of `lenet_zoo.datasets.loading.DATASETS` that has a training set.
         recipe: a shipped recipe or the path of a TOML file.
         out: the folder.
         changes: fields of the recipe to set.
@@ -155,7 +156,7 @@ def train(
         card["seeds"] = dict(n=1, values=[seed])
         card["command"] = command or command_line()
         card["sha256"] = hashlib.sha256(folder.weights.read_bytes()).hexdigest()
-        before = weights.read_card(folder.card) if folder.card.is_file() else {}
+        before = cards.read_card(folder.card) if folder.card.is_file() else {}
         if before.get("sha256") == card["sha256"]:  # resumed when all was done: this process trained nothing
             card["created_with"] = before["created_with"]
         if not validate:
@@ -359,7 +360,7 @@ def install(folder: str | os.PathLike[str], name: str) -> Path:
         raise TrainingError(f"the weights in {run} are not those of its card")
     from lenet_zoo._files import write_atomic
 
-    target = weights.weight_path(name)
+    target = cards.weight_path(name)
     write_atomic(target, content)
-    write_atomic(weights.card_path(name), json.dumps(card | {"tag": tag}, ensure_ascii=False, indent=1) + "\n")
+    write_atomic(cards.card_path(name), json.dumps(card | {"tag": tag}, ensure_ascii=False, indent=1) + "\n")
     return target

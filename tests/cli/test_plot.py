@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lenet_zoo import figures, weights
+from lenet_zoo import cards, figures
 from lenet_zoo.cli._app import run
 from lenet_zoo.cli.zoo import _classifier
-from lenet_zoo.data.datasets import Dataset, load_dataset
-from lenet_zoo.data.pictures import digit_from_image
+from lenet_zoo.datasets.loading import Dataset, load_dataset
 from lenet_zoo.models.lenet5_classic import connection_table, rbf_codes
+from lenet_zoo.pictures.character import digit_from_image
 from lenet_zoo.registry import create_model
 
 
@@ -34,7 +34,7 @@ def digits() -> Dataset:
 @pytest.fixture(autouse=True)
 def _digits_are_read_once(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     # Reading all 1,797 takes seconds.
-    monkeypatch.setattr("lenet_zoo.data.datasets._digits", lambda: digits)
+    monkeypatch.setattr("lenet_zoo.datasets.loading._digits", lambda: digits)
 
 
 def call(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
@@ -126,7 +126,7 @@ def test_f6_prints_the_squared_distance_to_each_bitmap(capsys: pytest.CaptureFix
 
 def test_confusion_is_the_cards_unless_a_data_set_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     found = numbers(capsys, "confusion", "lenet5_modern.mnist")
-    assert found["confusion"] == weights.load_card("lenet5_modern.mnist")["metrics"]["test"]["confusion"]
+    assert found["confusion"] == cards.load_card("lenet5_modern.mnist")["metrics"]["test"]["confusion"]
     assert np.sum(numbers(capsys, "confusion", "lenet5_modern.mnist", "--dataset", "digits")["confusion"]) == 1797
 
 
@@ -134,7 +134,7 @@ def test_mistakes_on_mnist_are_the_cards_and_marked_where_the_paper_erred(
     capsys: pytest.CaptureFixture[str], mnist_test: Dataset
 ) -> None:
     found = numbers(capsys, "mistakes", "lenet5_modern")
-    test = weights.load_card("lenet5_modern.mnist")["metrics"]["test"]
+    test = cards.load_card("lenet5_modern.mnist")["metrics"]["test"]
     assert len(found["mistakes"]) == test["total"] - test["correct"]
     losses = [mistake["loss"] for mistake in found["mistakes"]]
     assert losses == sorted(losses, reverse=True)

@@ -14,7 +14,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from timm.models import save_for_hf
 
-from lenet_zoo import weights
+from lenet_zoo import cards
 from lenet_zoo.cli._app import run
 from lenet_zoo.registry import create_model, model_card
 
@@ -47,9 +47,9 @@ def test_list_shows_every_tag_with_its_card(capsys: pytest.CaptureFixture[str]) 
     status, out, _ = call(capsys, "list", "--json")
     assert status == 0
     rows = json.loads(out)
-    assert [row["name"] for row in rows] == weights.names()
+    assert [row["name"] for row in rows] == cards.names()
     for row in rows:
-        assert row["bytes"] == weights.weight_path(row["name"]).stat().st_size
+        assert row["bytes"] == cards.weight_path(row["name"]).stat().st_size
         assert row["params"] == (60_000 if row["name"].startswith("lenet5_classic") else 61_706)
 
 
@@ -217,9 +217,9 @@ def test_evaluate_on_digits_counts(capsys: pytest.CaptureFixture[str]) -> None:
     assert np.sum(result["confusion"], axis=1).tolist() == np.bincount(load_digits().target).tolist()
 
 
-@pytest.mark.parametrize("name", weights.names())
+@pytest.mark.parametrize("name", cards.names())
 def test_evaluate_says_what_the_card_says(capsys: pytest.CaptureFixture[str], name: str, mnist_root: Path) -> None:
-    card = weights.load_card(name)
+    card = cards.load_card(name)
     argv = ["evaluate", name, "--dataset", card["dataset"], "--data-root", str(mnist_root), "--json"]
     status, out, _ = call(capsys, *argv)
     assert status == 0

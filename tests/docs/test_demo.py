@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 
 import lenet_zoo
-from lenet_zoo.data.datasets import Dataset
+from lenet_zoo.datasets.loading import Dataset
 
 DEMO = Path(__file__).parents[2] / "docs" / "demo"
 STALE = "run `python docs/demo/make_models.py` and commit what it writes"

@@ -24,12 +24,12 @@ from PIL import Image
 from torch import nn
 
 import lenet_zoo
-from lenet_zoo import weights
+from lenet_zoo import cards
+from lenet_zoo.classify import read_metadata
 from lenet_zoo.errors import ArtifactError, InputError, WeightsError
 from lenet_zoo.export import export, export_onnx, graph
 from lenet_zoo.export.calibration import bundled
 from lenet_zoo.export.sources import load_network
-from lenet_zoo.runtime import read_metadata
 
 NAMES = ("lenet5_modern", "lenet5_classic")
 Build = Callable[..., nn.Module]
@@ -282,9 +282,9 @@ def test_a_damaged_installation_does_not_stop_the_export_of_another_network(
 ) -> None:
     model = lenet_zoo.create_model("lenet5_modern.mnist", pretrained=True)
     folder = tmp_path / "weights"
-    shutil.copytree(weights._FOLDER, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(cards._FOLDER, folder, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "lenet5_modern.baseline_mnist.safetensors").write_bytes(b"hello")
-    monkeypatch.setattr(weights, "_FOLDER", folder)
+    monkeypatch.setattr(cards, "_FOLDER", folder)
     assert read_metadata(export_onnx(model, tmp_path / "m.onnx"))["tag"] == "mnist"
 
 

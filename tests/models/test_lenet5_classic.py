@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 import lenet_zoo
-from lenet_zoo.data.datasets import Dataset
+from lenet_zoo.datasets.loading import Dataset
 from lenet_zoo.errors import InputError, WeightsError
 from lenet_zoo.models.lenet5_classic import (
     CHARACTERS,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import lenet_zoo
-from lenet_zoo.data.datasets import load_dataset
+from lenet_zoo.datasets.loading import load_dataset
 from lenet_zoo.scoring import score
 
 Score = Callable[..., dict[str, Any]]

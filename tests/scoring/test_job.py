@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import lenet_zoo
-from lenet_zoo.data.pictures import digit_from_grey
 from lenet_zoo.errors import ArtifactError, InputError, ScoringError
+from lenet_zoo.pictures.character import digit_from_grey
 from lenet_zoo.scoring import job, local, scorer
 
 from .conftest import Score, files_of, png, rows_of

@@ -12,12 +12,12 @@ import torch
 from safetensors.torch import save_file
 
 from lenet_zoo import create_model
-from lenet_zoo.data.datasets import Dataset, load_dataset
+from lenet_zoo.datasets.loading import Dataset, load_dataset
 from lenet_zoo.training.checkpoint import RunFolder
 from lenet_zoo.training.engine import fit
 from lenet_zoo.training.processes import accelerator_for, job, on_main
 from lenet_zoo.training.recipe import Recipe
-from lenet_zoo.training.teacher import Answers, Teacher
+from lenet_zoo.training.teachers import Answers, Teacher
 
 modern, classic = (partial(create_model, name) for name in ("lenet5_modern", "lenet5_classic"))
 SGD = dict(optimizer="sgd", lr=0.05, momentum=0.9)

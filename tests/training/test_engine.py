@@ -16,16 +16,17 @@ import torch.nn.functional as F
 from safetensors.torch import save
 
 from lenet_zoo import create_model
-from lenet_zoo.data.datasets import Dataset, load_dataset
+from lenet_zoo.classify.torch import logits_of
+from lenet_zoo.datasets.loading import Dataset, load_dataset
 from lenet_zoo.errors import InputError, TrainingError
-from lenet_zoo.summary import evaluate, logits_of
+from lenet_zoo.evaluation import evaluate
 from lenet_zoo.training import checkpoint as checkpoint_module
 from lenet_zoo.training import engine
 from lenet_zoo.training.checkpoint import RunFolder
 from lenet_zoo.training.engine import Batches, Monitor, accelerator_for, fit, learning_rate
 from lenet_zoo.training.fused import fuse
 from lenet_zoo.training.recipe import Recipe
-from lenet_zoo.training.teacher import TEACHERS, Answers, JointAnswers, Teacher
+from lenet_zoo.training.teachers import TEACHERS, Answers, JointAnswers, Teacher
 
 modern = partial(create_model, "lenet5_modern")
 classic = partial(create_model, "lenet5_classic")
@@ -319,7 +320,7 @@ import sys, torch
 from functools import partial
 from pathlib import Path
 from lenet_zoo import create_model
-from lenet_zoo.data.datasets import load_dataset
+from lenet_zoo.datasets.loading import load_dataset
 from lenet_zoo.training.checkpoint import RunFolder
 from lenet_zoo.training.engine import Monitor, accelerator_for, fit
 from lenet_zoo.training.recipe import load_recipe

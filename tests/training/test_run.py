@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save
 
-from lenet_zoo import create_model, weights
+from lenet_zoo import cards, create_model
+from lenet_zoo.classify.torch import logits_of
 from lenet_zoo.cli import main
-from lenet_zoo.data.datasets import load_dataset, validation_split
+from lenet_zoo.datasets.loading import load_dataset, validation_split
 from lenet_zoo.errors import DataError, InputError, LenetZooError, TrainingError
-from lenet_zoo.summary import evaluate, logits_of
+from lenet_zoo.evaluation import evaluate
 from lenet_zoo.training import run as run_module
 from lenet_zoo.training.run import install, train
 
@@ -365,7 +366,7 @@ def test_recipes_prints_every_field_and_its_meaning(capsys):
 def test_install_puts_weights_and_card_in_place(small_mnist, tmp_path, monkeypatch):
     shipped = tmp_path / "weights"
     shipped.mkdir()
-    monkeypatch.setattr(weights, "_FOLDER", shipped)
+    monkeypatch.setattr(cards, "_FOLDER", shipped)
     out = tmp_path / "out"
     train(
         "lenet5_modern", dataset="mnist", recipe="baseline", out=out, changes=dict(epochs=1), device="cpu",

@@ -1,4 +1,4 @@
-// Any picture of one character → a 28×28 digit as MNIST was made: lenet_zoo/data/pictures.py in TypeScript.
+// Any picture of one character → a 28×28 digit as MNIST was made: lenet_zoo/pictures/character.py in TypeScript.
 //
 // The steps G1, G2 and 1 to 12 are specified in that module's docstring; functions here bear its names. Both sides give
 // the same bytes from the same pixels (tests/fixtures/pictures): everything is whole numbers below 2^53, which float64

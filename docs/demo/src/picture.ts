@@ -6,7 +6,7 @@ import type { Picture } from "./pad";
 /** A picture that cannot be used, with a text for the reader of the page. */
 export class PictureError extends Error {}
 
-/** As in lenet_zoo.data.pictures. */
+/** As in lenet_zoo.pictures.character. */
 const MAX_PIXELS = 64_000_000;
 
 export async function decode(file: Blob): Promise<Picture> {

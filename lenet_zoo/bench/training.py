@@ -1,0 +1,175 @@
+"""How long until 98.25 %: the recipe `fast` against the loop that everybody writes first.
+
+The loop: torchvision's MNIST with ToTensor, a shuffling DataLoader with batches of 1,024 in the main process, SGD at
+0.1 without momentum, 20 epochs. Both sides run in this process, with the same threads, in turn; building the network
+and the data set is left out on both sides, and so is every evaluation.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from lenet_zoo.classify.torch import logits_of
+from lenet_zoo.datasets.loading import Dataset, data_root, load_dataset
+from lenet_zoo.errors import InputError
+from lenet_zoo.evaluation import evaluate
+from lenet_zoo.registry import create_model
+from lenet_zoo.training.checkpoint import RunFolder
+from lenet_zoo.training.engine import Monitor, accelerator_for, fit
+from lenet_zoo.training.fused import fuse, is_compiled
+from lenet_zoo.training.recipe import Recipe, load_recipe
+
+__all__ = ["TARGET", "Race", "Training", "time_training"]
+
+TARGET = 0.9825
+EPOCHS = 20
+
+
+@dataclass(frozen=True)
+class Race:
+    """One run of one side.
+
+    Attributes:
+        seed: of weights and order.
+        epochs: trained, up to the first one after which the target was reached.
+        seconds: of training until then.
+        accuracy: on the test set, then.
+        reached: whether the target was reached within the recipe's epochs.
+    """
+
+    seed: int
+    epochs: int
+    seconds: float
+    accuracy: float
+    reached: bool
+
+
+@dataclass(frozen=True)
+class Training:
+    """What `time_training` measured.
+
+    Attributes:
+        target: accuracy on the test set.
+        threads: of torch, on both sides.
+        compiling: seconds that compiling the layers of `fast` took, in no run's time; None where there is no compiler,
+            and torch's own layers ran.
+        baseline, fast: the runs of each side, one per round.
+        ratio: median over the baseline's times ÷ median over those of `fast`; None when a run of `fast` did not reach
+            the target.
+        at_least: whether a run of the baseline did not reach it either, so that the ratio is a lower bound.
+    """
+
+    target: float
+    threads: int
+    compiling: float | None
+    baseline: list[Race]
+    fast: list[Race]
+    ratio: float | None
+    at_least: bool
+
+
+def time_training(
+    *,
+    rounds: int = 3,
+    target: float = TARGET,
+    root: str | os.PathLike[str] | None = None,
+    download: bool = False,
+    changes: Mapping[str, Any] | None = None,
+    progress: Callable[[str], object] = lambda text: None,
+) -> Training:
+    """Train `lenet5_modern` on MNIST both ways, in turn, with the seeds 0, 1, ….
+
+    Args:
+        rounds: runs of each side.
+        target: accuracy to reach.
+        root, download: as in `load_dataset`.
+        changes: fields of the recipe `fast` to set.
+        progress: told what runs.
+
+    Raises: DataError when MNIST is missing; InputError for fewer than one round.
+    """
+    if rounds < 1:
+        raise InputError(f"rounds={rounds}: at least 1")
+    train = load_dataset("mnist", train=True, root=root, download=download)
+    test = load_dataset("mnist", train=False, root=root)
+    recipe = load_recipe("fast", architecture="lenet5_modern", dataset="mnist", changes=changes)
+    if not isinstance(recipe, Recipe):
+        raise InputError("the recipe fast is not one of mini-batches")
+    start = time.perf_counter()
+    compiled = is_compiled(fuse(create_model("lenet5_modern"), compiled=True))
+    compiling = time.perf_counter() - start if compiled else None
+    _fast(train, test, recipe, 0, target)  # warms up both: torch's primitives, and the files in memory
+    baseline, fast = [], []
+    for seed in range(rounds):
+        progress(f"round {seed + 1} of {rounds}: fast")
+        fast.append(_fast(train, test, recipe, seed, target))
+        progress(f"round {seed + 1} of {rounds}: the DataLoader loop, {EPOCHS} epochs at most")
+        baseline.append(_baseline(test, data_root(root), seed, target))
+    times = [statistics.median(race.seconds for race in races) for races in (baseline, fast)]
+    ratio = times[0] / times[1] if all(race.reached for race in fast) else None
+    at_least = not all(race.reached for race in baseline)
+    return Training(target, torch.get_num_threads(), compiling, baseline, fast, ratio, at_least)
+
+
+def _accuracy(model: nn.Module, test: Dataset) -> float:
+    return evaluate(logits_of(model), test).accuracy
+
+
+def _fast(train: Dataset, test: Dataset, recipe: Recipe, seed: int, target: float) -> Race:
+    """One run of the engine, checkpoints included. Only a finished run counts: the schedule needs its end."""
+
+    class Clock(Monitor):
+        # Building the network comes before, as on the other side.
+        def begin(self, epochs: int, done: int, pictures: int) -> None:
+            self.start = time.perf_counter()
+
+        def epoch(self, record: dict[str, Any]) -> None:
+            self.end = time.perf_counter()
+
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as folder:
+        build = partial(create_model, "lenet5_modern")
+        accelerator = accelerator_for("cpu")
+        result = fit(
+            build, train, recipe, RunFolder(folder), seed=seed, accelerator=accelerator, monitor=clock, compiled=True
+        )
+    accuracy = _accuracy(result.model, test)
+    return Race(seed, recipe.epochs, clock.end - clock.start, accuracy, accuracy >= target)
+
+
+def _baseline(test: Dataset, root: os.PathLike[str], seed: int, target: float) -> Race:
+    """The loop, as tutorials have it."""
+    from torch.utils.data import DataLoader
+    from torchvision import datasets, transforms
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        data = datasets.MNIST(os.fspath(root), train=True, transform=transforms.ToTensor())
+        loader = DataLoader(data, batch_size=1024, shuffle=True, num_workers=0)
+        model = create_model("lenet5_modern")
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        seconds, accuracy = 0.0, 0.0
+        for epoch in range(1, EPOCHS + 1):
+            model.train()
+            start = time.perf_counter()
+            for x, y in loader:
+                loss = F.cross_entropy(model(x), y)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+            seconds += time.perf_counter() - start
+            accuracy = _accuracy(model, test)
+            if accuracy >= target:
+                return Race(seed, epoch, seconds, accuracy, True)
+        return Race(seed, EPOCHS, seconds, accuracy, False)

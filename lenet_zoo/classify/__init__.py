@@ -1,0 +1,7 @@
+"""Answers from an exported file: onnxruntime, numpy and pillow, never torch."""
+
+from lenet_zoo.classify.answers import Candidate, Classifier, Prediction
+from lenet_zoo.classify.onnx import OnnxClassifier
+from lenet_zoo.classify.onnx_file import read_metadata
+
+__all__ = ["Candidate", "Classifier", "OnnxClassifier", "Prediction", "read_metadata"]

@@ -1,0 +1,177 @@
+"""What every classifier of pictures answers, whichever engine computes its logits."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lenet_zoo.errors import InputError, NoDigitError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from lenet_zoo.pictures.reading import PictureSource
+
+__all__ = ["Candidate", "Classifier", "Prediction"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One answer: a label and its probability."""
+
+    label: str
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What was read in one picture.
+
+    Attributes:
+        label: the best label, or None when the picture was rejected.
+        confidence: the best label's probability, 0 when there was nothing to read.
+        top: the best answers, best first; they are there for a rejected picture too, if anything was read.
+        reason: why the picture was rejected, else None.
+    """
+
+    label: str | None
+    confidence: float
+    top: tuple[Candidate, ...]
+    reason: str | None = None
+
+
+class Classifier(ABC):
+    """Pictures to labels. A subclass computes the logits, of pixels that it passes through `_checked`.
+
+    Attributes:
+        labels: one text per class.
+        size: height and width of the pictures that the network takes.
+        channels: of the pictures that the network takes.
+        preparation: how a picture becomes pixels: 'character' by `digit_from_image`, 'picture' by scaling alone.
+    """
+
+    labels: tuple[str, ...]
+    size: tuple[int, int]
+    channels: int = 1
+    preparation: str = "character"
+
+    @abstractmethod
+    def predict_logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """As `predict_array`, but the logits: float32 N×classes, larger is better."""
+
+    def predict_array(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Probabilities of pictures that are prepared like MNIST.
+
+        Args:
+            pixels: uint8 N×28×28 (the file's own height and width), 0 background and 255 ink; or N×C×28×28 for a
+                network of C channels.
+
+        Returns: float32 N×classes; rows sum to 1.
+
+        Raises: InputError for another dtype, rank or size, and for an empty batch.
+        """
+        logits = self.predict_logits(pixels)
+        logits -= logits.max(axis=1, keepdims=True)
+        np.exp(logits, out=logits)
+        logits /= logits.sum(axis=1, keepdims=True)
+        return logits
+
+    def predict(
+        self,
+        images: NDArray[np.uint8] | str | os.PathLike[str] | Image | Iterable[Any],
+        top_k: int = 1,
+        min_confidence: float = 0.0,
+    ) -> list[Prediction]:
+        """Read pictures.
+
+        Args:
+            images: uint8 N×28×28 as for `predict_array`; or paths and PIL images, one or many, which are brought into
+                that form: characters by `lenet_zoo.digit_from_image`, and other pictures, if the network was trained
+                on such (`preparation`), by scaling alone.
+            top_k: how many answers to give per picture.
+            min_confidence: a picture whose best answer is below this probability is rejected.
+
+        Returns:
+            One `Prediction` per picture, in order. A picture without anything to read is rejected, with the reason.
+
+        Raises: InputError for a picture that cannot be opened, and for arguments out of range.
+        """
+        self.check_answers(top_k, min_confidence)
+        if isinstance(images, np.ndarray):
+            return [self._prediction(row, top_k, min_confidence) for row in self.predict_array(images)]
+        if isinstance(images, str | os.PathLike) or not isinstance(images, Iterable):
+            images = [images]
+        return self._predict_pictures(list(images), top_k, min_confidence)
+
+    def check_answers(self, top_k: int, min_confidence: float) -> None:
+        """Whether `predict` can give such answers, whatever the pictures are.
+
+        Raises: InputError for arguments out of range.
+        """
+        if not 1 <= top_k <= len(self.labels):
+            raise InputError(f"top_k={top_k}: from 1 to the network's {len(self.labels)} classes")
+        if not 0 <= min_confidence <= 1:
+            raise InputError(f"min_confidence={min_confidence}: a probability, from 0 to 1")
+
+    def prepare(self, image: PictureSource) -> NDArray[np.uint8]:
+        """Any picture as pixels for `predict_array`: uint8 28×28, or 3×28×28 for a network of colour pictures.
+
+        Args:
+            image: a path, the bytes of a file, an open binary file or a PIL image.
+
+        Raises: InputError for a picture that cannot be read; NoDigitError, which is one, for one without a character.
+        """
+        from lenet_zoo.pictures.preparation import prepared
+
+        height, width = self.size
+        if height != width:
+            raise InputError(f"the network takes {height}×{width} pixels: give an array of that size")
+        return prepared(image, self.preparation, self.channels, height)
+
+    def _checked(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """`pixels` as N×C×H×W, or an InputError."""
+        if not isinstance(pixels, np.ndarray):
+            problem = f"pixels are a {type(pixels).__name__} and not a numpy array"
+        elif pixels.dtype != np.uint8:
+            problem = f"pixels are {pixels.dtype}"
+        elif pixels.ndim not in (3, 4) or (pixels.ndim == 4 and pixels.shape[1] not in (1, self.channels)):
+            problem = f"pixels have shape {pixels.shape}"
+        elif pixels.shape[-2:] != self.size:
+            problem = f"pictures of {pixels.shape[-2]}×{pixels.shape[-1]} pixels"
+        elif not len(pixels):
+            problem = "an empty batch"
+        else:
+            return pixels[:, None] if pixels.ndim == 3 else pixels
+        size = f"{self.size[0]}×{self.size[1]}"
+        colour = f", or N×{self.channels}×{size}" if self.channels > 1 else ""
+        raise InputError(f"{problem}: give uint8 N×{size}{colour}, 0 background and 255 ink")
+
+    def _predict_pictures(self, images: list[Any], top_k: int, min_confidence: float) -> list[Prediction]:
+        if not images:
+            raise InputError("an empty list of pictures: give at least one")
+        found: dict[int, NDArray[np.uint8]] = {}
+        out = [Prediction(None, 0.0, ())] * len(images)
+        for i, image in enumerate(images):
+            try:
+                found[i] = self.prepare(image)
+            except NoDigitError as error:
+                out[i] = Prediction(None, 0.0, (), " ".join(str(error).split()))
+        if found:
+            rows = self.predict_array(np.stack(list(found.values())))
+            for i, row in zip(found, rows, strict=True):
+                out[i] = self._prediction(row, top_k, min_confidence)
+        return out
+
+    def _prediction(self, row: NDArray[np.float32], top_k: int, min_confidence: float) -> Prediction:
+        best = np.argsort(-row, kind="stable")[:top_k]
+        top = tuple(Candidate(self.labels[i], float(row[i])) for i in best)
+        if top[0].confidence < min_confidence:
+            reason = f"the best answer, {top[0].label!r}, has confidence {top[0].confidence:.3f} < {min_confidence:g}"
+            return Prediction(None, top[0].confidence, top, reason)
+        return Prediction(top[0].label, top[0].confidence, top)

@@ -1,0 +1,209 @@
+"""`OnnxClassifier`: pictures to labels, with an exported file."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lenet_zoo.classify.answers import Classifier
+from lenet_zoo.classify.onnx_file import OnnxFile, metadata_of, read_file
+from lenet_zoo.errors import ArtifactError, InputError
+
+__all__ = ["OnnxClassifier"]
+
+# Pictures per run, at least and at most. The maps of so many stay in a core's cache, and a run's fixed cost is spread
+# over them; an array for several cores is cut finer, down to what is worth a thread's time. A GPU wants many at once.
+_PIECE = (16, 48)
+_PIECE_DEVICE = (4096, 4096)
+_ACCELERATORS = ("CUDAExecutionProvider", "OpenVINOExecutionProvider")
+_NUMPY_TYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
+
+
+class OnnxClassifier(Classifier):
+    """Runs a file of `lenet_zoo.export_onnx`.
+
+    One object may be used by many threads at once. Large arrays are cut into pieces that fit a core's cache, and the
+    pieces are shared among `threads` threads.
+
+    Args:
+        path: the .onnx file.
+        threads: how many cores a large array may take; by default all that this process may use.
+        providers: onnxruntime's execution providers in order of preference; by default CUDA's and OpenVINO's where the
+            installed onnxruntime has them, then the CPU's.
+
+    Attributes:
+        path: the file.
+        metadata: what the file says of itself, as `read_metadata` returns it.
+        labels: one text per class.
+        size: height and width of the pictures that it takes.
+        providers: those that the session uses.
+        threads: as above.
+
+    Raises:
+        ArtifactError: a file that is missing, not ONNX, truncated, of another network, with weights outside the file,
+            or that the installed onnxruntime cannot run.
+        InputError: an impossible number of threads, or a provider that is not installed.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        threads: int | None = None,
+        providers: Sequence[str] | None = None,
+    ) -> None:
+        if threads is not None and threads < 1:
+            raise InputError(f"threads={threads}: at least 1")
+        file = read_file(path)
+        self.path = file.path
+        self.metadata = dict(
+            metadata_of(file), opset=file.opsets.get(""), ir_version=file.ir_version, bytes=len(file.data)
+        )
+        self.labels: tuple[str, ...] = tuple(self.metadata["labels"])
+        self.preparation = self.metadata.get("preparation", "character")
+        self.threads = threads or cores()
+        self._session = _session(file, providers)
+        self.providers: tuple[str, ...] = tuple(self._session.get_providers())
+        self._piece = _PIECE if self.providers[0] == "CPUExecutionProvider" else _PIECE_DEVICE
+        self._pool: ThreadPoolExecutor | None = None
+        self._one = threading.local()
+        self._read_signature()
+
+    def _read_signature(self) -> None:
+        """Check that the graph is what its metadata says, so that no later call can fail on it."""
+        convention, damaged = self.metadata["input"], f"{self.path} is damaged: "
+        outputs = {output.name: output for output in self._session.get_outputs()}
+        if "logits" not in outputs:
+            raise ArtifactError(f"{self.path} has no output layer: its outputs are {', '.join(outputs)}")
+        declared = tuple(convention.get(key) for key in ("name", "dtype", "shape"))
+        inputs = [(x.name, _NUMPY_TYPES.get(x.type, x.type), x.shape) for x in self._session.get_inputs()]
+        if inputs != [declared]:
+            raise ArtifactError(f"{damaged}the graph takes {inputs}, its metadata says {declared}")
+        self._input, dtype, (batch, *picture) = inputs[0]
+        if isinstance(batch, int) or len(picture) != 3 or not all(isinstance(size, int) for size in picture):
+            raise ArtifactError(
+                f"{damaged}its input has shape {inputs[0][2]}, and not batch × channels × height × width"
+            )
+        self.channels, self.size = picture[0], (picture[1], picture[2])
+        answer = outputs["logits"].shape
+        if len(answer) == 4:
+            raise ArtifactError(f"{self.path} answers at every position (global_pool=''): run it with onnxruntime")
+        if len(answer) != 2 or answer[1] != len(self.labels):
+            raise ArtifactError(f"{damaged}its logits have shape {answer}, and it has {len(self.labels)} labels")
+        self._scale: NDArray[np.float32] | None = None
+        if dtype == "float32":
+            try:
+                mean, std = (np.array(convention[key], np.float64).reshape(-1, 1, 1) for key in ("mean", "std"))
+                with np.errstate(all="ignore"):
+                    self._scale, self._offset = (1 / (255 * std)).astype(np.float32), (-mean / std).astype(np.float32)
+                if len(mean) != self.channels or len(std) != self.channels or not np.isfinite(self._scale).all():
+                    raise ValueError
+            except (KeyError, TypeError, ValueError):
+                what = f"mean and std of its metadata are not {self.channels} usable numbers each"
+                raise ArtifactError(f"{damaged}{what}") from None
+
+    def predict_logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """As `predict_array`, but the logits: float32 N×classes, larger is better."""
+        pixels = self._checked(pixels)
+        share = -(-len(pixels) // self.threads)
+        least, most = self._piece
+        piece = min(most, max(least, share))
+        if len(pixels) <= piece:
+            return self._run(pixels)
+        out = np.empty((len(pixels), len(self.labels)), np.float32)
+        starts = range(0, len(pixels), piece)
+        workers = min(self.threads, len(starts))
+        if workers == 1:
+            self._run_share(pixels, out, starts, itertools.count())
+            return out
+        # Each worker takes the next piece when it is done with one; next() of a count is atomic.
+        counter = itertools.count()
+        pool = self._workers()
+        jobs = [pool.submit(self._run_share, pixels, out, starts, counter) for _ in range(workers - 1)]
+        self._run_share(pixels, out, starts, counter)
+        for job in jobs:
+            job.result()
+        return out
+
+    def _run_share(self, pixels: NDArray[np.uint8], out: NDArray[np.float32], starts: range, turn: Any) -> None:
+        for i in turn:
+            if i >= len(starts):
+                return
+            piece = slice(starts[i], starts[i] + starts.step)
+            out[piece] = self._run(pixels[piece])
+
+    def _run(self, piece: NDArray[np.uint8]) -> NDArray[np.float32]:
+        if len(piece) == 1:
+            return self._run_one(piece)
+        logits: NDArray[np.float32] = self._session.run(["logits"], {self._input: self._fed(piece)})[0]
+        return logits
+
+    def _run_one(self, piece: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """A single picture takes less time than handing it to onnxruntime does, unless its buffers are bound before."""
+        one = self._one
+        if not hasattr(one, "binding"):
+            one.taken = np.empty((1, self.channels, *self.size), np.uint8 if self._scale is None else np.float32)
+            one.given = np.empty((1, len(self.labels)), np.float32)
+            one.binding = self._session.io_binding()
+            for bind, name, array in (
+                (one.binding.bind_input, self._input, one.taken),
+                (one.binding.bind_output, "logits", one.given),
+            ):
+                bind(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+        one.taken[...] = piece if self._scale is None else self._fed(piece)
+        self._session.run_with_iobinding(one.binding)
+        logits: NDArray[np.float32] = one.given.copy()
+        return logits
+
+    def _fed(self, piece: NDArray[np.uint8]) -> NDArray[Any]:
+        """A piece as the graph takes it: N×C×H×W, contiguous, normalised here if the graph does not."""
+        if piece.shape[1] != self.channels:
+            piece = np.repeat(piece, self.channels, axis=1)
+        if self._scale is not None:
+            return piece * self._scale + self._offset
+        return np.ascontiguousarray(piece)
+
+    def _workers(self) -> ThreadPoolExecutor:
+        # Two threads that come here at once may make a pool each; the one that is not kept ends with its last user.
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="lenet_zoo")
+        return self._pool
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _session(file: OnnxFile, providers: Sequence[str] | None) -> Any:
+    import onnxruntime
+
+    available = onnxruntime.get_available_providers()
+    if providers is None:
+        providers = [name for name in _ACCELERATORS if name in available] + ["CPUExecutionProvider"]
+    for name in providers:
+        if name not in available:
+            raise InputError(f"providers: {name!r} is not in this onnxruntime, which has {', '.join(available)}")
+    options = onnxruntime.SessionOptions()
+    # One thread per run: `OnnxClassifier` spreads pieces over threads itself, which scales where the threads within
+    # operators this small do not.
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(file.data, options, providers=list(providers))
+    except Exception as error:  # onnxruntime's own exceptions have no common base but this one
+        what = " ".join(str(error).split()).removeprefix("[ONNXRuntimeError] : ")
+        sets = ", ".join(f"{name or 'ai.onnx'} {version}" for name, version in file.opsets.items())
+        raise ArtifactError(
+            f"{file.path} cannot be run by onnxruntime {onnxruntime.__version__} (operator set {sets}): {what}"
+        ) from error

@@ -1,0 +1,64 @@
+"""`TorchClassifier`: pictures to labels, with a network in torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from lenet_zoo.classify.answers import Classifier
+
+__all__ = ["TorchClassifier", "logits_of"]
+
+
+def logits_of(model: nn.Module, batch: int = 1_000) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from uint8 pixels N×28×28 (or N×C×28×28 in colour) to the float32 logits N×classes of a torch network.
+
+    The network's own cfg normalises; grey goes to every channel that it has. Evaluation mode, restored afterwards.
+    """
+    cfg = model.pretrained_cfg
+    mean, std = (torch.tensor(cfg[key]).view(1, -1, 1, 1) for key in ("mean", "std"))  # type: ignore[index]
+    channels = int(model.in_chans)  # type: ignore[arg-type]
+
+    def run(pixels: np.ndarray) -> np.ndarray:
+        like = next(model.parameters())
+        was_training = model.training
+        model.eval()
+        try:
+            out = []
+            with torch.inference_mode():
+                for start in range(0, len(pixels), batch):
+                    x = torch.from_numpy(pixels[start : start + batch]).float() / 255
+                    x = (((x.unsqueeze(1) if x.ndim == 3 else x) - mean) / std).expand(-1, channels, -1, -1)
+                    out.append(model(x.to(like.device, like.dtype)).float().cpu())
+            return torch.cat(out).numpy()
+        finally:
+            model.train(was_training)
+
+    return run
+
+
+class TorchClassifier(Classifier):
+    """A network of the zoo that reads pictures as an exported file does; its own cfg normalises and names the classes.
+
+    Args:
+        model: from `lenet_zoo.create_model`, on any device.
+        preparation: what its card says, 'character' or 'picture'.
+    """
+
+    def __init__(self, model: nn.Module, preparation: str = "character") -> None:
+        cfg: dict[str, Any] = model.pretrained_cfg  # type: ignore[assignment]
+        classes = int(model.num_classes)  # type: ignore[arg-type]
+        names = cfg.get("label_names") or ()
+        self.labels = tuple(names) if len(names) == classes else tuple(map(str, range(classes)))
+        self.size = model.picture_size()  # type: ignore[operator]
+        self.channels = int(model.in_chans)  # type: ignore[arg-type]
+        self.preparation = preparation
+        self._logits = logits_of(model)
+
+    def predict_logits(self, pixels: np.ndarray) -> np.ndarray:
+        """As `predict_array`, but the logits: float32 N×classes, larger is better."""
+        return self._logits(self._checked(pixels))

@@ -1,0 +1,277 @@
+"""Pictures of one's own as a data set: a folder per class, as torchvision's ImageFolder reads them.
+
+    letters/                     letters/
+      A/  scan1.png …     or       train/  A/ …  B/ …
+      B/  …                        val/    A/ …  B/ …      (or validation/, or none)
+                                   test/   A/ …  B/ …      (or none)
+
+Classes are numbered in the order of their names. Folders within a class belong to it; hidden files and files that
+are no pictures do not count.
+"""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from lenet_zoo.datasets.loading import Dataset
+from lenet_zoo.errors import DataError, InputError
+from lenet_zoo.pictures.kernels import Bytes
+from lenet_zoo.pictures.preparation import prepared
+from lenet_zoo.pictures.reading import load_picture, pictures_in
+
+__all__ = ["MOST_CLASSES", "few_per_class", "load_folder", "split_by_class"]
+
+MOST_CLASSES = 1_000
+"""More classes than this are refused: 84 features do not tell them apart, and such a folder is most often a mistake."""
+
+_SPLITS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
+_PREPARE = ("character", "picture")
+_MANY = 1_000  # pictures whose reading takes long enough to be announced
+
+
+def load_folder(
+    folder: str | os.PathLike[str],
+    *,
+    prepare: str = "character",
+    channels: int = 1,
+    strict: bool = False,
+    say: Callable[[str], None] = lambda text: None,
+) -> dict[str, Dataset]:
+    """Read a folder of pictures.
+
+    Args:
+        folder: a folder per class, or `train` and, if there are such, `val` and `test` with a folder per class in each.
+        prepare: 'character': each picture is brought to MNIST's form by `digit_from_image` (ink bright on dark, 20 px
+            box, centred); 'picture': it is taken as it is, scaled to 28×28 whatever its aspect.
+        channels: 1 (colour becomes grey), or 3 for pictures in colour (grey ones get three equal channels).
+        strict: a picture that cannot be used, or some in colour among grey ones, is an error; otherwise `say` is told.
+        say: told of each picture that is left out, and how many there were.
+
+    Returns:
+        'train' and, for a folder that is split already, 'validation' and 'test': images uint8 N×28×28, or N×3×28×28;
+        all with the classes of 'train'.
+
+    Raises:
+        InputError: `prepare` or `channels` out of range, or 'character' in colour.
+        DataError: no folder, fewer than two or more than `MOST_CLASSES` classes, classes that differ only by case, a
+            class without a usable picture, a class that is only in `val` or `test`; with `strict`, what is said above.
+    """
+    if prepare not in _PREPARE:
+        raise InputError(f"prepare={prepare!r}: one of {' and '.join(map(repr, _PREPARE))}")
+    if channels not in (1, 3):
+        raise InputError(f"in_chans={channels}: pictures have 1 channel (grey) or 3 (colour)")
+    if prepare == "character" and channels == 3:
+        raise InputError(
+            "characters are brought to MNIST's form, which is grey: take in_chans=1, or pictures as they are"
+        )
+    folder = Path(folder)
+    files = {split: _files_of(path, split) for split, path in _splits_of(folder).items()}
+    classes = tuple(files["train"])
+    _check_classes(folder, classes)
+    for split, found in files.items():
+        for unknown in found.keys() - files["train"].keys():
+            raise DataError(f"class {unknown!r} is in {folder}'s {split} pictures and not among those to train on")
+        if split != "train" and not any(found.values()):
+            raise DataError(f"{folder} has a folder of {split} pictures without any: fill it or remove it")
+    for name, paths in files["train"].items():
+        if not paths:
+            raise DataError(f"class {name!r} in {folder} has no pictures: put some in, or remove the folder")
+    total = sum(len(paths) for found in files.values() for paths in found.values())
+    if total > _MANY:
+        say(f"reading {total:,} pictures")
+    reader = _Reader(prepare, channels, strict, say, total)
+    data = {split: reader.read(folder.resolve().name, classes, found) for split, found in files.items()}
+    reader.conclude(folder)
+    for label, count in enumerate(torch.bincount(data["train"].labels, minlength=len(classes)).tolist()):
+        if not count:
+            raise DataError(f"class {classes[label]!r} in {folder} has no picture that can be used")
+    for split, part in data.items():
+        if not len(part):
+            raise DataError(f"none of {folder}'s {split} pictures can be used")
+    return data
+
+
+def _folders_in(path: Path) -> list[Path]:
+    try:
+        return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    except FileNotFoundError:
+        raise DataError(f"no folder {path}: give one that holds a folder of pictures per class") from None
+    except NotADirectoryError:
+        raise DataError(f"{path} is a file: give a folder that holds a folder of pictures per class") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _splits_of(folder: Path) -> dict[str, Path]:
+    """'train', 'validation' and 'test' folders where they are; else the folder itself as 'train'."""
+    inner = _folders_in(folder)
+    names = [_SPLITS.get(path.name.lower()) for path in inner]
+    # Toy trains beside toy cars are classes: a split has nothing else beside it, and folders within.
+    if "train" not in names or None in names or not _folders_in(inner[names.index("train")]):
+        return {"train": folder}
+    if len(set(names)) != len(names):
+        raise DataError(f"{folder} holds both {' and '.join(path.name for path in inner)}: keep one of each kind")
+    return {str(name): path for name, path in zip(names, inner, strict=True)}
+
+
+def _files_of(folder: Path, split: str) -> dict[str, list[Path]]:
+    """Class → its pictures, sorted, those in folders within included."""
+    found: dict[str, list[Path]] = {}
+    classes = _folders_in(folder)
+    if split == "train" and len(classes) > MOST_CLASSES:
+        raise DataError(f"{len(classes):,} classes in {folder}: LeNet-5 is fine-tuned to {MOST_CLASSES:,} at most")
+    for path in classes:
+        found[path.name] = []
+        for inner, folders, names in os.walk(path):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            if any(not name.startswith(".") for name in names):
+                try:
+                    found[path.name] += pictures_in(inner)
+                except InputError:
+                    continue  # files of other kinds alone
+    return found
+
+
+def _check_classes(folder: Path, classes: tuple[str, ...]) -> None:
+    if not classes:
+        raise DataError(f"{folder} has no folders in it: give one that holds a folder of pictures per class")
+    if len(classes) == 1:
+        raise DataError(f"{folder} has one class, {classes[0]!r}: give at least two, a folder of pictures for each")
+    seen: dict[str, str] = {}
+    for name in classes:
+        # Unicode has two ways to write é, and Windows and macOS one folder for a and A.
+        key = unicodedata.normalize("NFC", name).casefold()
+        if key in seen:
+            raise DataError(
+                f"classes {seen[key]!r} and {name!r} in {folder} differ only by case: rename one (say 'A_upper'), "
+                "since they are one folder on Windows and macOS"
+            )
+        seen[key] = name
+
+
+class _Reader:
+    """Pictures to arrays, with an account of those that cannot be used."""
+
+    def __init__(
+        self,
+        prepare: str,
+        channels: int,
+        strict: bool,
+        say: Callable[[str], None],
+        total: int,
+    ) -> None:
+        self.prepare, self.channels, self.strict, self.say = prepare, channels, strict, say
+        self.total, self.skipped = total, 0
+        self.coloured: list[Path] = []
+        self.grey: list[Path] = []
+
+    def read(self, name: str, classes: tuple[str, ...], files: dict[str, list[Path]]) -> Dataset:
+        images: list[Bytes] = []
+        labels: list[int] = []
+        for label, one in enumerate(classes):
+            for path in files.get(one, []):
+                try:
+                    image = load_picture(path)
+                    pixels = prepared(image, self.prepare, self.channels)
+                except InputError as error:
+                    text = _naming(path, str(error))
+                    if self.strict:
+                        raise DataError(text) from None
+                    self.skipped += 1
+                    self.say(f"left out: {text}")
+                else:
+                    images.append(pixels)
+                    labels.append(label)
+                    (self.coloured if _has_colour(image) else self.grey).append(path)
+        shape = (0, 28, 28) if self.channels == 1 else (0, 3, 28, 28)
+        stacked = np.stack(images) if images else np.zeros(shape, np.uint8)
+        return Dataset(name, torch.from_numpy(stacked), torch.tensor(labels, dtype=torch.int64), classes, self.prepare)
+
+    def conclude(self, folder: Path) -> None:
+        if self.skipped:
+            self.say(
+                f"{self.skipped:,} of {self.total:,} pictures in {folder} were left out (--strict stops at the first)"
+            )
+        if self.coloured and self.grey:
+            few = min(self.coloured, self.grey, key=len)
+            kind = "in colour" if few is self.coloured else "grey"
+            became = "all become grey" if self.channels == 1 else "grey ones get three equal channels"
+            text = f"{len(few):,} of {self.total - self.skipped:,} pictures are {kind}, such as {few[0]}"
+            if self.strict:
+                raise DataError(f"{text}: with --strict all must be of one kind")
+            self.say(f"{text}: {became}")
+
+
+def _naming(path: Path, text: str) -> str:
+    text = " ".join(text.split())
+    return text if str(path) in text else f"{path}: {text}"
+
+
+def _has_colour(image: Image.Image) -> bool:
+    """Whether a picture shows colour, judged by its pixels: scanners store grey paper as RGB."""
+    if image.mode in ("1", "L", "LA", "La") or image.mode.startswith(("I", "F")):
+        return False
+    rgb = np.asarray(image.convert("RGB").resize((28, 28), Image.Resampling.BOX)).astype(int)
+    # JPEG and a scanner's sensor tint grey by a few levels.
+    return bool((rgb.max(-1) - rgb.min(-1)).mean() > 8)
+
+
+# ------------------------------------------------------------------------------------------------------------ splits
+
+
+def split_by_class(data: Dataset, part: float, seed: int = 0) -> tuple[Dataset, Dataset]:
+    """Split into (rest, part), every class in the same proportion and with at least one picture on either side.
+
+    The same data, part and seed give the same pictures on every machine; both keep the order that they had.
+
+    Raises: InputError for a part that is not between 0 and 1; DataError for a class of a single picture.
+    """
+    if not 0 < part < 1:
+        raise InputError(f"a part of {part:g} cannot be held out: between 0 and 1, 0.2 for a fifth")
+    held = torch.zeros(len(data), dtype=torch.bool)
+    for label, index in _shuffled(data, seed):
+        if len(index) == 1:
+            raise DataError(
+                f"class {data.classes[label]!r} has one picture: at least two are needed, one of them to hold out"
+            )
+        held[index[: min(max(round(part * len(index)), 1), len(index) - 1)]] = True
+    return _take(data, ~held), _take(data, held)
+
+
+def few_per_class(data: Dataset, count: int, seed: int = 0) -> Dataset:
+    """`count` pictures of each class, drawn by the seed, in the order that they had.
+
+    Raises: InputError for a count below 1; DataError for a class with fewer pictures.
+    """
+    if count < 1:
+        raise InputError(f"{count} pictures per class: at least 1")
+    kept = torch.zeros(len(data), dtype=torch.bool)
+    for label, index in _shuffled(data, seed):
+        if len(index) < count:
+            raise DataError(
+                f"class {data.classes[label]!r} has {len(index)} pictures to train on, fewer than the {count} asked for"
+            )
+        kept[index[:count]] = True
+    return _take(data, kept)
+
+
+def _shuffled(data: Dataset, seed: int) -> list[tuple[int, Tensor]]:
+    random = torch.Generator().manual_seed(seed)
+    found = []
+    for label in range(len(data.classes)):
+        index = (data.labels == label).nonzero()[:, 0]
+        found.append((label, index[torch.randperm(len(index), generator=random)]))
+    return [(label, index) for label, index in found if len(index)]
+
+
+def _take(data: Dataset, which: Tensor) -> Dataset:
+    return replace(data, images=data.images[which], labels=data.labels[which])

@@ -1,0 +1,65 @@
+"""How well a network does: logits and labels → figures. Never torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lenet_zoo.errors import InputError
+
+if TYPE_CHECKING:
+    from lenet_zoo.datasets.loading import Dataset
+
+__all__ = ["Evaluation", "evaluate"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures of one network on one data set.
+
+    Attributes:
+        loss: mean cross-entropy of the softmax over the logits, in nats.
+        correct, total: pictures.
+        per_class: for each class (correct, total).
+        confusion: confusion[true][answer] pictures.
+    """
+
+    loss: float
+    correct: int
+    total: int
+    per_class: tuple[tuple[int, int], ...]
+    confusion: tuple[tuple[int, ...], ...]
+
+    @property
+    def accuracy(self) -> float:
+        return self.correct / self.total
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "accuracy": self.accuracy}
+
+
+def evaluate(logits: Callable[[np.ndarray], np.ndarray], data: Dataset) -> Evaluation:
+    """Run `logits` (uint8 N×28×28 → N×classes) over a data set.
+
+    Raises: InputError when the number of classes is not the data set's.
+    """
+    found = np.asarray(logits(data.images.numpy()), dtype=np.float64)
+    labels = data.labels.numpy()
+    classes = len(data.classes)
+    if found.shape[1] != classes:
+        raise InputError(f"the network has {found.shape[1]} classes and {data.name} has {classes}: they must be equal")
+    top = found.max(1, keepdims=True)
+    log_likelihood = found - top - np.log(np.exp(found - top).sum(1, keepdims=True))
+    answers = found.argmax(1)
+    confusion = np.zeros((classes, classes), dtype=int)
+    np.add.at(confusion, (labels, answers), 1)
+    return Evaluation(
+        loss=float(-log_likelihood[np.arange(len(labels)), labels].mean()),
+        correct=int((answers == labels).sum()),
+        total=len(labels),
+        per_class=tuple((int(confusion[i, i]), int(confusion[i].sum())) for i in range(classes)),
+        confusion=tuple(tuple(int(n) for n in row) for row in confusion),
+    )

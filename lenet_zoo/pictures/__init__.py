@@ -1,0 +1,1 @@
+"""Pictures of the world as pixels for a network: reading, finding, placing. Never torch."""

@@ -1,0 +1,160 @@
+"""Files to decoded pictures: what a path stands for, and Pillow's decoders behind checks of size, format and damage."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import stat
+import warnings
+from pathlib import Path
+from typing import IO
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from lenet_zoo.errors import InputError
+
+__all__ = ["MAX_PIXELS", "PictureSource", "load_picture", "picture_name", "picture_suffixes", "pictures_in"]
+
+MAX_PIXELS = 64_000_000
+"""The largest picture that is decoded, in pixels (8,000×8,000): up to 2 GB of memory on the way to a digit."""
+
+PictureSource = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image.Image
+
+# Decoders of plain raster pictures. Pillow knows more, among them EPS, which starts Ghostscript on the file.
+_FORMATS = frozenset(
+    {"AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM", "QOI", "SGI", "TGA", "TIFF"}
+    | {"WEBP", "XBM"}
+)
+
+
+def load_picture(source: PictureSource) -> Image.Image:
+    """Decode a picture completely, first frame, turned upright by its EXIF orientation.
+
+    Args:
+        source: a path, the bytes of a file, an open binary file or a PIL image.
+
+    Raises:
+        InputError: missing, unreadable, empty, damaged, of an unknown format, or over `MAX_PIXELS` (judged by the
+            header, before anything is decoded).
+    """
+    name = picture_name(source)
+    if isinstance(source, Image.Image):
+        return _decode(source, name)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return _open(io.BytesIO(source), name)
+    if isinstance(source, (str, os.PathLike)):
+        with _open_file(Path(source)) as stream:
+            return _open(stream, name)
+    if hasattr(source, "read") and hasattr(source, "seek"):
+        return _open(source, name)
+    raise InputError(
+        f"a {type(source).__name__} is not a picture: pass a path, the bytes of a file, an open binary file or a PIL "
+        "image (Image.fromarray makes one of an array)"
+    )
+
+
+def pictures_in(path: str | os.PathLike[str]) -> list[Path]:
+    """The pictures that a path stands for: a file is itself, a folder is its picture files in order of name.
+
+    Picture files are known by their suffix; hidden files and subfolders do not count.
+
+    Raises:
+        InputError: the path is missing or cannot be read, or the folder has no picture.
+    """
+    path = Path(path)
+    try:
+        if not stat.S_ISDIR(path.stat().st_mode):
+            return [path]
+        files = sorted(entry for entry in path.iterdir() if not entry.name.startswith(".") and entry.is_file())
+    except (OSError, ValueError) as error:
+        raise InputError(_why_unreadable(path, error)) from None
+    known = picture_suffixes()
+    pictures = [file for file in files if file.suffix.lower() in known]
+    if not pictures:
+        raise InputError(f"{path} has no pictures in it: a folder needs files such as .png, .jpg, .gif, .bmp or .tif")
+    return pictures
+
+
+def picture_suffixes() -> set[str]:
+    """The suffixes, in lower case and with their dot, that picture files are known by."""
+    return {suffix for suffix, kind in Image.registered_extensions().items() if kind in _formats()}
+
+
+def _formats() -> list[str]:
+    Image.init()
+    return sorted(_FORMATS & set(Image.OPEN))
+
+
+def picture_name(source: object) -> str:
+    """What an error calls the picture."""
+    if isinstance(source, (str, os.PathLike)):
+        return os.fspath(source) if isinstance(source, str) else str(Path(source))
+    name = getattr(source, "filename", None) or getattr(source, "name", None)
+    return name if isinstance(name, str) else "the picture"
+
+
+def _why_unreadable(path: Path, error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f"{path}: no such file or folder"
+    reason = error.strerror if isinstance(error, OSError) else None
+    return f"{path} cannot be read: {(reason or _one_line(error)).lower()}"
+
+
+def _one_line(error: Exception) -> str:
+    return re.sub(r"\s+", " ", str(error)).strip().rstrip(".") or type(error).__name__
+
+
+def _open_file(path: Path) -> IO[bytes]:
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise InputError(f"{path} is a folder, not a picture")
+        if not stat.S_ISREG(mode):  # a pipe or a device may never end
+            raise InputError(f"{path} is not a regular file")
+        return path.open("rb")
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:
+        raise InputError(_why_unreadable(path, error)) from None
+
+
+def _open(stream: IO[bytes], name: str) -> Image.Image:
+    start = stream.tell()
+    if not stream.read(1):
+        raise InputError(f"{name} is empty (0 bytes)")
+    stream.seek(start)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the size is judged below, and a decoder's doubts are not the caller's
+            image = Image.open(stream, formats=_formats())
+    except Image.DecompressionBombError:
+        raise InputError(_too_large(name)) from None
+    except UnidentifiedImageError:
+        raise InputError(f"{name} is not a picture of a known format (PNG, JPEG, GIF, BMP, TIFF, WebP …)") from None
+    except Exception as error:  # decoders raise all sorts of things on hostile bytes
+        raise InputError(f"{name} is a damaged picture: {_one_line(error)}") from None
+    return _decode(image, name)
+
+
+def _decode(image: Image.Image, name: str) -> Image.Image:
+    if image.width * image.height > MAX_PIXELS:
+        raise InputError(_too_large(name))
+    if image.width * image.height == 0:
+        raise InputError(f"{name} has no pixels ({image.width}×{image.height})")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image.load()
+    except Image.DecompressionBombError:
+        raise InputError(_too_large(name)) from None
+    except Exception as error:
+        raise InputError(f"{name} is a damaged picture: {_one_line(error)}") from None
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # unreadable EXIF data say nothing about the pixels
+        return image
+
+
+def _too_large(name: str) -> str:
+    return f"{name} has more than {MAX_PIXELS:,} pixels: scale it down first"

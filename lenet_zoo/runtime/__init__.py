@@ -1,7 +1,0 @@
-"""Answers from an exported file: onnxruntime, numpy and pillow, never torch."""
-
-from lenet_zoo.runtime.answers import Candidate, Classifier, Prediction
-from lenet_zoo.runtime.classifier import OnnxClassifier
-from lenet_zoo.runtime.onnx_file import read_metadata
-
-__all__ = ["Candidate", "Classifier", "OnnxClassifier", "Prediction", "read_metadata"]

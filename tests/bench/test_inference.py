@@ -1,0 +1,76 @@
+"""What is measured is not tested; that it is measured, and how the figures follow from it, is."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import lenet_zoo
+from lenet_zoo.bench import inference as bench
+from lenet_zoo.errors import InputError
+
+
+@pytest.fixture
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "_TURN_SECONDS", 0.0)
+    monkeypatch.setattr(bench, "_PAUSE_SECONDS", 0.0)
+
+
+def test_multiply_adds_of_both_networks() -> None:
+    assert bench.multiply_adds(lenet_zoo.create_model("lenet5_modern")) == 416_520
+    # The paper's connections (p. 8) less biases, subsampling, and with 60 of 96 kernels in C3.
+    classic = 784 * 150 + 100 * 60 * 25 + 120 * 400 + 84 * 120 + 840
+    assert bench.multiply_adds(lenet_zoo.create_model("lenet5_classic")) == classic
+
+
+def test_turns_are_interleaved(no_waiting: None) -> None:
+    order: list[str] = []
+    times = bench.interleave({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, rounds=3)
+    assert order == ["a", "a", "b", "b"] * 3  # one call to warm up, one timed
+    assert {name: len(seconds) for name, seconds in times.items()} == {"a": 3, "b": 3}
+
+
+def test_ratios_are_within_rounds() -> None:
+    # The machine slows down by ten during the run: the ratio of each round is 2 all the same.
+    times = {bench.OURS: [1.0, 10.0, 10.0], "other": [2.0, 20.0, 20.0]}
+    ours, other = bench._rows(times, threads=1, batch=10, macs=100, product=[s * 1024**3 / 2000 for s in (1, 10, 10)])
+    assert (ours.ratio, other.ratio) == (1.0, 2.0)
+    assert ours.microseconds == pytest.approx(1e6)
+    assert ours.pictures_per_second == pytest.approx(1.0)
+    assert ours.share == pytest.approx(0.5)
+
+
+def test_every_contestant_is_timed_and_drawn(no_waiting: None, tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
+    result = bench.time_inference("lenet5_classic", threads=[1], batches=[1, 40], rounds=1, compiled=False)
+    assert torch.get_num_threads() == threads
+    names = ["torch eager", "plain export, onnxruntime", bench.OURS, "ours int8, onnxruntime"]
+    for batch in (1, 40):
+        found = [row.name for row in result.rows if row.batch == batch]
+        assert found[:4] == names
+        assert ("ours, OpenVINO" in found) != ("OpenVINO" in result.absent)
+    assert all(row.microseconds > 0 and row.share > 0 for row in result.rows)
+    assert result.ceiling[1] > 0
+    path = bench.plot_inference(result, tmp_path / "bench.png")
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("wrong", [dict(threads=[0]), dict(batches=[0]), dict(rounds=0), dict(batches=[])])
+def test_bad_numbers(wrong: dict[str, object]) -> None:
+    with pytest.raises(InputError, match="each at least 1"):
+        bench.time_inference(**wrong)  # type: ignore[arg-type]
+
+
+def test_command(tmp_path: Path) -> None:
+    arguments = ["inference", "--threads", "1", "--batch", "2", "--rounds", "1", "--no-compile", "--json"]
+    command = [sys.executable, "-m", "lenet_zoo", "bench", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["multiply_adds"] == 416_520
+    assert {row["batch"] for row in document["rows"]} == {2}

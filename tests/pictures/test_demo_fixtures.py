@@ -1,0 +1,33 @@
+"""The pictures that the browser page is tested with (docs/demo/tests) become the same digits here."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lenet_zoo.errors import NoDigitError
+from lenet_zoo.pictures.character import digit_from_image
+
+FOLDER = Path(__file__).parents[1] / "fixtures" / "pictures"
+EXPECTED = json.loads((FOLDER / "expected.json").read_text(encoding="ascii"))
+
+
+def test_every_picture_has_an_expectation_and_every_expectation_a_picture() -> None:
+    assert sorted(EXPECTED) == sorted(path.name for path in FOLDER.glob("*.png"))
+
+
+@pytest.mark.parametrize("name", [name for name, wanted in EXPECTED.items() if "digit" in wanted])
+def test_a_picture_becomes_the_same_bytes_as_in_the_browser(name: str) -> None:
+    wanted = np.frombuffer(base64.b64decode(EXPECTED[name]["digit"]), np.uint8).reshape(28, 28)
+    np.testing.assert_array_equal(digit_from_image(FOLDER / name), wanted)
+
+
+@pytest.mark.parametrize("name", [name for name, wanted in EXPECTED.items() if "error" in wanted])
+def test_a_picture_without_a_digit_is_refused_with_the_same_words_as_in_the_browser(name: str) -> None:
+    with pytest.raises(NoDigitError) as caught:
+        digit_from_image(FOLDER / name)
+    assert str(caught.value) == f"{FOLDER / name}: {EXPECTED[name]['error']}"
