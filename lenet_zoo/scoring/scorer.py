@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from lenet_zoo._files import write_atomic
 from lenet_zoo.classify import OnnxClassifier
 from lenet_zoo.errors import DataError, InputError, MissingExtraError, NoDigitError, ScoringError
-from lenet_zoo.scoring.inputs import NEEDS_PYARROW, read_unit
+from lenet_zoo.scoring.inputs import read_unit
+from lenet_zoo.scoring.inputs.parquet import NEEDS_PYARROW
 
 if TYPE_CHECKING:
     import pyarrow

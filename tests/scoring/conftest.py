@@ -16,9 +16,13 @@ from PIL import Image
 
 import lenet_zoo
 from lenet_zoo.datasets.loading import load_dataset
+from lenet_zoo.errors import InputError
 from lenet_zoo.scoring import score
+from lenet_zoo.scoring.inputs import list_input, read_unit
 
 Score = Callable[..., dict[str, Any]]
+Digits = NDArray[np.uint8]
+SIZE = (28, 28)
 
 
 def png(pixels: NDArray[np.uint8]) -> bytes:
@@ -41,6 +45,23 @@ def rows_of(out: Path) -> list[dict[str, Any]]:
 
 def files_of(out: Path) -> dict[str, bytes]:
     return {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+
+def read(path: Path, **options: Any) -> list[tuple[str, Any]]:
+    """Every row of an input: key and content."""
+    listed = list_input(path, SIZE, **options)
+    return [
+        row
+        for unit in listed.units()
+        for row in read_unit(listed.root, listed.kind, unit, SIZE, listed.column, listed.key)
+    ]
+
+
+def not_listed(path: Path, error: type[Exception] = InputError, **options: Any) -> str:
+    """Why an input is refused when it is listed."""
+    with pytest.raises(error) as caught:
+        list_input(path, SIZE, **options)
+    return str(caught.value).replace(str(path), "INPUT")
 
 
 @pytest.fixture(scope="session")
