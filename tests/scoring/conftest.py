@@ -3,8 +3,9 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import multiprocessing
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,23 @@ def not_listed(path: Path, error: type[Exception] = InputError, **options: Any) 
     return str(caught.value).replace(str(path), "INPUT")
 
 
+def refused(call: Any, *arguments: Any, error: type[Exception] = InputError, **options: Any) -> str:
+    """What a call that fails says."""
+    with pytest.raises(error) as caught:
+        call(*arguments, **options)
+    return str(caught.value)
+
+
+def stop_after(rows: int) -> Any:
+    """A `progress` that interrupts the job when so many rows are done."""
+
+    def progress(done: int, total: int) -> None:
+        if done >= rows:
+            raise KeyboardInterrupt
+
+    return progress
+
+
 @pytest.fixture(scope="session")
 def digits() -> NDArray[np.uint8]:
     """1,797 real handwritten digits, uint8 28×28, as MNIST has them."""
@@ -93,6 +111,14 @@ def pictures(tmp_path_factory: pytest.TempPathFactory, digits: NDArray[np.uint8]
     return folder
 
 
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, pictures: Path, network: Path) -> Path:
+    """What the job on the 300 pictures leaves, in parts of 40, made by two processes."""
+    out = tmp_path_factory.mktemp("finished") / "out"
+    score(pictures, out, model=str(network), part_rows=40, workers=2)
+    return out
+
+
 @pytest.fixture
 def run(network: Path, monkeypatch: pytest.MonkeyPatch) -> Score:
     """`score` with the workers' work done in this process: what the rows are does not depend on where they are made."""
@@ -105,3 +131,10 @@ def run(network: Path, monkeypatch: pytest.MonkeyPatch) -> Score:
 
     monkeypatch.setattr(local, "run", here)
     return lambda source, out, **options: score(source, out, **{"model": str(network), **options})
+
+
+@pytest.fixture(autouse=True)
+def _no_children_left() -> Iterator[None]:
+    """No worker outlives a job."""
+    yield
+    assert not multiprocessing.active_children()

@@ -23,7 +23,7 @@ from typing import Any
 
 from lenet_zoo.errors import InputError
 from lenet_zoo.scoring.inputs import idx, parquet, pictures
-from lenet_zoo.scoring.inputs.kind import DAMAGED, Content, Kind, Row, Unit, printable, unzipped
+from lenet_zoo.scoring.inputs.kind import DAMAGED, Content, Kind, Row, Unit, printable, reason, unzipped
 
 __all__ = ["KINDS", "Content", "Input", "Row", "Unit", "list_input", "read_unit"]
 
@@ -158,7 +158,7 @@ def _walk(root: Path) -> Iterator[_Entry]:
                         about = entry.stat()
                         yield kind, os.fsencode(name), about.st_size, about.st_mtime_ns
         except OSError as error:
-            raise InputError(f"{root / folder} cannot be read: {(error.strerror or str(error)).lower()}") from None
+            raise InputError(f"{root / folder} cannot be read: {reason(error)}") from None
 
 
 def _kind_by_name(name: str) -> str | None:

@@ -27,49 +27,32 @@ DAMAGED = (OSError, EOFError, zlib.error, ValueError)
 
 
 class Kind(Protocol):
-    """One kind of input. Each is a module of this folder; `lenet_zoo.scoring.inputs.KINDS` lists them.
+    """One kind of input: a module of this folder, which `lenet_zoo.scoring.inputs.KINDS` names."""
 
-    Attributes:
-        NOUN: what one file is called.
-        EXAMPLES: the files that a folder is searched for, in words.
-        HAS_COLUMNS: whether the user may choose columns.
-    """
-
-    NOUN: str
-    EXAMPLES: str
-    HAS_COLUMNS: bool
+    NOUN: str  # what one file is called
+    EXAMPLES: str  # the files that a folder is searched for, in words
+    HAS_COLUMNS: bool  # whether the user may choose columns
 
     def claims(self, name: str) -> bool:
         """Whether a file of this name (in lower case), found in a folder, is of this kind."""
 
     def begins(self, head: bytes) -> bool:
-        """Whether a file that is given by itself is of this kind, from its first four bytes, unzipped."""
+        """Whether a file that is given by itself is, from its first four bytes, unzipped."""
 
     def check(self, path: Path, size: tuple[int, int], column: str | None, key: str | None) -> tuple[int, str | None]:
-        """Check a file when it is listed: how many rows it has, and its column of pictures.
-
-        Args: as for `lenet_zoo.scoring.inputs.list_input`.
-
-        Raises: InputError for a file that cannot be used, DataError for a damaged one.
-        """
+        """The rows of a file and its column of pictures, when it is listed; arguments and errors as `list_input`."""
 
     def units(self, root: Path, names: Iterator[str], most: int) -> Iterator[Unit]:
-        """Cut the files into units of at most `most` rows."""
+        """Cut the files of those names into units of at most `most` rows."""
 
     def read(self, root: Path, unit: Unit, size: tuple[int, int], column: str | None, key: str | None) -> Iterator[Row]:
-        """Read exactly the rows of a unit; what cannot be read is a row with an error.
-
-        Raises: DataError when a file is gone, or has more rows than it had when it was listed.
-        """
+        """Read a unit; as `lenet_zoo.scoring.inputs.read_unit`."""
 
 
 def cut(name: str, groups: Iterable[int], most: int) -> Iterator[Unit]:
-    """Units of a file with many rows: whole row groups where they fit, because reading begins with a group.
+    """Units of at most `most` rows of one file, from the rows of each of its groups.
 
-    Args:
-        name: of the file.
-        groups: rows of each group.
-        most: rows of a unit at most.
+    Whole groups where they fit, because reading begins with a group.
     """
     start = stop = 0
     for rows in groups:
@@ -85,14 +68,9 @@ def cut(name: str, groups: Iterable[int], most: int) -> Iterator[Unit]:
 
 
 def exactly(path: Path, unit: Unit, rows: Iterable[tuple[str | None, Content]]) -> Iterator[Row]:
-    """The rows of a unit of a file with many rows, as many as the unit has, whatever reading the file gives.
+    """The rows of a unit that `cut` made, as many as it has, whatever reading the file gives: `rows`.
 
-    Args:
-        path: of the file.
-        unit: as `cut` made it.
-        rows: what is read: keys and contents. A row without a key is called FILE#ROW.
-
-    Raises: DataError when the file is gone, or gives more rows than the unit has.
+    A row without a key is called FILE#ROW. Errors as `lenet_zoo.scoring.inputs.read_unit`.
     """
     name, row, stop = printable(unit["file"]), unit["start"], unit["start"] + unit["rows"]
     why = "the file cannot be read: it stops early"
