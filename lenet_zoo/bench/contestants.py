@@ -62,8 +62,8 @@ def contestants(
     Returns: name → call; and the name of who cannot take part → why.
     """
     side = model.smallest_input
-    pixels = np.random.default_rng(0).integers(0, 256, (batch, side, side), dtype=np.uint8)
-    x = torch.from_numpy(pixels[:, None]).float() / 255
+    pixels = np.random.default_rng(0).integers(0, 256, (batch, model.in_chans, side, side), dtype=np.uint8)
+    x = torch.from_numpy(pixels).float() / 255
     floats = x.numpy()
     torch.set_num_threads(threads)
     plain = _session(files["plain"].read_bytes(), threads)
@@ -87,7 +87,7 @@ def contestants(
         except Exception as error:  # no C++ compiler, or one that the installed torch cannot use
             absent["torch.compile"] = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
     try:
-        calls["ours, OpenVINO"] = _openvino(files["fp32"], pixels[:, None], threads)
+        calls["ours, OpenVINO"] = _openvino(files["fp32"], pixels, threads)
     except ImportError:
         absent["OpenVINO"] = "not installed"
     return calls, absent
