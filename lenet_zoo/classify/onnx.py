@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenet_zoo.classify.answers import Classifier
-from lenet_zoo.classify.onnx_file import OnnxFile, metadata_of, read_file
+from lenet_zoo.classify.onnx_file import OnnxFile, card_in, metadata_of, read_file
 from lenet_zoo.errors import ArtifactError, InputError
 
 __all__ = ["OnnxClassifier"]
@@ -41,6 +41,7 @@ class OnnxClassifier(Classifier):
     Attributes:
         path: the file.
         metadata: what the file says of itself, as `read_metadata` returns it.
+        card: what that says of the network.
         labels: one text per class.
         size: height and width of the pictures that it takes.
         providers: those that the session uses.
@@ -66,8 +67,7 @@ class OnnxClassifier(Classifier):
         self.metadata = dict(
             metadata_of(file), opset=file.opsets.get(""), ir_version=file.ir_version, bytes=len(file.data)
         )
-        self.labels: tuple[str, ...] = tuple(self.metadata["labels"])
-        self.preparation = self.metadata.get("preparation", "character")
+        self.card = card_in(self.metadata, file.path)
         self.threads = threads or cores()
         self._session = _session(file, providers)
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())

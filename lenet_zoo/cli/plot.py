@@ -95,10 +95,9 @@ def _pixels(name: str, picture: str, data_root: Path | None, download: bool) -> 
         return data.images[int(index)].numpy()
     if picture in DATASETS and not Path(picture).exists():
         raise InputError(f"{picture} has many pictures: name a test picture by its place in the set, as {picture}:0")
-    from lenet_zoo.pictures.preparation import prepared
-    from lenet_zoo.registry import model_card
+    from lenet_zoo.registry import card_of
 
-    return prepared(picture, model_card(name).get("preparation", "character"))
+    return card_of(name).preparation.pixels(picture)
 
 
 @plot.command()

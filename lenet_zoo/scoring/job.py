@@ -193,7 +193,7 @@ def _identify(model: str) -> dict[str, str]:
         from lenet_zoo.registry import resolve
 
         model = resolve(model)
-    return {"name": model, "weights_sha256": cards.load_card(model)["sha256"]}
+    return {"name": model, "weights_sha256": cards.load(model).sha256 or ""}
 
 
 def _network(model: str, network: dict[str, str], out: Path, scratch: Path) -> Path:

@@ -126,7 +126,7 @@ def test_f6_prints_the_squared_distance_to_each_bitmap(capsys: pytest.CaptureFix
 
 def test_confusion_is_the_cards_unless_a_data_set_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     found = numbers(capsys, "confusion", "lenet5_modern.mnist")
-    assert found["confusion"] == cards.load_card("lenet5_modern.mnist")["metrics"]["test"]["confusion"]
+    assert found["confusion"] == cards.load("lenet5_modern.mnist").as_dict()["metrics"]["test"]["confusion"]
     assert np.sum(numbers(capsys, "confusion", "lenet5_modern.mnist", "--dataset", "digits")["confusion"]) == 1797
 
 
@@ -134,7 +134,7 @@ def test_mistakes_on_mnist_are_the_cards_and_marked_where_the_paper_erred(
     capsys: pytest.CaptureFixture[str], mnist_test: Dataset
 ) -> None:
     found = numbers(capsys, "mistakes", "lenet5_modern")
-    test = cards.load_card("lenet5_modern.mnist")["metrics"]["test"]
+    test = cards.load("lenet5_modern.mnist").as_dict()["metrics"]["test"]
     assert len(found["mistakes"]) == test["total"] - test["correct"]
     losses = [mistake["loss"] for mistake in found["mistakes"]]
     assert losses == sorted(losses, reverse=True)
