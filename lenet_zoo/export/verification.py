@@ -19,6 +19,8 @@ __all__ = ["Parity", "check_model", "open_session", "verify"]
 
 # Of the largest logit, and at least of 10: float32 sums in another order differ by some 1e-6 of it.
 TOLERANCE = 1e-5
+# float16 has 11 bits: its roundings add up to some 1e-3 of the largest logit.
+TOLERANCE_HALF = 1e-2
 # int8 is another function, near the model: 95 of 100 pictures should keep their label. It is refused when so many have
 # changed it that this is no accident of the few pictures at hand: more than chance allows once in a hundred files. A
 # wrong scale or zero point fails that at once; the accuracy itself is for a test set to measure.
@@ -78,14 +80,14 @@ def most_changed(pictures: int) -> int:
 def verify(
     data: bytes, model: nn.Module, spec: InputSpec, real: NDArray[np.uint8], precision: str, probabilities: bool
 ) -> Parity:
-    """Compare graph and model on real and random pictures, in batches of 1, 2, 17 and all of them.
+    """Compare graph and model on real and random pictures, in batches of 1, 2, 17 and all of them, or of the graph's own.
 
     Args:
         data: the serialized graph.
         model: in evaluation mode, float32, on the CPU.
         spec: the graph's input.
         real: uint8 N×C×H×W pictures like those that the network is made for.
-        precision: 'fp32' or 'int8'.
+        precision: 'fp32', 'fp16' or 'int8'.
         probabilities: the graph's second output is the softmax of the logits, and is compared as well.
 
     Raises: ArtifactError with the largest difference.
@@ -93,18 +95,22 @@ def verify(
     session = open_session(data)
     random = np.random.default_rng(0)
     noise = random.integers(0, 256, (17, *real.shape[1:]), dtype=np.uint8)
-    batches: list[NDArray] = [real[:1], noise[:2], noise, real]
+    batches = [spec.feed(batch) for batch in (real[:1], noise[:2], noise, real)]
     if spec.name == "input":
-        batches = [spec.normalize(batch) for batch in batches]
         # What a float graph is fed need not have been pixels.
         batches.insert(0, random.standard_normal((3, *real.shape[1:])).astype(np.float32))
+    if spec.batch:
+        # Each batch as often over as fills whole batches of the graph's.
+        batches = [np.resize(x, (-(-len(x) // spec.batch) * spec.batch, *x.shape[1:])) for x in batches]
     difference = largest = 0.0
     for batch in batches:
-        found, *more = session.run(None, {spec.name: batch})
+        size = spec.batch or len(batch)
+        runs = [session.run(None, {spec.name: batch[i : i + size]}) for i in range(0, len(batch), size)]
+        found, *more = (np.concatenate(parts) for parts in zip(*runs, strict=True))
         x = spec.normalize(batch) if spec.name == "pixels" else batch
         with torch.inference_mode():
             logits = model(torch.from_numpy(x))
-        pairs = [(found, logits)] + ([(more[0], logits.softmax(1))] if probabilities and precision == "fp32" else [])
+        pairs = [(found, logits)] + ([(more[0], logits.softmax(1))] if probabilities and precision != "int8" else [])
         for got, wanted in pairs:
             if got.shape != tuple(wanted.shape):
                 raise ArtifactError(f"the graph's answer has shape {got.shape}, the model's {tuple(wanted.shape)}")
@@ -117,13 +123,14 @@ def verify(
     # The last batch is the real pictures.
     agreement = float((found.argmax(1) == logits.numpy().argmax(1)).mean())
     parity = Parity(sum(len(batch) for batch in batches), difference, largest, agreement)
-    if precision == "fp32" and difference > TOLERANCE * max(10.0, largest):
+    tolerance = {"fp32": TOLERANCE, "fp16": TOLERANCE_HALF}.get(precision, np.inf)
+    if difference > tolerance * max(10.0, largest):
         raise ArtifactError(
             f"the graph is not the model: logits differ by up to {difference:.3g}, where the largest is {largest:.3g}"
         )
-    if precision == "int8" and round((1 - agreement) * len(real)) > most_changed(len(real)):
+    if precision == "int8" and round((1 - agreement) * len(found)) > most_changed(len(found)):
         raise ArtifactError(
-            f"the int8 graph is too far from the model: {agreement:.1%} of {len(real)} pictures keep their label, and "
+            f"the int8 graph is too far from the model: {agreement:.1%} of {len(found)} pictures keep their label, and "
             f"logits differ by up to {difference:.3g}; calibrate with pictures like those that the network sees"
         )
     return parity
