@@ -2,9 +2,9 @@
 
     python tools/engines.py [ENGINE …] [--venvs FOLDER]
 
-Both networks, each input, precision and form, in batches of 1, 7 and 64 digits; an engine passes when its labels are
-onnxruntime's and its logits are near. Engines that want a Python environment of their own get one in FOLDER (by default
-beneath the user's cache), with pip. `tests/export/test_engines.py` runs the `READERS` whose packages are installed.
+Both networks, each input, precision and form, in batches of 1, 7 and 64 digits; a file is read when the labels are
+onnxruntime's and the logits are near. An engine that needs a Python environment of its own gets one in FOLDER (by
+default beneath the user's cache), with pip. `tests/export/test_engines.py` runs the `READERS` that are installed.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ CASES = [
     for form in ("fast", "plain")
 ]
 BATCHES = (1, 7, 64)
-# How far logits may be from onnxruntime's, as a share of the largest one. int8 is computed in integers by one engine and
-# in floats by another, and rounds differently here and there.
+# How far logits may be from onnxruntime's, as a share of the largest one. int8 is computed in integers by one engine
+# and in floats by another, and they round differently here and there.
 NEAR = {"fp32": 1e-4, "fp16": 1e-2, "int8": 5e-2}
 
-# The reader of a file opens it and gives the function from a batch to logits. Each imports its engine itself, and nothing
-# of this package: it runs in the engine's own environment.
+# A reader opens a file and gives the function from a batch to logits. It imports its engine itself, and nothing of this
+# package: it runs in the engine's own environment.
 Run = Callable[[np.ndarray], np.ndarray]
 
 
@@ -69,11 +69,11 @@ def quantize_static(path: str) -> Run:
 
 
 def version_converter(path: str) -> Run:
-    """The file that `onnx.version_converter` makes of ours for the oldest operators that we write, in onnxruntime."""
+    """The file that `onnx.version_converter` makes of ours for opset 14, in onnxruntime; it knows no way to 13."""
     import onnx
     from onnx import version_converter
 
-    onnx.save(version_converter.convert_version(onnx.load(path), 13), f"{path}.converted")
+    onnx.save(version_converter.convert_version(onnx.load(path), 14), f"{path}.converted")
     return onnxruntime(f"{path}.converted")
 
 
@@ -121,7 +121,7 @@ def tract(path: str) -> Run:
     import tract
 
     model = tract.onnx().load(path)
-    model.set_input_fact(0, f"N,{','.join(map(str, _shape_of(path)))},{'u8' if _is_uint8(path) else 'f32'}")
+    model.set_input_fact(0, f"batch,{_picture(path)},{'u8' if _is_uint8(path) else 'f32'}")
     runnable = model.into_model().into_runnable()
     return lambda batch: runnable.run([batch])[0].to_numpy()
 
@@ -130,13 +130,11 @@ def ncnn(path: str) -> Run:
     """By way of pnnx, ncnn's converter; picture by picture, as ncnn knows no batches."""
     import ncnn
 
-    shape = [1, *_shape_of(path)]
     kind = "u8" if _is_uint8(path) else "f32"
-    pnnx = Path(sys.executable).with_name("pnnx")
-    command = [pnnx, path, f"inputshape={json.dumps(shape).replace(' ', '')}{kind}", "fp16=0"]
+    pnnx = Path(importlib.util.find_spec("pnnx").origin).with_name("pnnx")  # the program; its Python part needs torch
+    command = [pnnx, path, f"inputshape=[1,{_picture(path)}]{kind}", "fp16=0"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(path).parent)
-    stem = path.removesuffix(".onnx").replace("-", "_")
-    stem = path.removesuffix(".onnx") if not Path(f"{stem}.ncnn.param").exists() else stem
+    stem = str(Path(path).with_name(Path(path).stem.replace("-", "_")))  # pnnx does so
     if not Path(f"{stem}.ncnn.param").exists():
         raise RuntimeError(f"pnnx: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
     net = ncnn.Net()
@@ -155,9 +153,14 @@ def ncnn(path: str) -> Run:
     return lambda batch: np.stack([one(picture) for picture in batch])
 
 
-READERS: dict[str, Callable[[str], Run]] = {
-    f.__name__: f
-    for f in (onnxruntime, openvino, onnx_reference, opencv, onnx2torch, ncnn, tract, quantize_static, version_converter)
+_ALL = (onnxruntime, openvino, onnx_reference, opencv, onnx2torch, ncnn, tract, quantize_static, version_converter)
+READERS: dict[str, Callable[[str], Run]] = {reader.__name__: reader for reader in _ALL}
+
+# What a reader is for, where that is not every precision: the others are an engine's own limits.
+ONLY = {
+    "onnx2torch": ("fp32", "fp16"),  # it has no QuantizeLinear
+    "ncnn": ("fp32",),  # pnnx has no QuantizeLinear, and stores float16 by itself
+    "quantize_static": ("fp32",),
 }
 
 # Engine as the manual names it → its reader, and what pip installs for it ('' : what this environment has).
@@ -180,8 +183,8 @@ ENGINES: dict[str, tuple[str, str]] = {
 }
 
 
-def _shape_of(path: str) -> tuple[int, ...]:
-    return tuple(np.load(Path(path).with_name("digits.npy"), mmap_mode="r").shape[1:])
+def _picture(path: str) -> str:
+    return ",".join(map(str, np.load(Path(path).with_name("digits.npy"), mmap_mode="r").shape[1:]))
 
 
 def _is_uint8(path: str) -> bool:
@@ -203,6 +206,10 @@ def _as_input(digits: np.ndarray, path: str) -> np.ndarray:
     return ((values / np.float32(255) - np.float32(mean)) / np.float32(std)).astype(np.float32)
 
 
+def precision_of(stem: str) -> str:
+    return stem.split("-")[2]
+
+
 def judge(found: np.ndarray, wanted: np.ndarray, near: float) -> str:
     """'' when the logits are the wanted ones, else what is wrong."""
     if found.shape != wanted.shape:
@@ -218,9 +225,7 @@ def try_file(reader: Callable[[str], Run], path: str) -> str:
     """'' when an engine answers as onnxruntime in every batch size, else what it says."""
     digits, wanted = (np.load(name) for name in (Path(path).with_name("digits.npy"), f"{path}.npy"))
     batches = _as_input(digits, path)
-    near = NEAR[Path(path).stem.split("-")[2]]
-    if reader is quantize_static:
-        near = NEAR["int8"]
+    near = NEAR["int8" if reader is quantize_static else precision_of(Path(path).stem)]
     try:
         run = reader(path)
         for size in BATCHES:
@@ -228,7 +233,7 @@ def try_file(reader: Callable[[str], Run], path: str) -> str:
             if problem:
                 return f"{problem}, batch {size}"
     except Exception as error:  # an engine may raise anything
-        return f"{type(error).__name__}: {' '.join(str(error).split())[-160:]}"
+        return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
     return ""
 
 
@@ -258,7 +263,7 @@ def read_all(reader: str, paths: list[str]) -> None:
 
 
 def in_own_process(python: str, reader: str, paths: list[Path]) -> Iterator[tuple[Path, str]]:
-    """What `read_all` prints; a file on which the process dies is noted, and the rest goes on in a new one."""
+    """What `read_all` prints. A file on which the process dies is noted, and a new process takes the rest."""
     left = [str(path) for path in paths]
     while left:
         command = [python, __file__, "--read", reader, *left]
@@ -296,6 +301,8 @@ def main() -> None:
     parser.add_argument("engines", nargs="*", metavar="ENGINE", help=f"by default all: {', '.join(ENGINES)}")
     parser.add_argument("--venvs", type=Path, default=Path.home() / ".cache" / "lenet_zoo-engines")
     chosen = parser.parse_args()
+    from lenet_zoo._files import write_atomic
+
     target = Path(__file__).parents[1] / "docs" / "data" / "engines.json"
     rows = json.loads(target.read_text()) if target.exists() else {}
     with tempfile.TemporaryDirectory() as folder:
@@ -303,14 +310,12 @@ def main() -> None:
         for engine in chosen.engines or ENGINES:
             reader, packages = ENGINES[engine]
             python = environment(chosen.venvs, engine, packages)
-            found = {path.stem: problem for path, problem in in_own_process(python, reader, paths)}
-            found = {name: problem.replace(folder, "") for name, problem in found.items()}
-            rows[engine] = {"version": version_of(python, reader), "problems": {k: v for k, v in found.items() if v}}
-            print(engine, rows[engine]["version"], f"{len(paths) - len(rows[engine]['problems'])} of {len(paths)}")
-    from lenet_zoo._files import write_atomic
-
-    ordered = {engine: rows[engine] for engine in ENGINES if engine in rows}
-    write_atomic(target, json.dumps(ordered, indent=1) + "\n")
+            asked = [path for path in paths if precision_of(path.stem) in ONLY.get(reader, NEAR)]
+            found = {path.stem: problem.replace(folder, "") for path, problem in in_own_process(python, reader, asked)}
+            rows[engine] = {"version": version_of(python, reader), "files": found}
+            print(engine, rows[engine]["version"], {name: problem for name, problem in found.items() if problem})
+            ordered = {engine: rows[engine] for engine in ENGINES if engine in rows}
+            write_atomic(target, json.dumps(ordered, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,10 @@ def export(
         Literal["fp32", "fp16", "int8"],
         typer.Option("--precision", help="fp16: half of the size; int8: some 30 % of it."),
     ] = "fp32",
-    opset: Annotated[int, typer.Option("--opset", help="The version of ONNX's operators, 13 … 21.")] = 17,
+    opset: Annotated[
+        int | None,
+        typer.Option("--opset", help="The version of ONNX's operators, 13 … 21; by default 17, and 19 for int8."),
+    ] = None,
     batch: Annotated[
         int | None, typer.Option("--batch", metavar="N", help="A fixed number of pictures at once, in place of any.")
     ] = None,

@@ -56,7 +56,7 @@ def export_onnx(
     *,
     input: str = "normalized",
     precision: str = "fp32",
-    opset: int = OPSET,
+    opset: int | None = None,
     batch: int | None = None,
     probabilities: bool = False,
     calibration: object = None,
@@ -75,8 +75,9 @@ def export_onnx(
             input `pixels`, uint8 [batch, C, H, W], 0 background and 255 ink, with the normalisation in the graph; or
             'pixels_float' for the same in float32, for programs that feed no integers.
         precision: 'fp32'; 'fp16': weights and maps in float16, half the size; or 'int8': weights and activations in 8
-            bits, some 30 % of the size. The input (but for uint8 pixels), the output layer and the outputs stay float32.
-        opset: the version of ONNX's operators, from 13 to 21. The file's IR version is the oldest that allows it.
+            bits, some 30 % of the size. In all, the output layer and the outputs are float32, and the input is as above.
+        opset: the version of ONNX's operators, from 13 to 21; by default 17, and 19 for int8. The file's IR version is
+            the oldest that allows it.
         batch: a fixed number of pictures in place of any, for devices that want one.
         probabilities: add an output `probabilities`, the softmax of `logits`.
         calibration: pictures that set int8's ranges: uint8 N×28×28 or N×C×H×W, a .npy file, or a folder of pictures,
@@ -121,7 +122,7 @@ def export(
     *,
     input: str = "normalized",
     precision: str = "fp32",
-    opset: int = OPSET,
+    opset: int | None = None,
     batch: int | None = None,
     probabilities: bool = False,
     calibration: object = None,
@@ -134,6 +135,8 @@ def export(
     path = Path(path)
     _check_choice("input", input, tuple(_INPUTS))
     _check_choice("precision", precision, ("fp32", "fp16", "int8"))
+    if opset is None:
+        opset = OPSET[precision]
     if opset not in OPSETS:
         raise InputError(f"opset={opset!r}: from {OPSETS[0]} to {OPSETS[-1]}")
     if batch is not None and (not isinstance(batch, int) or batch < 1):

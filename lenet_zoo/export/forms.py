@@ -44,7 +44,7 @@ def build_graph(
     quantizer: Quantizer | None = None,
     half: bool = False,
     observe: bool = False,
-    opset: int = OPSET,
+    opset: int = OPSET["fp32"],
 ) -> onnx.ModelProto:
     """The graph of a network, without metadata.
 

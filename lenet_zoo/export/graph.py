@@ -20,10 +20,11 @@ from lenet_zoo.cards import InputConvention
 
 __all__ = ["OPSET", "OPSETS", "Array", "Graph", "InputSpec", "Quantizer"]
 
-# Opset 17 (IR 8, 2022) is what the strictest of the usual importers reads. 13 is the first with a scale per channel in
-# DequantizeLinear. 22 only adds bfloat16 to the operators used here, and onnxruntime's blocked convolution kernels do
-# not recognise its Conv.
-OPSET = 17
+# By precision, the opset that the strictest of the usual importers read: 17 with IR 8 (2022); for int8, as ONNX's own
+# reference evaluator has no older DequantizeLinear, 19 with IR 9 (2023).
+OPSET = {"fp32": 17, "fp16": 17, "int8": 19}
+# 13 is the first with a scale per channel in DequantizeLinear. 22 only adds bfloat16 to the operators used here, and
+# onnxruntime's blocked convolution kernels do not recognise its Conv.
 OPSETS = range(13, 22)
 
 Array = NDArray[np.float64]

@@ -80,7 +80,7 @@ def most_changed(pictures: int) -> int:
 def verify(
     data: bytes, model: nn.Module, spec: InputSpec, real: NDArray[np.uint8], precision: str, probabilities: bool
 ) -> Parity:
-    """Compare graph and model on real and random pictures, in batches of 1, 2, 17 and all of them, or of the graph's own.
+    """Compare graph and model on real and random pictures, in batches of 1, 2, 17 and all, or of the graph's own size.
 
     Args:
         data: the serialized graph.
