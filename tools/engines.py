@@ -144,7 +144,7 @@ def ncnn(path: str) -> Run:
 
     def one(picture: np.ndarray) -> np.ndarray:
         extractor = net.create_extractor()
-        extractor.input("in0", ncnn.Mat(picture))
+        extractor.input("in0", ncnn.Mat(picture).clone())  # ncnn subtracts in place
         status, out = extractor.extract("out0")
         if status:
             raise RuntimeError(f"ncnn: status {status}")

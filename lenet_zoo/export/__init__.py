@@ -75,7 +75,7 @@ def export_onnx(
             input `pixels`, uint8 [batch, C, H, W], 0 background and 255 ink, with the normalisation in the graph; or
             'pixels_float' for the same in float32, for programs that feed no integers.
         precision: 'fp32'; 'fp16': weights and maps in float16, half the size; or 'int8': weights and activations in 8
-            bits, some 30 % of the size. In all, the output layer and the outputs are float32, and the input is as above.
+            bits, some 30 % of the size. The output layer and the outputs are float32 in all, and the input as above.
         opset: the version of ONNX's operators, from 13 to 21; by default 17, and 19 for int8. The file's IR version is
             the oldest that allows it.
         batch: a fixed number of pictures in place of any, for devices that want one.
