@@ -15,7 +15,9 @@ from typing import Any
 
 from lenet_zoo.classify.onnx import cores
 from lenet_zoo.errors import InputError, MissingExtraError, ScoringError
-from lenet_zoo.scoring.scorer import Result, Scorer, tries_folder
+from lenet_zoo.scoring.folder import tries_folder
+from lenet_zoo.scoring.inputs.kind import reason
+from lenet_zoo.scoring.scorer import Result, Scorer
 
 __all__ = ["ENVIRONMENT", "engine"]
 
@@ -69,7 +71,8 @@ def _check(address: str) -> None:
         try:
             socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
         except (OSError, OverflowError) as error:
-            raise _absent(address, _reason(error)) from None
+            late = isinstance(error, TimeoutError)
+            raise _absent(address, f"no answer within {_CONNECT_SECONDS} s" if late else reason(error)) from None
     try:
         joined = subprocess.run(
             [sys.executable, "-c", _JOIN, address], capture_output=True, text=True, timeout=_JOIN_SECONDS
@@ -87,12 +90,6 @@ def _absent(address: str, why: str) -> ScoringError:
         f"no Ray cluster {where}: {why.split('. ')[0].rstrip('.')}; start one with `ray start --head`, or leave out "
         "--address"
     )
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
-        return f"no answer within {_CONNECT_SECONDS} s"
-    return (getattr(error, "strerror", None) or str(error)).lower()
 
 
 @contextmanager
