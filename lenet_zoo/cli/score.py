@@ -20,7 +20,10 @@ def score(
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder for the answers: new, empty, or of the same job.")],
     model: Annotated[
-        str, typer.Option("--model", metavar="NAME_OR_ONNX", help="A network of the zoo, or an exported .onnx file.")
+        str,
+        typer.Option(
+            "--model", metavar="NAME_OR_ONNX", help="A network of the zoo, local-dir:FOLDER, or an .onnx file."
+        ),
     ] = "lenet5_modern.mnist",
     top_k: Annotated[
         int | None, typer.Option("--top-k", min=1, help="Answers per picture, best first; default: 3.")
