@@ -50,7 +50,7 @@ def score(
     part_rows: Annotated[
         int | None, typer.Option("--part-rows", min=1, help="Rows of a part at most; default: for some 64 parts.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin anew, whatever job the folder holds.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove the folder's job, and begin anew.")] = False,
     json: Json = False,
 ) -> None:
     """Label a large collection; started again, go on with what is missing."""
@@ -119,10 +119,10 @@ class _Bar:
         self.task = self.progress.add_task("listing", total=None, rate="")
 
     def show(self, done: int, total: int) -> None:
-        """Told after the listing, with what an earlier run has done, and then after each part."""
+        """Called after the listing with the rows that earlier runs did, and then after each part."""
         task = self.progress.tasks[0]
         if task.total is None:
-            # Speed and time left are this run's alone.
+            # Speed and time left are measured on this run alone.
             self.progress.reset(self.task, total=total, completed=done, description="scoring", rate="")
             self.first = done
             return

@@ -36,6 +36,8 @@ DEFAULT_MODEL = "lenet5_modern.mnist"
 _TOP_K = 3
 
 Progress = Callable[[int, int], None]
+Engine = Callable[[str, str, Iterator[tuple[int, int]], int, int | None], Generator[Result, None, None]]
+"""Called with root, out, tasks (number and place of a unit), their number, and workers; yields results."""
 
 
 def score(
@@ -72,14 +74,14 @@ def score(
         address: of a running Ray cluster, HOST:PORT or 'auto'; by default Ray is started on this machine.
         workers: how many units are done at once; by default one per core.
         overwrite: begin anew, whatever job the folder holds.
-        progress: told of the rows that are done, and how many there are.
+        progress: called with the rows that are done, and the number of all rows.
 
     Returns: the manifest's totals; the rows and seconds of this run, and the seconds that workers spent in each stage.
 
     Raises:
         InputError: arguments and inputs that cannot be used, and a folder that is not this job's.
         ScoringError: the job cannot go on; what is done is kept.
-        ArtifactError, UnknownModelError: a network that is none.
+        ArtifactError, UnknownModelError, WeightsError: no such network, or one that cannot be used.
         DataError: a file of the input that is damaged from the start, or gone.
         MissingExtraError: pyarrow or Ray is not installed.
     """
@@ -98,7 +100,7 @@ def score(
     run = _engine(engine, address)
     with tempfile.TemporaryDirectory() as scratch:
         path, network = _network(model, out, Path(scratch))
-        if overwrite:  # it may lie in the folder that will be cleared
+        if overwrite:  # the file may lie in the folder that will be cleared
             path = Path(shutil.copyfile(path, Path(scratch) / "network.onnx"))
         classifier = OnnxClassifier(path, threads=1, providers=["CPUExecutionProvider"])
         if classifier.size[0] != classifier.size[1]:
@@ -152,8 +154,7 @@ def _alone_in(out: Path) -> Iterator[None]:
         raise ScoringError(f"{error.filename or out}: {reason(error)}") from error
 
 
-def _engine(name: str, address: str | None) -> Any:
-    """The engine's function: (root, out, tasks, number of tasks, workers) → results."""
+def _engine(name: str, address: str | None) -> Engine:
     if name == "ray":
         from lenet_zoo.scoring.cluster import engine
 
@@ -208,14 +209,14 @@ def _network(model: str, out: Path, scratch: Path) -> tuple[Path, dict[str, str]
 
 
 def _work(
-    run: Callable[..., Generator[Result, None, None]],
+    run: Engine,
     root: Path,
     out: Path,
     total: int,
     workers: int | None,
     progress: Progress,
 ) -> Counter[str]:
-    """Let the engine do the units whose part is missing; the rows and seconds of this run."""
+    """Let the engine do the units whose part is missing. Returns the rows and seconds of this run."""
     missing, rows_missing = 0, 0
     for unit, _, rows in folder.units(out):
         if not part_path(out, unit).exists():
