@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from lenet_zoo.errors import InputError
-from lenet_zoo.pictures.kernels import Bytes, Ints, fit
+from lenet_zoo.pictures.kernels import Bytes, Ints, scale_to
 from lenet_zoo.pictures.reading import picture_name
 
 __all__ = ["grey_from_rgba", "to_grey"]
@@ -82,3 +82,7 @@ def _backdrop(luma: Bytes, alpha: Bytes) -> int:
 def _spread(values: Ints) -> int:
     mean = int(values.sum()) // values.size
     return int(((values - mean) ** 2).sum())
+
+
+def fit(values):
+    return scale_to(values, 96).astype(np.int64)
