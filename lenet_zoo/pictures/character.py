@@ -49,7 +49,7 @@ from lenet_zoo.pictures.ground import ink_is_bright, levelled, refuse_noise, ref
 from lenet_zoo.pictures.kernels import Box, Bytes, Mask, box_of, extreme, fit, otsu, ring
 from lenet_zoo.pictures.pieces import kept_pieces
 from lenet_zoo.pictures.placing import even_stroke, is_normal, place
-from lenet_zoo.pictures.reading import PictureSource, load_picture, picture_name, reduced
+from lenet_zoo.pictures.reading import PictureSource, load_picture, picture_name
 from lenet_zoo.pictures.rules import rules_in
 
 __all__ = ["digit_from_grey", "digit_from_image"]
@@ -57,6 +57,8 @@ __all__ = ["digit_from_grey", "digit_from_image"]
 # The longer side of the working picture: 64 loses 0.7 points of the cheques' digits, 112 and more gain nothing that
 # lasts. Chosen on the dev halves of pictures from the wild, as were the constants of `rules` and `pieces`.
 _SIDE = 96
+# Of a larger picture so many pixels are decoded: step 9 finds 4 original ones in each, even of a small digit.
+_ENOUGH = 4 * _SIDE
 # Levels between ink and paper: pencil that is hardly to be seen has 9.
 _LEAST_CONTRAST = 4
 
@@ -78,7 +80,7 @@ def digit_from_image(image: PictureSource, size: int = 28) -> Bytes:
         NoDigitError: the picture is empty, full or noise.
         InputError: the picture cannot be read, or `size` is below 8.
     """
-    picture = load_picture(image)
+    picture = load_picture(image, _ENOUGH)
     name = picture_name(image)
     try:
         return digit_from_grey(to_grey(picture), size)
