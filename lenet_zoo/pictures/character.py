@@ -192,7 +192,7 @@ def _sheet(picture: Bytes) -> Box | None:
         return None
     marks = components(~surround)
     tops, bottoms, lefts, rights = marks.boxes
-    if 2 * int(marks.area.max()) < height * width:
+    if 3 * int(marks.area.max()) < 2 * height * width:
         # A ring, not a solid sheet: a frame encloses another mark, a 0 or a block 8 does not.
         inside = (tops > top) & (bottoms < bottom) & (lefts > left) & (rights < right)
         if not (inside & (5 * (bottoms - tops) >= height)).any():

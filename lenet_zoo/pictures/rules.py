@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lenet_zoo.pictures.components import components, run_lengths
-from lenet_zoo.pictures.kernels import Bytes, Mask, extreme_along
+from lenet_zoo.pictures.kernels import Bytes, Mask, box_of, extreme_along
 from lenet_zoo.pictures.pieces import central
 
 __all__ = ["rules_in"]
@@ -23,15 +23,31 @@ def rules_in(mask: Mask, rise: Bytes) -> Mask | None:
     rest = mask & ~rules
     if not rest.any():
         return None
-    # The bar of a 4 that is cut to its ink crosses its picture, too: but then the stem does, and it is as dark.
     pieces = components(rest)
     top, bottom, left, right = (int(edge[central(pieces)]) for edge in pieces.boxes)
-    tall, wide = top <= 1 and bottom >= mask.shape[0] - 1, left <= 1 and right >= mask.shape[1] - 1
-    if (lying is not None and tall) or (upright is not None and wide):
+    if 6 * max(bottom - top, right - left) < max(mask.shape):
+        return None  # nothing is left: a 1
+    top, bottom, left, right = box_of(rest)
+    # The bar of a 4 or 7 that is cut to its ink crosses its picture, too: but then the character fills the picture in
+    # the other direction as well, and the bar is as dark as the rest.
+    fills, near = False, max(mask.shape) // 32
+    if lying is not None:
+        first, last = _extent(rows, 1)
+        fills |= min(top, first) <= near and max(bottom, last) >= mask.shape[0] - near
+    if upright is not None:
+        first, last = _extent(columns, 0)
+        fills |= min(left, first) <= near and max(right, last) >= mask.shape[1] - near
+    if fills:
         rule_sum, rest_sum = int(rise[rules].sum()), int(rise[rest].sum())
-        if 4 * rule_sum * np.count_nonzero(rest) >= 3 * rest_sum * np.count_nonzero(rules):
+        if 10 * rule_sum * np.count_nonzero(rest) >= 9 * rest_sum * np.count_nonzero(rules):
             return None
     return rules
+
+
+def _extent(mask: Mask, axis: int) -> tuple[int, int]:
+    """The first row (axis 1) or column (axis 0) that holds something, and the one after the last."""
+    places = mask.any(axis).nonzero()[0]
+    return int(places[0]), int(places[-1]) + 1
 
 
 def _lying_rules(mask: Mask) -> tuple[Mask, Mask] | None:
@@ -68,7 +84,8 @@ def _lying_rules(mask: Mask) -> tuple[Mask, Mask] | None:
         depths = np.sort(depth[band][part & mask[band]])
         if not depths.size or depths[depths.size // 2] > thick:
             continue
-        rules[band] |= mask[band] & part & (2 * depth[band] <= 3 * depths[depths.size // 2] + 3)
+        # The lower quartile: a bar of the character upon the rule is thicker.
+        rules[band] |= mask[band] & part & (2 * depth[band] <= 3 * depths[depths.size // 4] + 3)
         courses[band] |= part
     return (rules, courses) if rules.any() else None
 
