@@ -1,41 +1,71 @@
 """Any picture of one character → a 28×28 digit as MNIST was made.
 
-A picture passes three stages: it is decoded (`reading`, Pillow's work), becomes grey (`grey`), and `digit_from_grey`
-makes the digit of it. That is specified below to the last bit: numpy integers throughout, one float64 quotient in steps
-3 and 4, no resizing or filter of any library, so that another language gives the same bytes from the same pixels.
+A picture passes three stages: it is decoded and, if large, reduced (`reading`, Pillow's work), becomes grey (`grey`),
+and `digit_from_grey` makes the digit of it. That is specified below to the last bit, so that another language gives the
+same bytes from the same pixels: whole numbers throughout, with one float64 quotient each in steps 4 and 7 (Otsu).
 
-Grey to digit (`digit_from_grey`; `//` rounds down, and every resampling rounds to the nearest after each axis, rows
-first; it averages areas when it shrinks and interpolates linearly between pixel centres when it enlarges)
+Reading (`reading`)
+    R1. A JPEG file is decoded at 1/2, 1/4 or 1/8 of its size as far as 384 px of its longer side are left.
+    R2. A grey or RGB picture without transparency is reduced by the largest power of two f that leaves 384 px of its
+        longer side (and 1 of its shorter): means of f×f blocks, (sum + f²/2) // f²; what fills no block is left out.
+
+Grey to digit (`digit_from_grey`; `//` rounds down; S = 96 is the longer side of the working picture)
+    Scaling: rows first, then columns, each axis to the nearest, (2n + d) // (2d); means of areas when it shrinks,
+    linear between pixel centres when it enlarges. The fit of steps 2, 3 and 9 first reduces a picture as in R2, by the
+    largest f that leaves 2·S of the longer side.
+    Otsu: of the thresholds that part the levels in two classes the lowest of those that maximise
+    (n·s − b·t)² / (b·(n − b)) in float64: n levels of sum t, of which b below the threshold have the sum s. The means
+    of both classes are rounded down.
+
     1. A size×size picture that is a digit as MNIST has them, or its negative, is the answer: background 0, ink reaching
        250, the box 20 or 19 px, the centre of mass within 0.52 px of pixel 14 (all 70,000 of MNIST pass).
-    2. Fit: the picture is resampled so that its longer side is 112 … 256 px.
-    3. Sheet: Otsu's threshold in two classes. The class that holds most of the border is the surround, as far as it
-       hangs together with the border; when the largest piece of the rest is a rectangle (it fills 85 % of its box, over
-       3/5 of the picture in both directions, shorter than 2:1), it is the sheet or the field of a frame. Cut to it,
-       less 1/64 on each side, and go back to 2 (three times at most).
-    4. Polarity: the sum of two skewnesses Σr³ / Σ|r|³, of r = the picture less the plane through its border, and of
-       r = the picture, smoothed 3×3, less its mean over a third of the picture each way. Positive: the ink is bright.
-       Otherwise the picture is turned to its negative. The first term asks what stands out from the border, however
-       fat the pen; the second what is rare nearby, whatever the light.
-    5. Paper: the border's plane is taken off if that halves the border's variance. The paper is the morphological
-       opening (radius 3/10 of the longer side) of the 3×3 mean; ink is what rises above it.
-    6. Threshold: Otsu. There is no digit unless the two class means are 12 levels apart; that is 4 times the mean step
-       from one original pixel of the background to the next (else it is noise; not asked under 16 px, where a stroke
-       is as wide as a pixel); and, along the edge of the ink, the levels within 1/32 of the picture (at least one
-       original pixel) range over 3/4 of that distance on average (else it is soft light).
-    7. Pieces: 8-connected, over gaps of 2 px. A piece that runs along half of one side of the picture, or that crosses
-       it as a thin line, is an edge or a rule, and goes if the rest measures 1/6 of the picture. Pieces under 1/20 of
-       the largest are specks; those whose mean lies below the middle of threshold and ink are shadows. More than 12
-       pieces are noise.
-    8. Closer: while the box of the ink is under half of the picture, cut the original to the box and a third of it on
+    2. Fit: the picture is scaled to S.
+    3. Sheet (`_sheet`): Otsu's threshold in two classes. The class that holds most of the border is the surround, as
+       far as it hangs together with the border. The largest piece of the rest is the sheet or the field of a frame when
+       it is a rectangle: it fills 85 % of its box, over 3/5 of the picture in both directions, shorter than 2:1. It is
+       neither, but a 0 or a block 8, when no piece of the class that is not the surround covers 2/3 of that box and
+       none within it is 1/5 as high. Cut to it, less 2 px on each side, and go back to 2 (three times at most).
+    4. Polarity (`ground`): the sum of two skewnesses Σr³ / Σ|r|³, of r = the picture less the plane through its border,
+       and of r = the picture, smoothed 3×3, less its mean over S/3 each way. Positive: the ink is bright. Otherwise the
+       picture is turned to its negative. The first term asks what stands out from the border, however fat the pen; the
+       second what is rare nearby, whatever the light. (Means over windows, rows first, are rounded down.)
+    5. Paper (`ground`): where that halves the border's variance, the border's plane less its mean on the border is
+       taken off, within 0 … 255. The paper is the morphological opening (radius 3·S // 10 = 28) of the 3×3 mean; ink is
+       what rises above it.
+    6. Threshold: Otsu. There is no digit unless the two class means are 4 levels apart. After step 7 it is asked again,
+       and: that is 4 times the mean step from one pixel of the background to another at max(2, ⌈S / longer side⌉) px
+       to its right (else it is noise; not asked under 16 px, where a stroke is as wide as a pixel); and, along the
+       edge of the ink, the levels within max(4, ⌈S / longer side⌉) px range over 3/4 of that distance on average
+       (else it is soft light).
+    7. Rules (`rules`): what is up to S/9 deep, in stretches of 2·(S // 14) + 1 px or more that may step by one pixel,
+       or any run over half of the row. Such a stretch, 1/8 of the width or longer, is a rule if it and what lies in the
+       same rows, 2 px more on each side, cover 4/5 of the picture's width and 3/4 of their own; their height is up to
+       1/5 of their length; both ends leave the picture, one of them by its side. Upright ones likewise. The rule's own pixels are those up to 1.5 times (and
+       1.5 px) as deep as the lower quartile of it, and the crossings of rules: a stroke that crosses it stays. There
+       are none if nothing is left that measures S/6, or if the rules are at least 9/10 as dark as the rest and both
+       together fill the picture, within S/32, across the rules: that is the bar of a 4 or 7. The rules and the pixels
+       around them go that are no ink and up to 1.5 times the rule's median rise, and the threshold is asked again.
+    8. Pieces (`pieces`): 8-connected; in a picture of twice S or more with ink on under 1/32 of it over gaps of 2 px,
+       as a hair line may have broken. A piece that runs along half of one side of the picture, or that crosses it at up to
+       1/10 of its other side, is an edge, and goes if the rest measures S/6 and its heaviest piece weighs 1/4 of the
+       heaviest edge. Pieces whose mean lies below the middle of threshold and ink are shadows. The heaviest piece is
+       the character: area times nearness to the middle, which falls evenly to the border in both directions. Of the
+       others go those that touch the border, those under 1/20 of the largest area, and those with their middle outside
+       the character's box that are up to 1/5 of its longer side. More than 12 pieces are noise.
+       Several characters: others of 1/4 of its area and between half and twice its height, 5/8 of the taller's height
+       level with it, and beside it (1/8 of the narrower's width may overlap). In a picture that is 9:5 or wider, those
+       count that touch the border, too. In another one only those count that are S/24 of the width away from both
+       sides, and only if no piece at the border has 1/8 of the character's area; a single one must bring both together
+       nearer to the middle than the character alone (not asked once step 9 has cut the picture).
+    9. Closer: while the box of the ink is under half of the picture, cut the original to the box and a third of it on
        each side, and go back to 2 and 5 (three times at most).
-    9. Ink becomes grey: a ramp from 0 at the paper's mean to 255 at the ink's, on the kept pieces and a fringe of 1/32
-       of the picture. The box holds what reaches 64.
-   10. Stroke: the mean width is 2.5 · area / (count of edges between pixels); it is brought between 2.6 and 3.5 px of
-       the final digit by growing or shrinking (cross and square in turn): a hair line would vanish, a fat pen closes
-       the loops.
-   11. Box: the longer side is resampled to 20 px (20/28 of size), aspect kept, the brightest pixel to 255.
-   12. Centre: shifted by whole pixels so that the centre of mass lies in [13.5, 14.5), as MNIST counts it.
+   10. Ink becomes grey: a ramp from 0 at the paper's mean to 255 at the ink's, on the kept pieces and a fringe of 4 px.
+       The box holds what reaches 64.
+   11. Stroke (`placing`): the mean width is 2.5 · area / (count of edges between pixels); it is brought between 2.3 and
+       3.3 px of the final digit by growing or shrinking (cross and square in turn): a hair line would vanish, a fat pen
+       closes the loops.
+   12. Box: the longer side is scaled to 20 px (20/28 of size), aspect kept, the brightest pixel to 255.
+   13. Centre: shifted by whole pixels so that the centre of mass lies in [13.5, 14.5), as MNIST counts it.
 """
 
 from __future__ import annotations
@@ -54,8 +84,9 @@ from lenet_zoo.pictures.rules import rules_in
 
 __all__ = ["digit_from_grey", "digit_from_image"]
 
-# The longer side of the working picture: 64 loses 0.7 points of the cheques' digits, 112 and more gain nothing that
-# lasts. Chosen on the dev halves of pictures from the wild, as were the constants of `rules` and `pieces`.
+# The longer side of the working picture: 64 loses 0.7 points of digits cut from cheques, 128 gains nothing that lasts.
+# Chosen on the dev halves of pictures from the wild (drawings, records, cheques, numbers), as were the constants of
+# `rules`, `pieces` and `placing`: accuracy on those is no held-out figure.
 _SIDE = 96
 # Of a larger picture so many pixels are decoded: step 9 finds 4 original ones in each, even of a small digit.
 _ENOUGH = 4 * _SIDE
@@ -77,7 +108,7 @@ def digit_from_image(image: PictureSource, size: int = 28) -> Bytes:
         uint8, size×size: background 0, ink 255, the longer side of the box 20 px, centred by mass.
 
     Raises:
-        NoDigitError: the picture is empty, full or noise.
+        NoDigitError: the picture is empty, full or noise, or shows several characters.
         InputError: the picture cannot be read, or `size` is below 8.
     """
     picture = load_picture(image, _ENOUGH)
@@ -117,7 +148,8 @@ def _ink(grey: Bytes) -> Bytes:
         if max(crop.shape) >= 16:
             refuse_noise(rise, mask, ink - paper, pitch)
         refuse_soft_light(rise, mask, ink - paper, max(pitch, 4))
-        kept = kept_pieces(rise, mask, (threshold + ink) // 2, max(crop.shape) >= 2 * _SIDE, None if turn else crop.shape)
+        shrunk = max(crop.shape) >= 2 * _SIDE
+        kept = kept_pieces(rise, mask, (threshold + ink) // 2, shrunk, None if turn else crop.shape)
         top, bottom, left, right = box_of(kept)
         long = max(bottom - top, right - left)
         if 2 * long >= _SIDE:

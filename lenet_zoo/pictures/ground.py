@@ -1,4 +1,4 @@
-"""What the character stands on: polarity, slope of light, paper, and the tests for noise. Steps 4 to 6 of `character`."""
+"""What the character stands on: polarity, slope of light, paper, tests for noise. Steps 4 to 6 of `character`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which pieces of the ink are the character: step 8."""
+"""Which pieces of the ink are the character. Step 8 of `character`."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ def kept_pieces(rise: Bytes, mask: Mask, pale: int, shrunk: bool, whole: tuple[i
     stray = ((widths == width) & (10 * heights <= height)) | ((heights == height) & (10 * widths <= width))
     stray |= (2 * sides >= np.array([[width], [width], [height], [height]])).any(0)
     keep = np.ones(pieces.count, np.bool_)
-    if 6 * np.maximum(heights, widths)[~stray].max(initial=0) >= max(height, width):
-        # A character that is cut by its box runs along the border, too: it outweighs what else there is.
-        if 4 * int(weight[~stray].max()) >= int(weight[stray].max(initial=0)):
-            keep = ~stray
+    # A character that is cut by its box runs along the border, too: but it outweighs what else there is.
+    rest = int(np.maximum(heights, widths)[~stray].max(initial=0))
+    if 6 * rest >= max(height, width) and 4 * int(weight[~stray].max()) >= int(weight[stray].max(initial=0)):
+        keep = ~stray
     keep &= pieces.sums(rise * mask) >= pale * (pieces.sums(mask) if hair else area)
     if not keep.any():
         raise NoDigitError("no digit: the picture is light and shade without a stroke")

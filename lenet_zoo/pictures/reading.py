@@ -189,4 +189,3 @@ def reduced(image: Image.Image, enough: int) -> Image.Image:
 
 def _too_large(name: str) -> str:
     return f"{name} has more than {MAX_PIXELS:,} pixels: scale it down first"
-

@@ -1,4 +1,4 @@
-"""Prepared arrays that hold no picture: what `digit_from_grey` refuses in files, said of pixels that come as they are."""
+"""Prepared arrays that hold no picture: what `digit_from_grey` refuses, said of pixels that come as they are."""
 
 from __future__ import annotations
 
@@ -54,6 +54,7 @@ def _is_rough(block: Bytes) -> np.ndarray:
     count, steps = height * width, height * (width - 1) + (height - 1) * width
     across, down = values[:, :, 1:] - values[:, :, :-1], values[:, 1:] - values[:, :-1]
     squares = np.einsum("nij,nij->n", across, across) + np.einsum("nij,nij->n", down, down)
-    variance = count * np.einsum("nij,nij->n", values, values).astype(np.int64) - values.sum((1, 2), dtype=np.int64) ** 2
+    own = np.einsum("nij,nij->n", values, values).astype(np.int64)
+    variance = count * own - values.sum((1, 2), dtype=np.int64) ** 2
     rough: np.ndarray = 5 * squares.astype(np.int64) * count * count > 8 * variance * steps
     return rough

@@ -1,4 +1,4 @@
-"""Rules that cross the picture - of lined and squared paper, of tables, of boxes - found in the ink: step 7."""
+"""Rules that cross the picture - of lined and squared paper, of tables, of boxes - found in the ink. Step 7 of `character`."""
 
 from __future__ import annotations
 

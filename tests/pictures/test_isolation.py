@@ -1,4 +1,4 @@
-"""What stands around the character goes, the character stays whole; several characters are no digit. Made-up pictures."""
+"""What stands around a character goes, the character stays whole, several are no digit: made-up pictures."""
 
 from __future__ import annotations
 
@@ -214,7 +214,8 @@ def test_a_digit_in_two_strokes_is_one_character() -> None:
     draw.line([(60, 40), (60, 100), (140, 100)], fill=40, width=10)  # the corner of an open 4 …
     draw.line([(125, 110), (120, 170)], fill=40, width=10)  # … and its stem, under it
     both = digit(image)
-    assert both[4:12].any() and both[-10:-4].any()
+    assert both[4:12].any()
+    assert both[-10:-4].any()
 
 
 def test_ink_on_a_string_of_paper_is_one_character_where_nothing_stands_beside_it() -> None:
