@@ -4,9 +4,9 @@ Pixels to grey (`grey_from_rgba`)
     G1. Backdrop. Where alpha is below 255 the colours are laid over one grey b: (c·a + b·(255 − a) + 127) // 255. Let m
         be the median luma of the pixels with alpha ≥ 128. If more than 1 in 200 of them is over 64 levels away from m,
         the picture brings its own paper, and b = m. Else all of it is ink, and b contrasts: 255 for m < 128, else 0.
-    G2. Luma is (19595 R + 38470 G + 7471 B + 32768) >> 16. When the squared spread of R, G or B is over 4 times that of the luma, that
-        channel is the grey: ink and paper that differ in hue alone. The spread is that of the picture reduced as in R2
-        of `character`, to 32 … 63 px (luma after it).
+    G2. Luma is (19595 R + 38470 G + 7471 B + 32768) >> 16. When the squared spread of R, G or B is over 4 times
+        that of the luma, that channel is the grey: ink and paper that differ in hue alone. The spread is that of the
+        picture reduced as in R2 of `character`, to 32 … 63 px (luma after it).
 """
 
 from __future__ import annotations

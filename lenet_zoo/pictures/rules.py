@@ -1,4 +1,4 @@
-"""Rules that cross the picture - of lined and squared paper, of tables, of boxes - found in the ink. Step 7 of `character`."""
+"""Rules of paper, tables and boxes that cross the picture, found in the ink. Step 7 of `character`."""
 
 from __future__ import annotations
 
