@@ -40,14 +40,15 @@ Grey to digit (`digit_from_grey`; `//` rounds down; S = 96 is the longer side of
     7. Rules (`rules`): what is up to S/9 deep, in stretches of 2·(S // 14) + 1 px or more that may step by one pixel,
        or any run over half of the row. Such a stretch, 1/8 of the width or longer, is a rule if it and what lies in the
        same rows, 2 px more on each side, cover 4/5 of the picture's width and 3/4 of their own; their height is up to
-       1/5 of their length; both ends leave the picture, one of them by its side. Upright ones likewise. The
-       rule's own pixels are those up to 1.5 times (and 1.5 px) as deep as the lower quartile of it, and the crossings
-       of rules: a stroke that crosses it stays. There are none if nothing is left that measures S/6, or if the rules are at least 9/10 as dark as the rest and both
-       together fill the picture, within S/32, across the rules: that is the bar of a 4 or 7. The rules and the pixels
-       around them go that are no ink and up to 1.5 times the rule's median rise, and the threshold is asked again.
+       1/5 of their length; both ends leave the picture, one of them by its side. Upright ones likewise. The rule's own
+       pixels are those up to 1.5 times (and 1.5 px) as deep as the lower quartile of it, and the crossings of rules: a
+       stroke that crosses it stays. There are none if nothing is left that measures S/6, or if the rules are at least
+       9/10 as dark as the rest and both together fill the picture, within S/32, across the rules: that is the bar of a
+       4 or 7. The rules and the pixels around them go that are no ink and up to 1.5 times the rule's median rise, and
+       the threshold is asked again.
     8. Pieces (`pieces`): 8-connected; in a picture of twice S or more with ink on under 1/32 of it over gaps of 2 px,
-       as a hair line may have broken. A piece that runs along half of one side of the picture, or that crosses
-       it at up to 1/10 of its other side, is an edge, and goes if the rest measures S/6 and its heaviest piece weighs 1/4 of the
+       as a hair line may have broken. A piece that runs along half of one side of the picture, or that crosses it at up
+       to 1/10 of its other side, is an edge, and goes if the rest measures S/6 and its heaviest piece weighs 1/4 of the
        heaviest edge. Pieces whose mean lies below the middle of threshold and ink are shadows. The heaviest piece is
        the character: area times nearness to the middle, which falls evenly to the border in both directions. Of the
        others go those that touch the border, those under 1/20 of the largest area, and those with their middle outside
@@ -212,7 +213,7 @@ def _sheet(picture: Bytes) -> Box | None:
     if 5 * (bottom - top) < 3 * rows or 5 * (right - left) < 3 * columns:
         return None  # the largest piece is no larger: most pictures need no look at the pieces
     ground = components(surround)
-    filled = components(~ground.mask(ground.borders.any(0)))
+    filled = components(~ground.mask(ground.borders.max(0) > 0))
     if not filled.count:
         return None
     which = int(filled.area.argmax())

@@ -48,7 +48,7 @@ def ring(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def box_of(mask: Mask) -> Box:
     """The box of what a mask holds, which must be something."""
-    rows, columns = mask.any(1).nonzero()[0], mask.any(0).nonzero()[0]
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
 
 

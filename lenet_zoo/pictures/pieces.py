@@ -63,7 +63,7 @@ def kept_pieces(rise: Bytes, mask: Mask, pale: int, shrunk: bool, whole: tuple[i
     if not keep.any():
         raise NoDigitError("no digit: the picture is light and shade without a stroke")
     main = int(np.where(keep, weight, -1).argmax())
-    cut = sides.any(0)
+    cut = sides.max(0) > 0
     cut[main] = False
     keep &= ~cut
     keep &= 20 * area >= area[keep].max()

@@ -46,7 +46,7 @@ def rules_in(mask: Mask, rise: Bytes) -> Mask | None:
 
 def _extent(mask: Mask, axis: int) -> tuple[int, int]:
     """The first row (axis 1) or column (axis 0) that holds something, and the one after the last."""
-    places = mask.any(axis).nonzero()[0]
+    places = np.flatnonzero(mask.any(axis))
     return int(places[0]), int(places[-1]) + 1
 
 
@@ -73,7 +73,7 @@ def _lying_rules(mask: Mask) -> tuple[Mask, Mask] | None:
         first = max(0, top - 2)
         band = slice(first, bottom + 2)  # what continues the stretch lies in it
         part = course[band]
-        columns = part.any(0).nonzero()[0]
+        columns = np.flatnonzero(part.any(0))
         start, end = int(columns[0]), int(columns[-1]) + 1
         if 5 * (bottom - top - 1) > end - start or 4 * columns.size < 3 * (end - start):
             continue
