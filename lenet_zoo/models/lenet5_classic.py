@@ -228,6 +228,9 @@ class LeNet5Classic(LeNet5):
         InputError: a value out of range; in `forward`, a batch of the wrong rank, size, channel count or dtype.
     """
 
+    architecture = "lenet5_classic"
+    # pixels in [0, 1] become the paper's −0.1 … 1.175
+    normalization = (0.1 / 1.275, 1 / 1.275)
     layers: ClassVar[dict[str, tuple[str, ...]]] = {
         "C1": ("pad", "C1", "act1"),
         "S2": ("S2", "act2"),
@@ -339,9 +342,8 @@ def _cfg(tag: str, labels: tuple[str, ...], description: str) -> dict[str, Any]:
         pool_size=(1, 1),
         crop_pct=1.0,
         interpolation="bilinear",
-        # (pixel − mean)/std takes 0 … 1 to the paper's −0.1 … 1.175.
-        mean=(0.1 / 1.275,),
-        std=(1 / 1.275,),
+        mean=(LeNet5Classic.normalization[0],),
+        std=(LeNet5Classic.normalization[1],),
         first_conv="C1",
         classifier="output",
         label_names=labels,

@@ -47,6 +47,7 @@ class LeNet5Modern(LeNet5):
         InputError: a value out of range; in `forward`, a batch of the wrong rank, size, channel count or dtype.
     """
 
+    architecture = "lenet5_modern"
     layers: ClassVar[dict[str, tuple[str, ...]]] = {
         "C1": ("C1", "act1"),
         "S2": ("S2",),

@@ -156,7 +156,7 @@ def train(
         card["seeds"] = dict(n=1, values=[seed])
         card["command"] = command or command_line()
         card["sha256"] = hashlib.sha256(folder.weights.read_bytes()).hexdigest()
-        before = cards.read_card(folder.card) if folder.card.is_file() else {}
+        before = cards.Card.read(folder.card).as_dict() if folder.card.is_file() else {}
         if before.get("sha256") == card["sha256"]:  # resumed when all was done: this process trained nothing
             card["created_with"] = before["created_with"]
         if not validate:
@@ -266,7 +266,7 @@ def _card(
         tag=data.name,
         params=sum(p.numel() for p in result.model.parameters()),
         dataset=data.name,
-        preparation=data.preparation,
+        preparation=data.preparation.kind,
         labels=list(data.classes),
         recipe={"name": Path(recipe_name).stem, **fields},
         metrics={split: figures_of(found, data.classes)},
