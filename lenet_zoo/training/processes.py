@@ -57,23 +57,44 @@ def _patience() -> timedelta:
         raise InputError(f"LENET_ZOO_TIMEOUT={text}: give seconds, such as 600") from None
 
 
+def _world() -> int:
+    """How many processes torchrun says it has started."""
+    text = os.environ.get("WORLD_SIZE", "1")
+    if not text.isdecimal():
+        raise InputError(f"WORLD_SIZE={text}: give a whole number, or start the job with torchrun, which sets it")
+    for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        if int(text) > 1 and name not in os.environ:
+            raise InputError(f"WORLD_SIZE={text} without {name}: start the job with torchrun, or unset WORLD_SIZE")
+    return int(text)
+
+
 def accelerator_for(device: str = "auto") -> Accelerator:
     """The devices and processes that a run is spread over.
 
     Args:
         device: 'auto' (the best there is), 'cpu', 'cuda' or 'mps'.
 
-    Raises: InputError for a device that this machine does not have.
+    Raises: InputError for a device that this machine does not have, and when WORLD_SIZE is not the number of processes
+        that were found: each would train alone, and all would write to one folder.
     """
     available = {"auto": True, "cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not available.get(device, False):
         have = ", ".join(name for name, there in available.items() if there)
         raise InputError(f"no device {device!r} here: take one of {have}")
-    # Accelerate keeps one state per process, and a run before this one may have asked for another device.
-    on_cpu = device == "cpu" or not (available["cuda"] or available["mps"])
+    several = _world() > 1
+    if several and device == "mps":
+        raise InputError("device 'mps' takes one process: torchrun's processes need --device cpu or cuda")
+    # Accelerate distributes over CPUs only where it is told to use them.
+    on_cpu = device == "cpu" or not (available["cuda"] or (available["mps"] and not several))
+    # It keeps one state per process, and a run before this one may have asked for another device.
     if AcceleratorState._shared_state and (AcceleratorState().device.type == "cpu") != on_cpu:
         AcceleratorState._reset_state(reset_partial_state=True)
-    accelerator = Accelerator(cpu=device == "cpu", kwargs_handlers=[InitProcessGroupKwargs(timeout=_patience())])
+    accelerator = Accelerator(cpu=on_cpu, kwargs_handlers=[InitProcessGroupKwargs(timeout=_patience())])
+    if accelerator.num_processes != _world():
+        raise InputError(
+            f"WORLD_SIZE={_world()} and {accelerator.num_processes} process found: start the job with torchrun, or "
+            "unset WORLD_SIZE"
+        )
     if device != "auto" and accelerator.device.type != device:
         raise InputError(f"device {device!r} was asked for, and {accelerator.device.type!r} is what Accelerate gives")
     return accelerator
