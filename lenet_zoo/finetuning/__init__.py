@@ -3,7 +3,7 @@
 A folder holds, when it is finished, `model.safetensors` and `config.json` (what `timm.create_model("local-dir:FOLDER",
 pretrained=True)` loads), `model.onnx` with the class names inside, `card.json`, `curves.png`, `confusion.png`,
 `mistakes.png` and `log.jsonl`. Until then it holds `checkpoint.pt`, from which `resume` goes on. The card comes last: a
-folder with a card is whole. Of several processes the main one alone touches it.
+folder with a card is whole. Of several ranks rank zero alone touches it.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ from lenet_zoo.models import LeNet5Classic, LeNet5Modern
 from lenet_zoo.models._base import LeNet5
 from lenet_zoo.registry import create_model, resolve
 from lenet_zoo.training.checkpoint import RunFolder
-from lenet_zoo.training.engine import Monitor, Result, fit
-from lenet_zoo.training.processes import accelerator_for, on_main
+from lenet_zoo.training.engine import fit
+from lenet_zoo.training.monitor import Monitor, Result
+from lenet_zoo.training.processes import find_ranks
+from lenet_zoo.training.publish import command_line, figures_of, versions
 from lenet_zoo.training.recipe import Recipe, load_recipe
-from lenet_zoo.training.run import command_line, figures_of, versions
 
 __all__ = ["FineTuned", "Splits", "Start", "finetune", "learn", "load_finetuning", "load_splits"]
 
@@ -132,7 +133,7 @@ def finetune(
         resume: go on with what `out` holds.
         device: 'auto', 'cpu', 'cuda' or 'mps'.
         data_root, download: as in `load_dataset`.
-        monitor: told of the progress, in the main process.
+        monitor: told of the progress, on rank zero.
         command: what the card says made it; by default the command line of this process.
 
     Raises:
@@ -146,8 +147,8 @@ def finetune(
     """
     from lenet_zoo import figures  # noqa: F401  missing matplotlib is said now, not after the training
 
-    accelerator = accelerator_for(device)
-    if monitor is None or not accelerator.is_main_process:
+    ranks = find_ranks(device)
+    if monitor is None or ranks.rank > 0:
         monitor = Monitor()
     if layer_decay is not None:
         changes = {**(changes or {}), "layer_decay": layer_decay}
@@ -156,9 +157,9 @@ def finetune(
     if prepare is None:
         prepare = "character" if in_chans == 1 else "picture"
     home = Path(out)
-    on_main(accelerator, lambda: _check_target(home, resume))
+    ranks.on_rank_zero(lambda: _check_target(home, resume))
     start = Start.named(model, weights, scratch, in_chans, freeze)
-    with accelerator.local_main_process_first() if download else nullcontext():
+    with ranks.first_on_its_machine() if download else nullcontext():
         data = load_splits(
             dataset,
             data_dir,
@@ -182,20 +183,20 @@ def finetune(
         seed=seed,
         **chosen.as_dict(),
     )
-    finished = on_main(accelerator, lambda: _finished(home, run) if (home / "card.json").is_file() else None)
+    finished = ranks.on_rank_zero(lambda: _finished(home, run) if (home / "card.json").is_file() else None)
     if finished is not None:
         return finished
-    made, folder = on_main(accelerator, lambda: (not home.exists(), RunFolder(home)))
+    made, folder = ranks.on_rank_zero(lambda: (not home.exists(), RunFolder(home)))
     try:
         result = learn(start, data, chosen, folder, seed=seed, device=device, resume=resume, monitor=monitor)
     finally:
-        if accelerator.is_main_process and not folder.checkpoint.is_file():
+        if ranks.rank == 0 and not folder.checkpoint.is_file():
             folder.log.unlink(missing_ok=True)
             if made:
                 with suppress(OSError):
                     home.rmdir()
-    card = on_main(
-        accelerator, lambda: _write(folder, start, data, result, chosen, recipe, run, command or command_line())
+    card = ranks.on_rank_zero(
+        lambda: _write(folder, start, data, result, chosen, recipe, run, command or command_line())
     )
     return FineTuned(home, result.model, card)
 
@@ -217,7 +218,7 @@ def _finished(home: Path, run: Mapping[str, Any]) -> FineTuned:
     """The result that is already there, if it is of the same run."""
     try:
         card = json.loads((home / "card.json").read_text(encoding="utf-8"))
-        there = card["run"]
+        there = dict(card["run"])
     except (ValueError, KeyError, TypeError):
         raise TrainingError(f"{home} holds the result of something else: name another folder") from None
     here = json.loads(json.dumps(run))
@@ -483,7 +484,7 @@ def learn(
         folder,
         seed=seed,
         measured=measured,
-        accelerator=accelerator_for(device),
+        ranks=find_ranks(device),
         resume=resume,
         identity=dict(start=start.identity(), split=data.fingerprint()),
         monitor=monitor,

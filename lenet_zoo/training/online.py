@@ -14,7 +14,8 @@ from lenet_zoo.models import LeNet5Classic
 from lenet_zoo.paper1998.losses import MAPLoss, PenaltyLoss
 from lenet_zoo.paper1998.online import SCHEDULE, Distortions, OnlineTraining, PassReport, initialize
 from lenet_zoo.training.checkpoint import RunFolder
-from lenet_zoo.training.engine import Monitor, Result, measure
+from lenet_zoo.training.engine import measure
+from lenet_zoo.training.monitor import Monitor, Result
 from lenet_zoo.training.recipe import Recipe1998
 
 __all__ = ["fit_online"]

@@ -17,6 +17,7 @@ from lenet_zoo.datasets.augment import Augmentation
 from lenet_zoo.datasets.loading import DATASETS
 from lenet_zoo.errors import InputError, did_you_mean
 from lenet_zoo.registry import list_models
+from lenet_zoo.training.teachers import TEACHERS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -237,9 +238,6 @@ def recipe_names() -> list[str]:
 
 def _check_tables(file: str, content: Mapping[str, Any]) -> None:
     """Refuse a table that is for no network and no data set: it would never apply."""
-    # Not at the top: the teachers' module needs the engine, which needs this one.
-    from lenet_zoo.training.teachers import TEACHERS
-
     networks = [*list_models(), *TEACHERS]
     data = [*DATASETS, "character", "picture"]  # the last two: pictures of a folder, by how they are prepared
     for name, table in content.items():

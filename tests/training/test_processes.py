@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from lenet_zoo.cli import main
 from lenet_zoo.errors import InputError
-from lenet_zoo.training.processes import accelerator_for
+from lenet_zoo.training.processes import find_ranks
 
 HERE = Path(__file__).parent
 TRAIN = ["-m", "lenet_zoo", "train", "lenet5_modern", "--recipe", "baseline", "--device", "cpu"]
@@ -201,20 +201,25 @@ def test_a_process_that_hangs_does_not_keep_the_others(small_mnist, tmp_path):
         ) in job.text()
 
 
+def test_an_absent_device_is_refused():
+    with pytest.raises(InputError, match=r"^no device 'abacus' here: take one of auto, cpu"):
+        find_ranks("abacus")
+
+
 def test_the_waiting_time_must_be_a_number(monkeypatch):
     monkeypatch.setenv("LENET_ZOO_TIMEOUT", "soon")
     with pytest.raises(InputError, match=r"^LENET_ZOO_TIMEOUT=soon: give seconds, such as 600$"):
-        accelerator_for("cpu")
+        find_ranks("cpu")
 
 
 def test_a_world_that_is_not_there_is_refused(monkeypatch):
     """Each of its processes would train alone, and all would write to one folder."""
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(InputError, match=r"^WORLD_SIZE=2 without RANK: start the job with torchrun, or unset"):
-        accelerator_for("cpu")
+    with pytest.raises(InputError, match=r"^WORLD_SIZE is set and RANK is not: start the job with torchrun, or unset"):
+        find_ranks("cpu")
     monkeypatch.setenv("WORLD_SIZE", "two")
-    with pytest.raises(InputError, match=r"^WORLD_SIZE=two: give a whole number"):
-        accelerator_for("cpu")
+    with pytest.raises(InputError, match=r"^WORLD_SIZE=two: a whole number expected"):
+        find_ranks("cpu")
 
 
 # -------------------------------------------------------------------------------------------------- documented lines

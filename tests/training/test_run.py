@@ -5,19 +5,19 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file, save
 
-from lenet_zoo import cards, create_model
+from lenet_zoo import create_model
 from lenet_zoo.classify.torch import logits_of
 from lenet_zoo.cli import main
 from lenet_zoo.datasets.loading import load_dataset, validation_split
 from lenet_zoo.errors import DataError, InputError, LenetZooError, TrainingError
 from lenet_zoo.evaluation import evaluate
+from lenet_zoo.training import publish
 from lenet_zoo.training import run as run_module
-from lenet_zoo.training.run import install, train
+from lenet_zoo.training.run import train
 
 QUICK = ["--recipe", "baseline", "--set", "epochs=2", "--set", "batch_size=64", "--device", "cpu"]
 
@@ -130,7 +130,7 @@ def test_resuming_a_finished_run_keeps_what_its_card_says_of_the_machine(small_m
         )  # fmt: skip
 
     made = again()
-    monkeypatch.setattr(run_module, "versions", lambda: dict(torch="another"))
+    monkeypatch.setattr(publish, "versions", lambda: dict(torch="another"))
     assert again(resume=True) == made
     # Beside other weights it says nothing.
     (tmp_path / "card.json").write_text(json.dumps(made | dict(sha256="0" * 64)))
@@ -361,29 +361,6 @@ def test_recipes_prints_every_field_and_its_meaning(capsys):
     assert {"baseline", "best", "lecun1998"} <= json.loads(stdout).keys()
     status, stdout, _ = run(capsys, "recipes", "baseline", "--json")
     assert json.loads(stdout)["batch_size"] == 1024
-
-
-def test_install_puts_weights_and_card_in_place(small_mnist, tmp_path, monkeypatch):
-    shipped = tmp_path / "weights"
-    shipped.mkdir()
-    monkeypatch.setattr(cards, "_FOLDER", shipped)
-    out = tmp_path / "out"
-    train(
-        "lenet5_modern", dataset="mnist", recipe="baseline", out=out, changes=dict(epochs=1), device="cpu",
-        data_root=small_mnist,
-    )  # fmt: skip
-    install(out, "lenet5_modern.mine_mnist")
-    card = json.loads((shipped / "lenet5_modern.mine_mnist.json").read_text())
-    assert card["tag"] == "mine_mnist"
-    content = (shipped / "lenet5_modern.mine_mnist.safetensors").read_bytes()
-    assert hashlib.sha256(content).hexdigest() == card["sha256"]
-    with pytest.raises(InputError, match=r"^'lenet5_classic.x' for weights of lenet5_modern: give lenet5_modern.TAG$"):
-        install(out, "lenet5_classic.x")
-    (out / "model.safetensors").write_bytes(content[:-1] + b"x")
-    with pytest.raises(TrainingError, match=r"are not those of its card$"):
-        install(out, "lenet5_modern.mine_mnist")
-    with pytest.raises(TrainingError, match=r"holds no finished run: card\.json is missing$"):
-        install(Path(tmp_path), "lenet5_modern.mine_mnist")
 
 
 def test_without_the_data_no_folder_is_made(tmp_path):

@@ -1,0 +1,160 @@
+"""What a finished run says of itself: its card, and the curves of its training."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shlex
+import statistics
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from lenet_zoo.datasets.loading import Dataset
+from lenet_zoo.evaluation import Evaluation
+from lenet_zoo.training.checkpoint import RunFolder
+from lenet_zoo.training.monitor import Monitor, Result
+from lenet_zoo.training.recipe import Recipe, Recipe1998
+from lenet_zoo.training.teachers import TEACHERS, Teacher
+
+__all__ = [
+    "add_validation",
+    "command_line",
+    "draw_curves",
+    "figures_of",
+    "run_card",
+    "summary_card",
+    "teacher_record",
+    "versions",
+]
+
+# MNIST's licence allows weights of any licence; these are the package's.
+_LICENCE = "Apache-2.0"
+
+
+def run_card(
+    architecture: str,
+    data: Dataset,
+    recipe: Recipe | Recipe1998,
+    recipe_name: str,
+    teachers: Sequence[dict[str, Any]],
+    result: Result,
+    found: Evaluation,
+    split: str,
+) -> dict[str, Any]:
+    """The card of one run, without what its folder adds: seeds, command and hash.
+
+    Args:
+        data: the training set.
+        teachers: the `teacher_record` of each.
+        found: the figures on `split`, 'test' or 'validation'.
+    """
+    fields = recipe.as_dict()
+    if teachers:
+        fields["teacher"] = teachers[0] if len(teachers) == 1 else list(teachers)
+    return dict(
+        architecture=architecture,
+        tag=data.name,
+        params=sum(p.numel() for p in result.model.parameters()),
+        dataset=data.name,
+        preparation=data.preparation,
+        labels=list(data.classes),
+        recipe={"name": Path(recipe_name).stem, **fields},
+        metrics={split: figures_of(found, data.classes)},
+        licence=_LICENCE,
+        seconds=round(result.seconds, 1),
+        created_with=versions(),
+    )
+
+
+def summary_card(cards: list[dict[str, Any]], seeds: list[int], split: str) -> dict[str, Any]:
+    """The first seed's card, with mean and standard deviation over all: that seed ships, whatever the others reach."""
+    accuracies = [card["metrics"][split]["accuracy"] for card in cards]
+    card = dict(cards[0])
+    card["seeds"] = dict(
+        n=len(seeds),
+        values=seeds,
+        split=split,
+        accuracy=accuracies,
+        mean=statistics.fmean(accuracies),
+        sd=statistics.stdev(accuracies),
+        seconds=[one["seconds"] for one in cards],
+    )
+    return card
+
+
+def add_validation(card: dict[str, Any], folder: Path) -> None:
+    """Take over the figures of the validation run in `folder`, if it was of the same recipe."""
+    try:
+        other = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return
+    # Its teacher was trained without the validation pictures, too, so it was another one.
+    recipes = [{**one["recipe"], "name": "", "teacher": ""} for one in (other, card)]
+    same = all(other[key] == card[key] for key in ("architecture", "dataset"))
+    if same and recipes[0] == recipes[1]:
+        card["metrics"]["validation"] = other["metrics"]["validation"]
+
+
+def teacher_record(file: str, teacher: Teacher) -> dict[str, Any]:
+    """What a card says of the teacher: its hash and, from a card of its own, its figures, not where it lay."""
+    record: dict[str, Any] = dict(
+        architecture=next(name for name, kind in TEACHERS.items() if kind is type(teacher)),
+        params=sum(p.numel() for p in teacher.parameters()),
+        sha256=hashlib.sha256(Path(file).read_bytes()).hexdigest(),
+    )
+    try:
+        card = json.loads(Path(file).with_name("card.json").read_bytes())
+        if card["sha256"] == record["sha256"]:
+            record["accuracy"] = {split: figures["accuracy"] for split, figures in card["metrics"].items()}
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # none, or another program's
+    return record
+
+
+def figures_of(found: Evaluation, classes: Sequence[str]) -> dict[str, Any]:
+    """Loss, accuracy and confusion as a card has them, and the accuracy of each class."""
+    figures = found.as_dict()
+    figures["per_class"] = {
+        name: dict(correct=right, total=total, accuracy=right / total if total else None)
+        for name, (right, total) in zip(classes, found.per_class, strict=True)
+    }
+    return figures
+
+
+def versions() -> dict[str, str]:
+    """What the weights were made with: packages, Python, machine."""
+    return {
+        **{name: version(name) for name in ("lenet-zoo", "torch", "torchvision", "timm", "numpy")},
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads"
+        + (f" in each of {dist.get_world_size()} processes" if dist.is_initialized() else ""),
+    }
+
+
+def command_line() -> str:
+    """This process's command line, without the folder that the program lies in and without the meeting point."""
+    ours = Path(sys.argv[0]).name in ("lenet-zoo", "__main__.py")
+    program = ["lenet-zoo"] if ours else [Path(sys.argv[0]).name]
+    processes, here = (int(os.environ.get(name, "1")) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+    if processes > 1:
+        machines = ["--nnodes", str(processes // here)] if processes > here else []
+        program = ["torchrun", *machines, "--nproc-per-node", str(here), *(["-m", "lenet_zoo"] if ours else program)]
+    return shlex.join([*program, *sys.argv[1:]])
+
+
+def draw_curves(name: str, result: Result, folder: RunFolder, monitor: Monitor) -> None:
+    """Write the run's curves as a picture, where matplotlib is installed."""
+    try:
+        from lenet_zoo import figures
+    except ImportError:
+        monitor.say(f"no {folder.curves.name}: the curves need matplotlib, pip install 'lenet-zoo[plots]'")
+        return
+    figures.save(figures.curves({name: result.history}), folder.curves)
