@@ -1,4 +1,4 @@
-"""Writing files so that a killed process leaves the old file or the new one, never half of it."""
+"""Writing files so that a killed process leaves the old file or the new one, and two processes never mix theirs."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["atomic_path", "write_atomic"]
+from lenet_zoo.errors import LenetZooError
+
+__all__ = ["atomic_path", "one_writer", "write_atomic"]
 
 
 @contextmanager
@@ -64,3 +66,35 @@ def write_atomic(target: str | os.PathLike[str], data: bytes | str) -> Path:
     with atomic_path(target) as temporary:
         temporary.write_bytes(data.encode("utf-8") if isinstance(data, str) else data)
     return target
+
+
+@contextmanager
+def one_writer(folder: str | os.PathLike[str], refusal: type[LenetZooError]) -> Iterator[None]:
+    """Be the one process that writes to a folder, which is made where there is none.
+
+    The lock is a file `.lock` in the folder. It ends with the process that holds it, however that ends, and the file is
+    removed; so is a folder that was made here and stayed empty.
+
+    Raises: `refusal`, at once, when another process holds the lock; OSError when it cannot be made.
+    """
+    from filelock import FileLock, Timeout
+
+    folder = Path(folder)
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock", blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise refusal(
+            f"{folder}: another process is at work there: wait until it is done, or name another folder"
+        ) from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Windows removes it on release
+            (folder / ".lock").unlink()
+        lock.release()
+        if made:
+            with suppress(OSError):  # it is not empty
+                folder.rmdir()

@@ -8,7 +8,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,36 @@ import torch.distributed as dist
 from safetensors.torch import save
 from torch import Tensor
 
-from lenet_zoo._files import write_atomic
+from lenet_zoo._files import one_writer, write_atomic
 from lenet_zoo.errors import TrainingError
+from lenet_zoo.training.processes import Ranks
 
-__all__ = ["RunFolder"]
+__all__ = ["RunFolder", "sole_writer"]
 
 # Checkpoint, weights, card, log and curves of one run, with room for the new and the old checkpoint side by side.
 _ROOM = 16 * 2**20
+
+
+@contextmanager
+def sole_writer(folder: Path, ranks: Ranks) -> Iterator[None]:
+    """Keep every other job out of the folder of a run, which is made where there is none. Rank zero holds its lock.
+
+    Raises: TrainingError, on every rank, when another job is at work there or the folder cannot be made.
+    """
+    with ExitStack() as held:
+
+        def hold() -> None:
+            try:
+                held.enter_context(one_writer(folder, TrainingError))
+            except OSError as error:
+                raise _unwritable(folder, error) from error
+
+        ranks.on_rank_zero(hold)
+        yield
+
+
+def _unwritable(folder: Path, error: OSError) -> TrainingError:
+    return TrainingError(f"cannot write in {folder}: {error.strerror}; name another folder")
 
 
 class RunFolder:
@@ -47,7 +71,7 @@ class RunFolder:
             with tempfile.TemporaryFile(dir=self.path):
                 pass
         except OSError as error:
-            raise TrainingError(f"cannot write in {self.path}: {error.strerror}; name another folder") from error
+            raise _unwritable(self.path, error) from error
         free = shutil.disk_usage(self.path).free
         if free < _ROOM:
             raise TrainingError(
@@ -83,8 +107,8 @@ class RunFolder:
 
         Args:
             run: network, data, recipe, seed: what must be equal.
-            resume: whether to go on with what is there is what the user wants.
-            say: told when the result will differ from an undisturbed run's.
+            resume: whether the user asked to go on with what is there.
+            say: called when the result will differ from an undisturbed run's.
 
         Raises: TrainingError when the file is not a checkpoint, or another run's, or `resume` is False.
         """
@@ -92,7 +116,7 @@ class RunFolder:
             return None
         try:
             state: dict[str, Any] = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-            saved, epochs = state["run"], state["epochs"]
+            saved, epochs = dict(state["run"]), state["epochs"]
             then = dict(threads=state["threads"], processes=state.get("processes", 1))
         except Exception as error:
             raise TrainingError(f"{self.checkpoint} is not a checkpoint of a run: remove it and start anew") from error

@@ -25,7 +25,7 @@ from lenet_zoo.datasets.loading import Dataset, load_dataset, validation_split
 from lenet_zoo.errors import InputError, TrainingError, did_you_mean
 from lenet_zoo.evaluation import evaluate
 from lenet_zoo.registry import create_model, list_models
-from lenet_zoo.training.checkpoint import RunFolder
+from lenet_zoo.training.checkpoint import RunFolder, sole_writer
 from lenet_zoo.training.distillation import EnsembleLogits, TeacherLogits
 from lenet_zoo.training.engine import check, fit
 from lenet_zoo.training.monitor import Monitor, Result, TensorBoard
@@ -93,7 +93,8 @@ def train(
         architecture, dataset, recipe, Path(out), changes, seeds, validate, resume, find_ranks(device), tensorboard,
         data_root, download, monitor, command,
     )  # fmt: skip
-    return _carry_out(plan)
+    with sole_writer(plan.out, plan.ranks):
+        return _carry_out(plan)
 
 
 @dataclass(frozen=True)
@@ -271,7 +272,8 @@ def _train_teacher(plan: _Plan, name: str) -> str:
         plan, architecture=name, recipe=load_recipe("teacher", architecture=name, dataset=plan.dataset),
         recipe_name="teacher", out=plan.out / name, seeds=(0,), teachers=(), resume=True, monitors=[plan.monitor],
     )  # fmt: skip
-    card = _carry_out(own)
+    with sole_writer(own.out, own.ranks):
+        card = _carry_out(own)
     accuracy = card["metrics"][plan.split]["accuracy"]
     plan.monitor.say(f"the teacher is ready: {100 * accuracy:.2f} % on {plan.split}")
     return str(own.home / "model.safetensors")

@@ -163,6 +163,36 @@ def test_nothing_of_another_run_is_overwritten(small_mnist, tmp_path):
     run_in("two", seeds=(0, 1), resume=True)
 
 
+def test_a_folder_has_one_writer(small_mnist, tmp_path):
+    """The second of two trainings is refused while the first is at work, and again nothing is in its way after that."""
+    out, said = tmp_path / "out", []
+
+    def run_in(out, **more):
+        return train(
+            "lenet5_modern", dataset="mnist", recipe="baseline", out=out, changes=dict(epochs=2), device="cpu",
+            data_root=small_mnist, **more,
+        )  # fmt: skip
+
+    class Second(run_module.Monitor):
+        def epoch(self, record):
+            before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+            for options in (dict(), dict(resume=True), dict(seeds=(0, 1)), dict(validate=True)):
+                with pytest.raises(TrainingError) as refusal:
+                    run_in(out, **options)
+                said.append(str(refusal.value))
+            assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+    card = run_in(out, monitor=Second())
+    text = f"{out}: another process is at work there: wait until it is done, or name another folder"
+    assert said == [text] * 8
+    assert not (out / ".lock").exists()
+    assert run_in(out, resume=True) == card
+    # What a killed process leaves does not make a folder another run's.
+    (tmp_path / "killed").mkdir()
+    (tmp_path / "killed" / ".lock").touch()
+    assert run_in(tmp_path / "killed")["sha256"] == card["sha256"]
+
+
 def test_another_networks_validation_does_not_enter_the_card(small_mnist, tmp_path):
     common = dict(dataset="mnist", recipe="baseline", out=tmp_path, changes=dict(epochs=1), device="cpu")
     train("lenet5_classic", validate=True, data_root=small_mnist, **common)
