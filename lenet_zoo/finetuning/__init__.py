@@ -32,7 +32,7 @@ from lenet_zoo.evaluation import Evaluation, evaluate
 from lenet_zoo.models import LeNet5Classic, LeNet5Modern
 from lenet_zoo.models._base import LeNet5
 from lenet_zoo.registry import create_model, resolve
-from lenet_zoo.training.checkpoint import RunFolder
+from lenet_zoo.training.checkpoint import RunFolder, difference
 from lenet_zoo.training.engine import fit
 from lenet_zoo.training.monitor import Monitor, Result
 from lenet_zoo.training.processes import find_ranks
@@ -221,13 +221,8 @@ def _finished(home: Path, run: Mapping[str, Any]) -> FineTuned:
         there = dict(card["run"])
     except (ValueError, KeyError, TypeError):
         raise TrainingError(f"{home} holds the result of something else: name another folder") from None
-    here = json.loads(json.dumps(run))
-    for name in sorted(here.keys() | there.keys()):
-        if here.get(name) != there.get(name):
-            raise TrainingError(
-                f"{home} holds another run: there {name}={there.get(name)!r}, here {here.get(name)!r}; "
-                "name another folder"
-            )
+    if what := difference(there, json.loads(json.dumps(run))):
+        raise TrainingError(f"{home} holds another run: {what}; name another folder")
     (home / "checkpoint.pt").unlink(missing_ok=True)
     return FineTuned(home, create_model(f"local-dir:{home}", pretrained=True), card)
 

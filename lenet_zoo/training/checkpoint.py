@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,9 @@ from torch import Tensor
 from lenet_zoo._files import one_writer, write_atomic
 from lenet_zoo.errors import TrainingError
 from lenet_zoo.training.processes import Ranks
+from lenet_zoo.training.recipe import defaults_of
 
-__all__ = ["RunFolder", "sole_writer"]
+__all__ = ["RunFolder", "difference", "sole_writer"]
 
 # Checkpoint, weights, card, log and curves of one run, with room for the new and the old checkpoint side by side.
 _ROOM = 16 * 2**20
@@ -48,6 +49,23 @@ def sole_writer(folder: Path, ranks: Ranks) -> Iterator[None]:
 
 def _unwritable(folder: Path, error: OSError) -> TrainingError:
     return TrainingError(f"cannot write in {folder}: {error.strerror}; name another folder")
+
+
+def difference(saved: Mapping[str, Any], run: Mapping[str, Any]) -> str | None:
+    """What makes a saved run another one than `run`: 'there NAME=…, here …'; None when it is the same.
+
+    The recipe's description may be reworded. A field of the recipe that one of them lacks, because another version of
+    the package wrote it, counts as at its default.
+
+    Args:
+        saved, run: fields of the recipe, and whatever else must be equal: network, data, seed.
+    """
+    defaults = defaults_of(run.get("method"))
+    for name in sorted((saved.keys() | run.keys()) - {"description"}):
+        there, here = (one.get(name, defaults.get(name)) for one in (saved, run))
+        if there != here:
+            return f"there {name}={there!r}, here {here!r}"
+    return None
 
 
 class RunFolder:
@@ -106,7 +124,7 @@ class RunFolder:
         """The saved state of the run that `run` describes, or None when the folder holds none.
 
         Args:
-            run: network, data, recipe, seed: what must be equal.
+            run: network, data, recipe, seed: what must be equal, as in `difference`.
             resume: whether the user asked to go on with what is there.
             say: called when the result will differ from an undisturbed run's.
 
@@ -124,12 +142,8 @@ class RunFolder:
             raise TrainingError(
                 f"{self.path} holds a run of {epochs} epochs: go on with --resume, or name another folder"
             )
-        for name in sorted(run.keys() | saved.keys()):
-            if run.get(name) != saved.get(name):
-                raise TrainingError(
-                    f"{self.path} holds another run: there {name}={saved.get(name)!r}, here {run.get(name)!r}; "
-                    "resume it as it was, or name another folder"
-                )
+        if what := difference(saved, run):
+            raise TrainingError(f"{self.path} holds another run: {what}; resume it as it was, or name another folder")
         now = _workers()
         for what, count in then.items():
             if count != now[what]:

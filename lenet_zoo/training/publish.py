@@ -19,7 +19,7 @@ import torch.distributed as dist
 
 from lenet_zoo.datasets.loading import Dataset
 from lenet_zoo.evaluation import Evaluation
-from lenet_zoo.training.checkpoint import RunFolder
+from lenet_zoo.training.checkpoint import RunFolder, difference
 from lenet_zoo.training.monitor import Monitor, Result
 from lenet_zoo.training.recipe import Recipe, Recipe1998
 from lenet_zoo.training.teachers import TEACHERS, Teacher
@@ -97,9 +97,11 @@ def add_validation(card: dict[str, Any], folder: Path) -> None:
     except FileNotFoundError:
         return
     # Its teacher was trained without the validation pictures, too, so it was another one.
-    recipes = [{**one["recipe"], "name": "", "teacher": ""} for one in (other, card)]
-    same = all(other[key] == card[key] for key in ("architecture", "dataset"))
-    if same and recipes[0] == recipes[1]:
+    there, here = (
+        {**one["recipe"], "name": "", "teacher": "", **{key: one[key] for key in ("architecture", "dataset")}}
+        for one in (other, card)
+    )
+    if difference(there, here) is None:
         card["metrics"]["validation"] = other["metrics"]["validation"]
 
 

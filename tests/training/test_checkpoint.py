@@ -19,11 +19,11 @@ from lenet_zoo.datasets.loading import load_dataset
 from lenet_zoo.errors import TrainingError
 from lenet_zoo.training import checkpoint as checkpoint_module
 from lenet_zoo.training import engine
-from lenet_zoo.training.checkpoint import RunFolder
+from lenet_zoo.training.checkpoint import RunFolder, difference
 from lenet_zoo.training.fused import fuse
 from lenet_zoo.training.monitor import Monitor
 from lenet_zoo.training.optim import learning_rate
-from lenet_zoo.training.recipe import Recipe
+from lenet_zoo.training.recipe import Recipe, Recipe1998
 
 modern, classic = (partial(create_model, name) for name in ("lenet5_modern", "lenet5_classic"))
 SGD = dict(optimizer="sgd", lr=0.05, momentum=0.9)
@@ -203,6 +203,25 @@ def test_another_runs_folder_is_refused_by_what_differs(few, tmp_path, train):
         train(few, tmp_path, Recipe(epochs=1, lr=0.1), resume=True)
     with pytest.raises(TrainingError, match=r"holds another run: there seed=0, here 1;"):
         train(few, tmp_path, Recipe(epochs=1), resume=True, seed=1)
+
+
+def test_a_run_is_the_same_when_its_description_was_reworded(few, tmp_path, train, same):
+    whole = train(few, tmp_path / "whole", Recipe(epochs=2))
+    with pytest.raises(KeyboardInterrupt):
+        train(few, tmp_path / "cut", Recipe(epochs=2, description="as it was"), monitor=StopAfter(1))
+    assert same(train(few, tmp_path / "cut", Recipe(epochs=2), resume=True).model, whole.model)
+
+
+def test_a_field_that_another_version_does_not_know_counts_as_at_its_default():
+    run = dict(seed=0, **Recipe(lr=0.1).as_dict())
+    older = {key: value for key, value in run.items() if key != "ema"}
+    assert difference(older, run) is None
+    assert difference(run, older) is None
+    assert difference(older, {**run, "ema": 0.9}) == "there ema=0.0, here 0.9"
+    assert difference(run, {**run, "seed": 1}) == "there seed=0, here 1"
+    online = dict(seed=0, **Recipe1998().as_dict())
+    assert difference({key: value for key, value in online.items() if key != "mu"}, online) is None
+    assert difference(online, run) is not None
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 cut off"])

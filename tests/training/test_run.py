@@ -114,6 +114,11 @@ def test_validation_never_sees_the_test_set_and_enters_the_card(small_mnist, tmp
     assert log[-1]["validation_accuracy"] == chosen["metrics"]["validation"]["accuracy"]
     status, stdout, _ = run(capsys, *argv)
     assert json.loads(stdout)["metrics"]["validation"] == chosen["metrics"]["validation"]
+    # Reworded, a recipe is still the same.
+    file = out / "validation" / "card.json"
+    file.write_text(file.read_text().replace(chosen["recipe"]["description"], "in other words"))
+    status, stdout, _ = run(capsys, *argv, "--resume")
+    assert json.loads(stdout)["metrics"]["validation"] == chosen["metrics"]["validation"]
     # Another recipe's validation figures are not this one's.
     other = tmp_path / "other"
     other.mkdir()
