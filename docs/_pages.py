@@ -26,7 +26,7 @@ def substitutions() -> dict[str, Any]:
     """What `{{ … }}` in a page stands for: for each tag a mapping, under its name with `_` for `.`."""
     found: dict[str, Any] = {"tags": ", ".join(f"`{name}`" for name in cards.names())}
     for name in cards.names():
-        card = cards.load_card(name)
+        card = cards.load(name).as_dict()
         test = card["metrics"]["test"]
         found[name.replace(".", "_")] = {
             "accuracy": percent(test),
@@ -48,7 +48,7 @@ def results() -> str:
     """One line a tag."""
     lines = ["| name | data set | parameters | test accuracy | seeds, mean ± sd |", "|---|---|--:|--:|--:|"]
     for name in cards.names():
-        card = cards.load_card(name)
+        card = cards.load(name).as_dict()
         lines.append(
             f"| [`{name}`](cards.md#{_anchor(name)}) | {card['dataset']} | {card['params']:,} "
             f"| {percent(card['metrics']['test'])} | {_spread(card) or '1'} |"
@@ -69,7 +69,7 @@ def _spread(card: dict[str, Any]) -> str:
 
 def card_sections() -> str:
     """Every card, one section each."""
-    return "\n\n".join(_card(name, cards.load_card(name)) for name in cards.names())
+    return "\n\n".join(_card(name, cards.load(name).as_dict()) for name in cards.names())
 
 
 def _card(name: str, card: dict[str, Any]) -> str:

@@ -1,17 +1,22 @@
-"""Writing files so that a killed process leaves the old file or the new one, and two processes never mix theirs."""
+"""Files: written whole or not at all, by one process at a time, and JSON read without trust in it."""
 
 from __future__ import annotations
 
 import errno
+import json
+import math
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from lenet_zoo.errors import LenetZooError
 
-__all__ = ["atomic_path", "one_writer", "write_atomic"]
+__all__ = ["atomic_path", "one_writer", "parse_json", "write_atomic"]
+
+_DEEPEST = 32  # lists and objects within each other; our own files have six
 
 
 @contextmanager
@@ -66,6 +71,35 @@ def write_atomic(target: str | os.PathLike[str], data: bytes | str) -> Path:
     with atomic_path(target) as temporary:
         temporary.write_bytes(data.encode("utf-8") if isinstance(data, str) else data)
     return target
+
+
+def parse_json(content: bytes | str) -> Any:
+    """JSON that may come from a stranger, as plain values.
+
+    Raises: ValueError, of one line, for what is not UTF-8 or not JSON, is nested over 32 deep, or holds a number that
+    is not finite or half of a surrogate pair, which no file could be written with again.
+    """
+    text = content.decode("utf-8") if isinstance(content, bytes) else content
+    try:
+        document = json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    level = [document]
+    for _ in range(_DEEPEST):
+        deeper: list[Any] = []
+        for value in level:
+            if isinstance(value, dict):
+                deeper += [*value, *value.values()]
+            elif isinstance(value, list):
+                deeper += value
+            elif isinstance(value, float) and not math.isfinite(value):
+                raise ValueError("it holds a number that is not finite")
+            elif isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
+                raise ValueError("it holds half of a surrogate pair")
+        if not deeper:
+            return document
+        level = deeper
+    raise ValueError("it is nested too deeply")
 
 
 @contextmanager

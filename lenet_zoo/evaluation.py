@@ -38,7 +38,9 @@ class Evaluation:
         return self.correct / self.total
 
     def as_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "accuracy": self.accuracy}
+        """As JSON has it: lists in place of tuples."""
+        tables = {name: [list(row) for row in getattr(self, name)] for name in ("per_class", "confusion")}
+        return {**asdict(self), **tables, "accuracy": self.accuracy}
 
 
 def evaluate(logits: Callable[[np.ndarray], np.ndarray], data: Dataset) -> Evaluation:

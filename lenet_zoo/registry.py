@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import fnmatch
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lenet_zoo import cards
+from lenet_zoo.cards import Card
 from lenet_zoo.errors import InputError, LenetZooError, UnknownModelError, WeightsError, did_you_mean
 
 if TYPE_CHECKING:
@@ -15,7 +17,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor, nn
 
-__all__ = ["create_model", "create_transform", "list_models", "model_card"]
+    from lenet_zoo.models._base import LeNet5
+
+__all__ = ["card_of", "create_model", "create_transform", "list_models", "load_network", "model_card", "resolve"]
 
 # timm's prefixes for weights that live elsewhere: their names are not ours to check.
 _SOURCES = ("hf-hub:", "hf_hub:", "local-dir:")
@@ -61,7 +65,17 @@ def resolve(name: str) -> str:
     raise UnknownModelError(f"no network called {name!r}.{did_you_mean(name, known)} The zoo has {', '.join(tags)}")
 
 
-def create_model(name: str, pretrained: bool = False, **kwargs: Any) -> nn.Module:
+def create_model(
+    name: str,
+    pretrained: bool = False,
+    *,
+    checkpoint_path: str | os.PathLike[str] | None = None,
+    num_classes: int | None = None,
+    in_chans: int | None = None,
+    global_pool: str | None = None,
+    drop_rate: float | None = None,
+    **kwargs: Any,
+) -> nn.Module:
     """Build a network of the zoo, as `timm.create_model` does.
 
     Args:
@@ -69,30 +83,37 @@ def create_model(name: str, pretrained: bool = False, **kwargs: Any) -> nn.Modul
             'local-dir:FOLDER' and 'hf-hub:REPOSITORY'.
         pretrained: load the tag's weights (an architecture alone: its default tag's).
         checkpoint_path: a weight file of one's own to load, safetensors or a state dict saved by torch (read with
-            weights_only); the reference implementation's key names are understood.
-        **kwargs: as in `timm.create_model`: num_classes, in_chans, global_pool, features_only, device, dtype, …
+            weights_only); the reference implementation's key names are understood. A `card.json` beside it (what
+            `lenet-zoo train` writes) or a file of the same name in .json is its card.
+        num_classes, in_chans: by default those of the tag or the folder, and of a weight file 10 and 1.
+        global_pool: how C5's map is pooled when the input is larger than nominal: 'avg', 'max', or '' for not at all.
+        drop_rate: dropout before the output layer, during training.
+        **kwargs: what else `timm.create_model` takes (features_only, out_indices, pretrained_cfg_overlay, …), and what
+            the network does (pad, characters, device, dtype).
 
     Returns:
         The network, an `nn.Module` in evaluation mode, whose forward takes a float batch N×C×28×28 (normalised as
-        `create_transform` does it) to logits N×num_classes.
+        `create_transform` does it) to logits N×num_classes. Its `card` is what is known of it.
 
     Raises:
         UnknownModelError: no network or tag of that name.
         InputError: an argument out of range.
-        WeightsError: a weight file that is missing, damaged, altered, or another network's.
+        WeightsError: a weight file that is missing, damaged, altered, or another network's; a card that is damaged or
+            belongs to other weights.
         TypeError: a keyword that no network takes.
     """
     import timm
 
+    # timm leaves out what is None.
+    kwargs |= dict(num_classes=num_classes, in_chans=in_chans, global_pool=global_pool, drop_rate=drop_rate)
     if name.startswith(_SOURCES):
         return _create_from_source(name, pretrained, **kwargs).eval()
     resolve(name)
-    if checkpoint_path := kwargs.pop("checkpoint_path", None):
+    if checkpoint_path:
         # As a pretrained file it goes through the network's checkpoint filter; the shapes asked for are the file's.
         pretrained = True
         overlay = dict(kwargs.pop("pretrained_cfg_overlay", None) or {}, file=str(checkpoint_path))
-        overlay["num_classes"] = kwargs.get("num_classes") or 10
-        overlay["input_size"] = (kwargs.get("in_chans") or 1, 28, 28)
+        overlay |= dict(num_classes=num_classes or 10, input_size=(in_chans or 1, 28, 28), description=None)
         kwargs["pretrained_cfg_overlay"] = overlay
     model: nn.Module = timm.create_model(name, pretrained=pretrained, **kwargs)
     return model.eval()
@@ -119,36 +140,77 @@ def _create_from_source(name: str, pretrained: bool, **kwargs: Any) -> nn.Module
     return model
 
 
+# As our own networks and the reference implementation call them.
+_CLASSIFIERS = ("output.weight", "fc_layer2.weight")
+_FIRST = ("C1.weight", "conv_layer1.0.weight")
+
+
+def load_network(name: str, weights: Path | None = None) -> LeNet5:
+    """A network with weights and their card, in evaluation mode.
+
+    Args:
+        name: as in `create_model`; with `weights`, what they are weights of.
+        weights: a file as for `create_model`'s checkpoint_path; numbers of classes and of channels are the file's.
+
+    Raises: as `create_model`; InputError for another network than the two of the zoo.
+    """
+    from lenet_zoo.models._base import LeNet5
+
+    if weights is None:
+        model = create_model(name, pretrained=True)
+    else:
+        shapes = _shapes(weights)
+        classes, channels = (
+            next((shapes[key][axis] for key in keys if len(shapes.get(key, ())) > axis), None)
+            for keys, axis in ((_CLASSIFIERS, 0), (_FIRST, 1))
+        )
+        model = create_model(name, checkpoint_path=weights, num_classes=classes, in_chans=channels)
+    if not isinstance(model, LeNet5):
+        raise InputError(f"{name} is a {type(model).__name__}: take lenet5_modern or lenet5_classic")
+    return model
+
+
+def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    import torch
+    from timm.models import load_state_dict
+
+    from lenet_zoo.models._base import UNREADABLE
+
+    if not path.is_file():
+        raise WeightsError(f"no weight file {path}")
+    try:
+        # As timm will read it: unpacked from a training checkpoint, and without the prefixes that wrappers add to keys.
+        state = load_state_dict(str(path), weights_only=True)
+        return {key: tuple(value.shape) for key, value in state.items() if isinstance(value, torch.Tensor)}
+    except UNREADABLE as error:
+        raise WeightsError(
+            f"{path} cannot be read as weights: give a .safetensors file or a state dict saved by torch"
+        ) from error
+
+
+def card_of(name: str) -> Card:
+    """The card of a network by its name; see `model_card`."""
+    if name.startswith(_SOURCES):
+        model: Any = create_model(name, pretrained=name.startswith("local-dir:"))
+        card: Card = model.card
+        return card
+    # Cards are read without timm, so that listing the zoo needs no torch.
+    return cards.load(name if name in cards.names() else resolve(name))
+
+
 def model_card(name: str) -> dict[str, Any]:
     """The card of a tag: architecture, tag, params, dataset, labels, recipe, metrics, seeds, licence, sha256, …
 
     Args:
         name: `architecture.tag`, or an architecture for its default tag. Of 'local-dir:FOLDER' and 'hf-hub:REPOSITORY'
-            the card is what their config says, architecture, params and labels, and a folder's `card.json` if it has
-            one.
+            the card is what their config says, architecture, params, labels and input, and a folder's `card.json` if it
+            has one.
 
     Raises:
         UnknownModelError: no such name; the text has the nearest one.
         WeightsError: a card, a folder or a repository that is missing or damaged.
     """
-    if name.startswith(_SOURCES):
-        return _card_of_source(name)
-    # Cards are read without timm, so that listing the zoo needs no torch.
-    return cards.load_card(name if name in cards.names() else resolve(name))
-
-
-def _card_of_source(name: str) -> dict[str, Any]:
-    model = create_model(name)
-    cfg: dict[str, Any] = model.pretrained_cfg  # type: ignore[assignment]
-    card = dict(
-        architecture=cfg["architecture"],
-        params=sum(p.numel() for p in model.parameters()),
-        labels=list(cfg.get("label_names") or map(str, range(int(model.num_classes)))),  # type: ignore[arg-type]
-    )
-    path = Path(name.removeprefix("local-dir:"), "card.json")
-    if name.startswith("local-dir:") and path.is_file():
-        card |= cards.read_card(path)
-    return card
+    return card_of(name).as_dict()
 
 
 def create_transform(model_or_name: nn.Module | str) -> Callable[[Image], Tensor]:

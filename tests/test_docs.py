@@ -233,7 +233,7 @@ def test_no_accuracy_is_typed() -> None:
 def test_the_cards_are_on_the_page() -> None:
     text = pages.expand(text_of("cards.md"))
     for name in cards.names():
-        card = cards.load_card(name)
+        card = cards.load(name).as_dict()
         assert f"## `{name}`" in text
         assert card["sha256"] in text
         assert f"{card['metrics']['test']['correct']:,}/{card['metrics']['test']['total']:,}" in text

@@ -16,7 +16,7 @@ def results_table() -> str:
         "|---|---|--:|--:|--:|--:|",
     ]
     for name in cards.names():
-        card = cards.load_card(name)
+        card = cards.load(name).as_dict()
         test, seeds = card["metrics"]["test"], card["seeds"]
         spread = f"{100 * seeds['mean']:.2f} ± {100 * seeds['sd']:.2f} %" if seeds["n"] > 1 else "–"
         lines.append(

@@ -256,7 +256,9 @@ def test_a_folder_has_a_transform_and_a_card(tmp_path: Path) -> None:
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8))
     assert torch.equal(lenet_zoo.create_transform(name)(picture), lenet_zoo.create_transform(model)(picture))
     params = sum(p.numel() for p in model.parameters())
-    found = dict(architecture="lenet5_classic", params=params, labels=["x", "y", "z"])
+    convention = dict(shape=[3, 28, 28], mean=[0.1 / 1.275] * 3, std=[1 / 1.275] * 3)
+    known = dict(architecture="lenet5_classic", params=params, labels=["x", "y", "z"], input=convention)
+    found = dict(known, preparation="character")
     assert lenet_zoo.model_card(name) == found
     (tmp_path / "card.json").write_text('{"preparation": "picture"}')
     assert lenet_zoo.model_card(name) == dict(found, preparation="picture")

@@ -7,11 +7,12 @@ The tag itself stands in `default_cfgs` of the network's module.
 
 import argparse
 import hashlib
-import json
+from dataclasses import replace
 from pathlib import Path
 
 from lenet_zoo import cards
 from lenet_zoo._files import write_atomic
+from lenet_zoo.cards import Card
 from lenet_zoo.errors import InputError, TrainingError
 
 
@@ -20,21 +21,22 @@ def install(run: Path, name: str) -> Path:
 
     Weights first, card last: until both are there, the hash in the card refuses the mixture.
 
-    Raises: InputError when `name` is another network than the run's; TrainingError when the run is not finished.
+    Raises: InputError when `name` is another network than the run's; TrainingError when the run is not finished;
+        WeightsError when its card is damaged.
     """
     architecture, _, tag = name.partition(".")
     try:
-        card = json.loads((run / "card.json").read_text(encoding="utf-8"))
+        card = Card.read(run / "card.json")
         content = (run / "model.safetensors").read_bytes()
     except FileNotFoundError as error:
         raise TrainingError(f"{run} holds no finished run: {Path(error.filename).name} is missing") from None
-    if card["architecture"] != architecture or not tag:
-        raise InputError(f"{name!r} for weights of {card['architecture']}: give {card['architecture']}.TAG")
-    if hashlib.sha256(content).hexdigest() != card["sha256"]:
+    if card.architecture != architecture or not tag:
+        raise InputError(f"{name!r} for weights of {card.architecture}: give {card.architecture}.TAG")
+    if hashlib.sha256(content).hexdigest() != card.sha256:
         raise TrainingError(f"the weights in {run} are not those of its card")
     target = cards.weight_path(name)
     write_atomic(target, content)
-    write_atomic(cards.card_path(name), json.dumps(card | {"tag": tag}, ensure_ascii=False, indent=1) + "\n")
+    replace(card, tag=tag).write(cards.card_path(name))
     return target
 
 

@@ -25,7 +25,7 @@ from PIL import Image
 
 import lenet_zoo
 from lenet_zoo._files import write_atomic
-from lenet_zoo.bench.inference import machine
+from lenet_zoo.bench.timing import machine
 from lenet_zoo.datasets.loading import load_dataset
 from lenet_zoo.scoring import local
 from lenet_zoo.scoring import score as run_score

@@ -1,1 +1,1 @@
-"""Ratios measured in one run on one machine."""
+"""Ratios measured in one run on one machine: of inference, and of training."""

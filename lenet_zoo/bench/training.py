@@ -1,8 +1,8 @@
-"""How long until 98.25 %: the recipe `fast` against the loop that everybody writes first.
+"""Time to train to 98.25 %: the recipe `fast` against the training loop that tutorials show.
 
-The loop: torchvision's MNIST with ToTensor, a shuffling DataLoader with batches of 1,024 in the main process, SGD at
-0.1 without momentum, 20 epochs. Both sides run in this process, with the same threads, in turn; building the network
-and the data set is left out on both sides, and so is every evaluation.
+That loop, the baseline: torchvision's MNIST with ToTensor, a shuffling DataLoader with batches of 1,024 in the main
+process, SGD at 0.1 without momentum, at most 20 epochs. Both sides run in turn in this process, with the same number of
+threads. The time to build the network and the data set, and to evaluate, counts on neither side.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ class Race:
 
     Attributes:
         seed: of weights and order.
-        epochs: trained, up to the first one after which the target was reached.
-        seconds: of training until then.
-        accuracy: on the test set, then.
-        reached: whether the target was reached within the recipe's epochs.
+        epochs: trained; the baseline stops after the first that reaches the target, `fast` runs its recipe to the end.
+        seconds: of training.
+        accuracy: on the test set afterwards, 0 to 1.
+        reached: whether that is the target or more.
     """
 
     seed: int
@@ -64,12 +64,12 @@ class Training:
     Attributes:
         target: accuracy on the test set.
         threads: of torch, on both sides.
-        compiling: seconds that compiling the layers of `fast` took, in no run's time; None where there is no compiler,
-            and torch's own layers ran.
+        compiling: seconds to compile the layers of `fast`, which no run's time includes; None without a C++ compiler:
+            then `fast` ran through torch's own layers.
         baseline, fast: the runs of each side, one per round.
         ratio: median over the baseline's times ÷ median over those of `fast`; None when a run of `fast` did not reach
             the target.
-        at_least: whether a run of the baseline did not reach it either, so that the ratio is a lower bound.
+        at_least: whether a run of the baseline did not reach the target, so that the ratio is a lower bound.
     """
 
     target: float
@@ -94,10 +94,10 @@ def time_training(
 
     Args:
         rounds: runs of each side.
-        target: accuracy to reach.
+        target: accuracy to reach on the test set, 0 to 1.
         root, download: as in `load_dataset`.
         changes: fields of the recipe `fast` to set.
-        progress: told what runs.
+        progress: called with one line of text before each run.
 
     Raises: DataError when MNIST is missing; InputError for fewer than one round.
     """
@@ -111,7 +111,7 @@ def time_training(
     start = time.perf_counter()
     compiled = is_compiled(fuse(create_model("lenet5_modern"), compiled=True))
     compiling = time.perf_counter() - start if compiled else None
-    _fast(train, test, recipe, 0, target)  # warms up both: torch's primitives, and the files in memory
+    _fast(train, test, recipe, 0, target)  # a first run, not timed, warms up both sides: torch, and the files in memory
     baseline, fast = [], []
     for seed in range(rounds):
         progress(f"round {seed + 1} of {rounds}: fast")
@@ -129,10 +129,10 @@ def _accuracy(model: nn.Module, test: Dataset) -> float:
 
 
 def _fast(train: Dataset, test: Dataset, recipe: Recipe, seed: int, target: float) -> Race:
-    """One run of the engine, checkpoints included. Only a finished run counts: the schedule needs its end."""
+    """One run of the recipe, checkpoints included. Always to the end, which the learning rate's schedule needs."""
 
     class Clock(Monitor):
-        # Building the network comes before, as on the other side.
+        # The network is built before, as in the baseline.
         def begin(self, epochs: int, done: int, pictures: int) -> None:
             self.start = time.perf_counter()
 
@@ -148,7 +148,7 @@ def _fast(train: Dataset, test: Dataset, recipe: Recipe, seed: int, target: floa
 
 
 def _baseline(test: Dataset, root: os.PathLike[str], seed: int, target: float) -> Race:
-    """The loop, as tutorials have it."""
+    """One run of the baseline, up to the first epoch that reaches the target."""
     from torch.utils.data import DataLoader
     from torchvision import datasets, transforms
 

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lenet_zoo.cards import Card
 from lenet_zoo.errors import InputError, NoDigitError
+from lenet_zoo.pictures.preparation import Preparation
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -50,16 +52,24 @@ class Classifier(ABC):
     """Pictures to labels. A subclass computes the logits, of pixels that it passes through `_checked`.
 
     Attributes:
-        labels: one text per class.
+        card: what is known of the network.
         size: height and width of the pictures that the network takes.
         channels: of the pictures that the network takes.
-        preparation: how a picture becomes pixels: 'character' by `digit_from_image`, 'picture' by scaling alone.
     """
 
-    labels: tuple[str, ...]
+    card: Card
     size: tuple[int, int]
     channels: int = 1
-    preparation: str = "character"
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """One text per class, the card's."""
+        return self.card.labels
+
+    @property
+    def preparation(self) -> Preparation:
+        """How a picture becomes pixels: the card's, for the network's channels and size."""
+        return self.card.preparation.fitted(self.channels, min(self.size))
 
     @abstractmethod
     def predict_logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -127,12 +137,10 @@ class Classifier(ABC):
 
         Raises: InputError for a picture that cannot be read; NoDigitError, which is one, for one without a character.
         """
-        from lenet_zoo.pictures.preparation import prepared
-
         height, width = self.size
         if height != width:
             raise InputError(f"the network takes {height}×{width} pixels: give an array of that size")
-        return prepared(image, self.preparation, self.channels, height)
+        return self.preparation.pixels(image)
 
     def _checked(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """`pixels` as N×C×H×W, or an InputError."""

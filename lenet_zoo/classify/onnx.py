@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenet_zoo.classify.answers import Classifier
-from lenet_zoo.classify.onnx_file import OnnxFile, metadata_of, read_file
+from lenet_zoo.classify.onnx_file import OnnxFile, card_in, metadata_of, read_file
 from lenet_zoo.errors import ArtifactError, InputError
 
 __all__ = ["OnnxClassifier"]
@@ -29,8 +29,9 @@ _NUMPY_TYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 class OnnxClassifier(Classifier):
     """Runs a file of `lenet_zoo.export_onnx`.
 
-    One object may be used by many threads at once. Large arrays are cut into pieces that fit a core's cache, and the
-    pieces are shared among `threads` threads.
+    One object may be used by many threads at once, in a process forked after it was made, and in a copy of it (by
+    `pickle` or `copy`), which needs no file. Large arrays are cut into pieces that fit a core's cache, and the pieces
+    are shared among `threads` threads.
 
     Args:
         path: the .onnx file.
@@ -41,6 +42,7 @@ class OnnxClassifier(Classifier):
     Attributes:
         path: the file.
         metadata: what the file says of itself, as `read_metadata` returns it.
+        card: what that says of the network.
         labels: one text per class.
         size: height and width of the pictures that it takes.
         providers: those that the session uses.
@@ -66,24 +68,32 @@ class OnnxClassifier(Classifier):
         self.metadata = dict(
             metadata_of(file), opset=file.opsets.get(""), ir_version=file.ir_version, bytes=len(file.data)
         )
-        self.labels: tuple[str, ...] = tuple(self.metadata["labels"])
-        self.preparation = self.metadata.get("preparation", "character")
+        self.card = card_in(self.metadata, file.path)
         self.threads = threads or cores()
-        self._session = _session(file, providers)
-        self.providers: tuple[str, ...] = tuple(self._session.get_providers())
-        self._piece = _PIECE if self.providers[0] == "CPUExecutionProvider" else _PIECE_DEVICE
-        self._pool: ThreadPoolExecutor | None = None
-        self._one = threading.local()
+        self._file, self._wanted_providers = file, providers
+        self._open()
         self._read_signature()
+
+    def _open(self) -> None:
+        self._running = _Running(self._file, self._wanted_providers)
+        self.providers: tuple[str, ...] = tuple(self._running.session.get_providers())
+        self._piece = _PIECE if self.providers[0] == "CPUExecutionProvider" else _PIECE_DEVICE
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_running"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._open()
 
     def _read_signature(self) -> None:
         """Check that the graph is what its metadata says, so that no later call can fail on it."""
         convention, damaged = self.metadata["input"], f"{self.path} is damaged: "
-        outputs = {output.name: output for output in self._session.get_outputs()}
+        outputs = {output.name: output for output in self._running.session.get_outputs()}
         if "logits" not in outputs:
             raise ArtifactError(f"{self.path} has no output layer: its outputs are {', '.join(outputs)}")
         declared = tuple(convention.get(key) for key in ("name", "dtype", "shape"))
-        inputs = [(x.name, _NUMPY_TYPES.get(x.type, x.type), x.shape) for x in self._session.get_inputs()]
+        inputs = [(x.name, _NUMPY_TYPES.get(x.type, x.type), x.shape) for x in self._running.session.get_inputs()]
         if inputs != [declared]:
             raise ArtifactError(f"{damaged}the graph takes {inputs}, its metadata says {declared}")
         self._input, dtype, (batch, *picture) = inputs[0]
@@ -112,53 +122,62 @@ class OnnxClassifier(Classifier):
     def predict_logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """As `predict_array`, but the logits: float32 N×classes, larger is better."""
         pixels = self._checked(pixels)
+        running = self._here()
         share = -(-len(pixels) // self.threads)
         least, most = self._piece
         piece = min(most, max(least, share))
         if len(pixels) <= piece:
-            return self._run(pixels)
+            return self._run(running, pixels)
         out = np.empty((len(pixels), len(self.labels)), np.float32)
         starts = range(0, len(pixels), piece)
         workers = min(self.threads, len(starts))
         if workers == 1:
-            self._run_share(pixels, out, starts, itertools.count())
+            self._run_share(running, pixels, out, starts, itertools.count())
             return out
         # Each worker takes the next piece when it is done with one; next() of a count is atomic.
         counter = itertools.count()
-        pool = self._workers()
-        jobs = [pool.submit(self._run_share, pixels, out, starts, counter) for _ in range(workers - 1)]
-        self._run_share(pixels, out, starts, counter)
+        pool = running.threads(self.threads)
+        jobs = [pool.submit(self._run_share, running, pixels, out, starts, counter) for _ in range(workers - 1)]
+        self._run_share(running, pixels, out, starts, counter)
         for job in jobs:
             job.result()
         return out
 
-    def _run_share(self, pixels: NDArray[np.uint8], out: NDArray[np.float32], starts: range, turn: Any) -> None:
+    def _here(self) -> _Running:
+        """The session of this process: a new one in a process that was forked since the last call."""
+        if self._running.pid != os.getpid():
+            self._running = _Running(self._file, self._wanted_providers, before=self._running)
+        return self._running
+
+    def _run_share(
+        self, running: _Running, pixels: NDArray[np.uint8], out: NDArray[np.float32], starts: range, turn: Any
+    ) -> None:
         for i in turn:
             if i >= len(starts):
                 return
             piece = slice(starts[i], starts[i] + starts.step)
-            out[piece] = self._run(pixels[piece])
+            out[piece] = self._run(running, pixels[piece])
 
-    def _run(self, piece: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _run(self, running: _Running, piece: NDArray[np.uint8]) -> NDArray[np.float32]:
         if len(piece) == 1:
-            return self._run_one(piece)
-        logits: NDArray[np.float32] = self._session.run(["logits"], {self._input: self._fed(piece)})[0]
+            return self._run_one(running, piece)
+        logits: NDArray[np.float32] = running.session.run(["logits"], {self._input: self._fed(piece)})[0]
         return logits
 
-    def _run_one(self, piece: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _run_one(self, running: _Running, piece: NDArray[np.uint8]) -> NDArray[np.float32]:
         """A single picture takes less time than handing it to onnxruntime does, unless its buffers are bound before."""
-        one = self._one
+        one = running.one
         if not hasattr(one, "binding"):
             one.taken = np.empty((1, self.channels, *self.size), np.uint8 if self._scale is None else np.float32)
             one.given = np.empty((1, len(self.labels)), np.float32)
-            one.binding = self._session.io_binding()
+            one.binding = running.session.io_binding()
             for bind, name, array in (
                 (one.binding.bind_input, self._input, one.taken),
                 (one.binding.bind_output, "logits", one.given),
             ):
                 bind(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
         one.taken[...] = piece if self._scale is None else self._fed(piece)
-        self._session.run_with_iobinding(one.binding)
+        running.session.run_with_iobinding(one.binding)
         logits: NDArray[np.float32] = one.given.copy()
         return logits
 
@@ -170,10 +189,30 @@ class OnnxClassifier(Classifier):
             return piece * self._scale + self._offset
         return np.ascontiguousarray(piece)
 
-    def _workers(self) -> ThreadPoolExecutor:
+
+class _Running:
+    """What runs a file in one process: onnxruntime's session, a pool of threads, and the buffers of single pictures.
+
+    None of it is used after a fork. The child has no threads but the one that forked, and a lock that another thread
+    held in the session then is never released: with two threads busy, 1 of 150 children hung that used the session.
+
+    Args:
+        file: what to run.
+        providers: as for `OnnxClassifier`.
+        before: that of the process which forked this one. It is kept, because freeing it takes its locks.
+    """
+
+    def __init__(self, file: OnnxFile, providers: Sequence[str] | None, before: _Running | None = None) -> None:
+        self.pid = os.getpid()
+        self.session = _session(file, providers)
+        self.one = threading.local()
+        self._pool: ThreadPoolExecutor | None = None
+        self._before = before
+
+    def threads(self, count: int) -> ThreadPoolExecutor:
         # Two threads that come here at once may make a pool each; the one that is not kept ends with its last user.
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="lenet_zoo")
+            self._pool = ThreadPoolExecutor(count, thread_name_prefix="lenet_zoo")
         return self._pool
 
 

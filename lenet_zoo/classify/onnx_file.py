@@ -7,16 +7,17 @@ checked: a file may come from a stranger.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lenet_zoo._files import parse_json
+from lenet_zoo.cards import Card
 from lenet_zoo.errors import ArtifactError
 
-__all__ = ["FORMAT", "OnnxFile", "read_file", "read_metadata"]
+__all__ = ["FORMAT", "OnnxFile", "card_in", "metadata_of", "read_file", "read_metadata"]
 
 FORMAT = "lenet_zoo/1"
 _REQUIRED = ("model", "input", "labels", "precision", "weights_sha256", "created_with")
@@ -123,14 +124,27 @@ def metadata_of(file: OnnxFile) -> dict[str, Any]:
     for key, kind in _JSON.items():
         if key in metadata:
             try:
-                metadata[key] = json.loads(metadata[key])
-            except (ValueError, RecursionError):
+                metadata[key] = parse_json(metadata[key])
+            except ValueError:
                 metadata[key] = None
             if not isinstance(metadata[key], kind):
                 raise ArtifactError(f"{file.path} is damaged: its metadata {key!r} is not a JSON {kind.__name__}")
-    if not all(isinstance(label, str) for label in metadata["labels"]):
-        raise ArtifactError(f"{file.path} is damaged: its labels are not all text")
+    card_in(metadata, file.path)
     return metadata
+
+
+# Keys of the metadata that a card calls otherwise, or that are the file's own.
+_RENAMED = {"model": "architecture", "weights_sha256": "sha256"}
+_OF_THE_FILE = ("input", "precision", "opset", "ir_version", "bytes")
+
+
+def card_in(metadata: dict[str, Any], path: Path) -> Card:
+    """The card that a file's metadata hold.
+
+    Raises: ArtifactError for fields of the wrong type.
+    """
+    document = {_RENAMED.get(key, key): value for key, value in metadata.items() if key not in _OF_THE_FILE}
+    return Card.parse(document, str(path), error=ArtifactError)
 
 
 # ------------------------------------------------------------------------------------------------------- wire format

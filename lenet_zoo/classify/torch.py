@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from lenet_zoo.classify.answers import Classifier
+from lenet_zoo.models._base import LeNet5
 
 __all__ = ["TorchClassifier", "logits_of"]
 
@@ -42,21 +42,16 @@ def logits_of(model: nn.Module, batch: int = 1_000) -> Callable[[np.ndarray], np
 
 
 class TorchClassifier(Classifier):
-    """A network of the zoo that reads pictures as an exported file does; its own cfg normalises and names the classes.
+    """A network of the zoo that reads pictures as an exported file does.
 
     Args:
         model: from `lenet_zoo.create_model`, on any device.
-        preparation: what its card says, 'character' or 'picture'.
     """
 
-    def __init__(self, model: nn.Module, preparation: str = "character") -> None:
-        cfg: dict[str, Any] = model.pretrained_cfg  # type: ignore[assignment]
-        classes = int(model.num_classes)  # type: ignore[arg-type]
-        names = cfg.get("label_names") or ()
-        self.labels = tuple(names) if len(names) == classes else tuple(map(str, range(classes)))
-        self.size = model.picture_size()  # type: ignore[operator]
-        self.channels = int(model.in_chans)  # type: ignore[arg-type]
-        self.preparation = preparation
+    def __init__(self, model: LeNet5) -> None:
+        self.card = model.card
+        self.size = model.picture_size()
+        self.channels = model.in_chans
         self._logits = logits_of(model)
 
     def predict_logits(self, pixels: np.ndarray) -> np.ndarray:

@@ -1,9 +1,8 @@
-"""`bench inference`, and what else is measured."""
+"""`bench inference`: ratios measured in one run on this machine."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -30,11 +29,10 @@ def inference(
     ] = None,
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="Turns of each contestant.")] = 15,
     compiled: Annotated[bool, typer.Option("--compile/--no-compile", help="Let torch.compile take part.")] = True,
-    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE.png", help="Draw the result.")] = None,
     json: Json = False,
 ) -> None:
-    """Time torch, a plain ONNX export and ours, interleaved, against this machine's matrix-product rate."""
-    from lenet_zoo.bench.inference import plot_inference, time_inference
+    """Time torch, a plain ONNX export and ours in turn, and compare with this machine's matrix-product rate."""
+    from lenet_zoo.bench.inference import time_inference
 
     with messages.status("exporting") as status:
         result = time_inference(
@@ -45,8 +43,6 @@ def inference(
             compiled=compiled,
             progress=status.update,
         )
-    if plot is not None:
-        plot_inference(result, plot)
     if json:
         print_json(asdict(result))
         return

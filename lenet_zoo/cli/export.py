@@ -46,12 +46,11 @@ def export(
 ) -> None:
     """Write a network as one ONNX file, compared with the network before it is put in place."""
     from lenet_zoo.export import export as run
-    from lenet_zoo.export.sources import load_network
+    from lenet_zoo.registry import load_network
 
     with messages.status(f"exporting {name}"):
-        model, card = load_network(name, weights)
         done = run(
-            model,
+            load_network(name, weights),
             output,
             input=input,
             precision=precision,
@@ -59,7 +58,6 @@ def export(
             intermediates=intermediates,
             fast=fast,
             calibration=calibration,
-            card=card,
         )
     parity = done.parity
     if json:

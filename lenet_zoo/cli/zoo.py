@@ -34,7 +34,7 @@ def is_onnx(name: str) -> bool:
 @app.command("list")
 def list_(json: Json = False) -> None:
     """The networks and tags: parameters, data set, test accuracy, size."""
-    shipped = {name: cards.load_card(name) for name in cards.names()}
+    shipped = {name: cards.load(name).as_dict() for name in cards.names()}
     sizes = {name: cards.weight_path(name).stat().st_size for name in shipped}
     if json:
         print_json([{"name": name, "bytes": sizes[name], **card} for name, card in shipped.items()])
@@ -170,10 +170,9 @@ def _classifier(name: str) -> Classifier:
 
         return OnnxClassifier(name)
     from lenet_zoo.classify.torch import TorchClassifier
-    from lenet_zoo.registry import create_model, model_card
+    from lenet_zoo.registry import load_network
 
-    model = create_model(name, pretrained=True)
-    return TorchClassifier(model, model_card(name).get("preparation", "character"))
+    return TorchClassifier(load_network(name))
 
 
 @app.command()

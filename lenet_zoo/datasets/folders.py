@@ -25,7 +25,7 @@ from torch import Tensor
 from lenet_zoo.datasets.loading import Dataset
 from lenet_zoo.errors import DataError, InputError
 from lenet_zoo.pictures.kernels import Bytes
-from lenet_zoo.pictures.preparation import prepared
+from lenet_zoo.pictures.preparation import Preparation
 from lenet_zoo.pictures.reading import load_picture, pictures_in
 
 __all__ = ["MOST_CLASSES", "few_per_class", "load_folder", "split_by_class"]
@@ -34,15 +34,13 @@ MOST_CLASSES = 1_000
 """More classes than this are refused: 84 features do not tell them apart, and such a folder is most often a mistake."""
 
 _SPLITS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
-_PREPARE = ("character", "picture")
 _MANY = 1_000  # pictures whose reading takes long enough to be announced
 
 
 def load_folder(
     folder: str | os.PathLike[str],
     *,
-    prepare: str = "character",
-    channels: int = 1,
+    preparation: Preparation | None = None,
     strict: bool = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Dataset]:
@@ -50,9 +48,8 @@ def load_folder(
 
     Args:
         folder: a folder per class, or `train` and, if there are such, `val` and `test` with a folder per class in each.
-        prepare: 'character': each picture is brought to MNIST's form by `digit_from_image` (ink bright on dark, 20 px
-            box, centred); 'picture': it is taken as it is, scaled to 28×28 whatever its aspect.
-        channels: 1 (colour becomes grey), or 3 for pictures in colour (grey ones get three equal channels).
+        preparation: how each picture becomes pixels; by default as a character. In grey, colour becomes grey; in
+            colour, grey pictures get three equal channels.
         strict: a picture that cannot be used, or some in colour among grey ones, is an error; otherwise `say` is told.
         say: told of each picture that is left out, and how many there were.
 
@@ -61,18 +58,9 @@ def load_folder(
         all with the classes of 'train'.
 
     Raises:
-        InputError: `prepare` or `channels` out of range, or 'character' in colour.
         DataError: no folder, fewer than two or more than `MOST_CLASSES` classes, classes that differ only by case, a
             class without a usable picture, a class that is only in `val` or `test`; with `strict`, what is said above.
     """
-    if prepare not in _PREPARE:
-        raise InputError(f"prepare={prepare!r}: one of {' and '.join(map(repr, _PREPARE))}")
-    if channels not in (1, 3):
-        raise InputError(f"in_chans={channels}: pictures have 1 channel (grey) or 3 (colour)")
-    if prepare == "character" and channels == 3:
-        raise InputError(
-            "characters are brought to MNIST's form, which is grey: take in_chans=1, or pictures as they are"
-        )
     folder = Path(folder)
     files = {split: _files_of(path, split) for split, path in _splits_of(folder).items()}
     classes = tuple(files["train"])
@@ -88,7 +76,7 @@ def load_folder(
     total = sum(len(paths) for found in files.values() for paths in found.values())
     if total > _MANY:
         say(f"reading {total:,} pictures")
-    reader = _Reader(prepare, channels, strict, say, total)
+    reader = _Reader(preparation or Preparation(), strict, say, total)
     data = {split: reader.read(folder.resolve().name, classes, found) for split, found in files.items()}
     reader.conclude(folder)
     for label, count in enumerate(torch.bincount(data["train"].labels, minlength=len(classes)).tolist()):
@@ -163,13 +151,12 @@ class _Reader:
 
     def __init__(
         self,
-        prepare: str,
-        channels: int,
+        preparation: Preparation,
         strict: bool,
         say: Callable[[str], None],
         total: int,
     ) -> None:
-        self.prepare, self.channels, self.strict, self.say = prepare, channels, strict, say
+        self.preparation, self.strict, self.say = preparation, strict, say
         self.total, self.skipped = total, 0
         self.coloured: list[Path] = []
         self.grey: list[Path] = []
@@ -181,7 +168,7 @@ class _Reader:
             for path in files.get(one, []):
                 try:
                     image = load_picture(path)
-                    pixels = prepared(image, self.prepare, self.channels)
+                    pixels = self.preparation.pixels(image)
                 except InputError as error:
                     text = _naming(path, str(error))
                     if self.strict:
@@ -192,9 +179,11 @@ class _Reader:
                     images.append(pixels)
                     labels.append(label)
                     (self.coloured if _has_colour(image) else self.grey).append(path)
-        shape = (0, 28, 28) if self.channels == 1 else (0, 3, 28, 28)
+        size = self.preparation.size
+        shape = (0, size, size) if self.preparation.channels == 1 else (0, 3, size, size)
         stacked = np.stack(images) if images else np.zeros(shape, np.uint8)
-        return Dataset(name, torch.from_numpy(stacked), torch.tensor(labels, dtype=torch.int64), classes, self.prepare)
+        targets = torch.tensor(labels, dtype=torch.int64)
+        return Dataset(name, torch.from_numpy(stacked), targets, classes, self.preparation)
 
     def conclude(self, folder: Path) -> None:
         if self.skipped:
@@ -204,7 +193,7 @@ class _Reader:
         if self.coloured and self.grey:
             few = min(self.coloured, self.grey, key=len)
             kind = "in colour" if few is self.coloured else "grey"
-            became = "all become grey" if self.channels == 1 else "grey ones get three equal channels"
+            became = "all become grey" if self.preparation.channels == 1 else "grey ones get three equal channels"
             text = f"{len(few):,} of {self.total - self.skipped:,} pictures are {kind}, such as {few[0]}"
             if self.strict:
                 raise DataError(f"{text}: with --strict all must be of one kind")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lenet_zoo.errors import DataError, InputError, MissingExtraError, did_you_mean
+from lenet_zoo.pictures.preparation import Preparation
 
 __all__ = ["DATASETS", "Dataset", "data_root", "load_dataset", "validation_split"]
 
@@ -26,15 +27,14 @@ class Dataset:
         images: uint8 N×28×28, 0 background, 255 ink; N×3×28×28 for pictures in colour.
         labels: int64 N, the class of each picture.
         classes: the names of the classes, in the order of the labels.
-        preparation: how a user's picture is brought into the form of these: 'character' by `digit_from_image`,
-            'picture' by scaling alone.
+        preparation: how a user's picture is brought into the form of these.
     """
 
     name: str
     images: Tensor
     labels: Tensor
     classes: tuple[str, ...]
-    preparation: str = "character"
+    preparation: Preparation = field(default_factory=Preparation)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -151,7 +151,7 @@ def _read(name: str, source: _Source, train: bool, root: Path) -> Dataset:
             classes, labels = classes[1:], labels - 1
     if source.kind == "MNIST":
         classes = [label.split(" ")[0] for label in classes]
-    preparation = "picture" if source.kind == "FashionMNIST" else "character"
+    preparation = Preparation("picture" if source.kind == "FashionMNIST" else "character")
     return Dataset(name, images, labels.long(), tuple(classes), preparation)
 
 

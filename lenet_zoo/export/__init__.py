@@ -1,6 +1,7 @@
 """ONNX files that need neither torch nor this package: written, compared with the model, and only then put in place.
 
-- `graph.py`: the networks as ONNX graphs, layer by layer and rewritten for speed, in float32 and int8
+- `graph.py`: what graphs are made of, in float32 and int8
+- `forms.py`: the networks as graphs, layer by layer and rewritten for speed
 - `calibration.py`: the pictures that set int8's ranges
 - `metadata.py`: what a file says about itself
 - `verification.py`: whether a graph is the model
@@ -12,7 +13,7 @@ import copy
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,15 @@ import torch
 from torch import nn
 
 from lenet_zoo._files import write_atomic
+from lenet_zoo.cards import Card
 from lenet_zoo.errors import ArtifactError, InputError, WeightsError
-from lenet_zoo.export.calibration import bundled, fit, load_calibration
-from lenet_zoo.export.graph import InputSpec, Quantizer, build_graph
-from lenet_zoo.export.metadata import attach, facts_of, weights_sha256
+from lenet_zoo.export.calibration import bundled, fit, load_calibration, sample
+from lenet_zoo.export.forms import build_graph
+from lenet_zoo.export.graph import InputSpec, Quantizer
+from lenet_zoo.export.metadata import attach
 from lenet_zoo.export.verification import Parity, check_model, open_session, verify
 from lenet_zoo.models import LeNet5Classic, LeNet5Modern
+from lenet_zoo.models._card import weights_sha256
 
 __all__ = ["Export", "Parity", "export", "export_onnx"]
 
@@ -46,7 +50,19 @@ class Export:
     parity: Parity
 
 
-def export_onnx(model: nn.Module, path: str | os.PathLike[str], **options: Any) -> Path:
+def export_onnx(
+    model: nn.Module,
+    path: str | os.PathLike[str],
+    *,
+    input: str = "normalized",
+    precision: str = "fp32",
+    probabilities: bool = False,
+    calibration: object = None,
+    fast: bool = True,
+    intermediates: bool = False,
+    input_size: tuple[int, int] | None = None,
+    card: Card | Mapping[str, Any] | None = None,
+) -> Path:
     """Write a network as one self-contained ONNX file, compared with the network before it is put in place.
 
     Args:
@@ -63,8 +79,8 @@ def export_onnx(model: nn.Module, path: str | os.PathLike[str], **options: Any) 
         intermediates: add the outputs C1, S2, C3, S4, C5 and F6, each layer's state after squashing. The graph is then
             written layer by layer, since the fast form has no C1 map to show.
         input_size: (height, width), when it is not the one that the network's cfg gives.
-        card: facts of a network of your own for the file to carry: 'labels' (one text per class), 'dataset',
-            'metrics', 'licence', 'tag' and 'recipe', as in `lenet_zoo.model_card`. Weights of the zoo bring theirs.
+        card: facts of a network of your own for the file to carry, in place of `model.card`: 'labels' (one text per
+            class), 'preparation', 'dataset', 'metrics', 'licence', 'tag' and 'recipe', as in `lenet_zoo.model_card`.
 
     Returns:
         The path. The output is `logits` [batch, classes] (`features` [batch, 84] for num_classes=0; [batch, classes,
@@ -76,7 +92,19 @@ def export_onnx(model: nn.Module, path: str | os.PathLike[str], **options: Any) 
         ArtifactError: a graph that differs from the model (the text has the largest difference), or a target that
             cannot be written. No file is left then, and an older one stays.
     """
-    return export(model, path, **options).path
+    done = export(
+        model,
+        path,
+        input=input,
+        precision=precision,
+        probabilities=probabilities,
+        calibration=calibration,
+        fast=fast,
+        intermediates=intermediates,
+        input_size=input_size,
+        card=card,
+    )
+    return done.path
 
 
 def export(
@@ -90,7 +118,7 @@ def export(
     fast: bool = True,
     intermediates: bool = False,
     input_size: tuple[int, int] | None = None,
-    card: Mapping[str, Any] | None = None,
+    card: Card | Mapping[str, Any] | None = None,
 ) -> Export:
     """`export_onnx`, with its measurements."""
     path = Path(path)
@@ -102,19 +130,24 @@ def export(
         raise InputError("intermediates=True and precision='int8' exclude each other: the maps are float32")
     _check_target(path)
     network = _float_copy(model)
-    architecture = "lenet5_modern" if isinstance(network, LeNet5Modern) else "lenet5_classic"
-    facts = facts_of(architecture, network.state_dict(), network.num_classes, card)
+    known = _card(network, card)
     spec = _input_spec(network, "pixels" if input == "pixels" else "input", input_size)
-    shape = (spec.channels, spec.height, spec.width)
-    own = None
-    if calibration is not None:
-        preparation = str(facts.get("preparation", "character"))
-        own = load_calibration(calibration, preparation, spec.channels, min(spec.height, spec.width))
-    real = fit(bundled(str(facts.get("dataset"))) if own is None else own[:1000], *shape)
-    options: dict[str, Any] = dict(fast=fast and not intermediates, probabilities=probabilities)
+    if calibration is None:
+        pixels = bundled(known.dataset)
+    else:
+        preparation = known.preparation.fitted(spec.channels, min(spec.height, spec.width))
+        pixels = sample(load_calibration(calibration, preparation))
+    real = fit(pixels, spec.channels, spec.height, spec.width)
     quantizer = _calibrate(network, spec, real, fast) if precision == "int8" else None
-    graph = build_graph(network, spec, intermediates=intermediates, quantizer=quantizer, **options)
-    attach(graph, architecture, spec, precision, facts, weights_sha256(network.state_dict()))
+    graph = build_graph(
+        network,
+        spec,
+        fast=fast and not intermediates,
+        probabilities=probabilities,
+        intermediates=intermediates,
+        quantizer=quantizer,
+    )
+    attach(graph, known, spec, precision, weights_sha256(network.state_dict()))
     data = check_model(graph)
     parity = verify(data, network, spec, real, precision, probabilities)
     try:
@@ -130,7 +163,7 @@ def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
 
 
 def _check_target(path: Path) -> None:
-    """What can be said before the work is said before it."""
+    """Fail early: check that the target is writable before exporting."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -163,18 +196,29 @@ def _float_copy(model: nn.Module) -> LeNet5Modern | LeNet5Classic:
     return copy.deepcopy(inner).to("cpu", torch.float32).eval()
 
 
+def _card(network: LeNet5Modern | LeNet5Classic, given: Card | Mapping[str, Any] | None) -> Card:
+    """The card that the file is to carry: the network's, or what the user says of it."""
+    if given is None:
+        return network.card
+    card = given if isinstance(given, Card) else Card.parse(given, "the card", error=InputError)
+    classes = network.num_classes
+    if card.labels and len(card.labels) != classes:
+        raise InputError(f"{len(card.labels)} labels for {classes} classes: give one text per class")
+    fitted = card.fitted(classes, network.in_chans, min(network.picture_size()))
+    return replace(fitted, architecture=network.architecture)
+
+
 def _input_spec(network: LeNet5Modern | LeNet5Classic, name: str, size: tuple[int, int] | None) -> InputSpec:
-    cfg = getattr(network, "pretrained_cfg", None) or {}
+    convention = network.card.input
+    assert convention is not None  # a network's own card always has one
     least = network.smallest_input
-    height, width = network.picture_size() if size is None else size
+    height, width = size or (convention.height, convention.width)
     if min(height, width) < least:
         raise InputError(f"input_size={(height, width)}: the network takes pictures of at least {least}×{least}")
-    default = (0.0, 1.0) if isinstance(network, LeNet5Modern) else (0.1 / 1.275, 1 / 1.275)
-    mean, std = (tuple(cfg.get(key) or (value,)) for key, value in zip(("mean", "std"), default, strict=True))
-    mean, std = (stat * network.in_chans if len(stat) == 1 else stat for stat in (mean, std))
+    mean, std = convention.mean, convention.std
     if len(mean) != network.in_chans or len(std) != network.in_chans or min(std) <= 0:
         raise InputError(f"the cfg's mean {mean} and std {std} do not fit {network.in_chans} channels")
-    return InputSpec(name, network.in_chans, height, width, mean, std)
+    return InputSpec(network.in_chans, height, width, mean, std, name)
 
 
 def _calibrate(network: LeNet5Modern | LeNet5Classic, spec: InputSpec, real: Any, fast: bool) -> Quantizer:

@@ -1,9 +1,7 @@
 """The pictures that travel with the package, for int8's ranges and for comparing a graph with its model.
 
 `calibration.npz` holds 200 pictures each of MNIST and Fashion-MNIST, uint8 28×28: the first 20 of every class in the
-training set. It was written by
-
-    python -m lenet_zoo.export.calibration --data-root DIR
+training set (`tools/make_calibration.py` wrote it).
 """
 
 from __future__ import annotations
@@ -16,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenet_zoo.errors import InputError
+from lenet_zoo.pictures.preparation import Preparation
+from lenet_zoo.pictures.reading import pictures_in
 
-__all__ = ["bundled", "fit", "load_calibration"]
+__all__ = ["bundled", "fit", "load_calibration", "sample"]
 
 _FILE = Path(__file__).parent / "calibration.npz"
-_PER_CLASS = 20
+_MOST = 1_000
 _SETS = ("mnist", "fashion_mnist")
 
 Pixels = NDArray[np.uint8]
@@ -35,13 +35,12 @@ def bundled(dataset: str | None = None) -> Pixels:
     return pixels
 
 
-def load_calibration(source: object, preparation: str = "character", channels: int = 1, size: int = 28) -> Pixels:
+def load_calibration(source: object, preparation: Preparation) -> Pixels:
     """Check or read a user's own calibration pictures.
 
     Args:
         source: uint8 N×28×28 or N×C×H×W, or the path of a .npy file with such an array, or of a folder of pictures.
-        preparation: how pictures of a folder become pixels, as in `runtime.Classifier`: 'character' or 'picture'.
-        channels, size: of the network; pictures of a folder keep their colours for 3 channels and 'picture'.
+        preparation: how pictures of a folder become pixels.
 
     Raises: InputError for anything else.
     """
@@ -49,10 +48,7 @@ def load_calibration(source: object, preparation: str = "character", channels: i
     if isinstance(source, str | os.PathLike):
         path = Path(source)
         if path.is_dir():
-            from lenet_zoo.pictures.preparation import prepared
-            from lenet_zoo.pictures.reading import pictures_in
-
-            return np.stack([prepared(picture, preparation, channels, size) for picture in pictures_in(path)])
+            return np.stack([preparation.pixels(picture) for picture in pictures_in(path)])
         try:
             source = np.load(path, allow_pickle=False)
         except FileNotFoundError:
@@ -63,6 +59,13 @@ def load_calibration(source: object, preparation: str = "character", channels: i
     if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4) or not pixels.size:
         raise InputError(f"calibration pictures are {pixels.dtype} of shape {pixels.shape}: {wanted}")
     return pixels
+
+
+def sample(pixels: Pixels) -> Pixels:
+    """At most 1,000 of the pictures, always the same ones, from all over: arrays are often sorted by class."""
+    if len(pixels) <= _MOST:
+        return pixels
+    return pixels[np.sort(np.random.default_rng(0).choice(len(pixels), _MOST, replace=False))]
 
 
 def fit(pixels: Pixels, channels: int, height: int, width: int) -> Pixels:
@@ -82,29 +85,3 @@ def fit(pixels: Pixels, channels: int, height: int, width: int) -> Pixels:
         source.append(slice((have - size) // 2, (have - size) // 2 + size))
     out[tuple(target)] = pixels[tuple(source)]
     return out
-
-
-def _write(root: str | None) -> None:
-    import io
-
-    from lenet_zoo._files import write_atomic
-    from lenet_zoo.datasets.loading import load_dataset
-
-    chosen = {}
-    for name in _SETS:
-        data = load_dataset(name, train=True, root=root)
-        labels = data.labels.numpy()
-        first = [np.flatnonzero(labels == label)[:_PER_CLASS] for label in range(len(data.classes))]
-        # In the order of the training set, so that any part of the file holds every class.
-        chosen[name] = data.images.numpy()[np.sort(np.concatenate(first))]
-    stream = io.BytesIO()
-    np.savez_compressed(stream, **chosen)  # type: ignore[arg-type]
-    write_atomic(_FILE, stream.getvalue())
-
-
-if __name__ == "__main__":
-    import argparse
-
-    parser = argparse.ArgumentParser(description="Write calibration.npz from the training sets.")
-    parser.add_argument("--data-root")
-    _write(parser.parse_args().data_root)

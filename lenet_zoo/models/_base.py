@@ -6,6 +6,8 @@ The networks themselves, their layers in the paper's order and with the paper's 
 
 import struct
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,9 +19,11 @@ from timm.models._manipulate import checkpoint
 from torch import Tensor, nn
 
 from lenet_zoo import cards
+from lenet_zoo.cards import Card
 from lenet_zoo.errors import InputError, LenetZooError, WeightsError
+from lenet_zoo.models._card import attach, card_of
 
-__all__ = ["UNREADABLE", "LeNet5", "build", "check_keys"]
+__all__ = ["UNREADABLE", "LeNet5", "build", "check_keys", "tag_cfg"]
 
 # What torch, timm and safetensors raise for a file that is cut off, is no weight file, or holds no dictionary. Bytes
 # that are no pickle may end in any of those in the second line.
@@ -80,6 +84,10 @@ class LeNet5(nn.Module):
     head_hidden_size = 84
     # Set by a subclass: each layer before the head, by the paper's name, and the modules that make it up, in order.
     layers: ClassVar[dict[str, tuple[str, ...]]] = {}
+    # … its name in the registry, and mean and standard deviation that make its input of pixels in [0, 1].
+    architecture: ClassVar[str] = ""
+    normalization: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    __jit_unused_properties__: ClassVar[list[str]] = ["card"]
 
     if TYPE_CHECKING:  # TorchScript would read these as types of its own
         C1: nn.Conv2d
@@ -113,6 +121,11 @@ class LeNet5(nn.Module):
             raise InputError(f"global_pool={global_pool!r}: one of 'avg', 'max' and '' (no pooling)")
         self.num_classes = num_classes
         self.global_pool = global_pool
+
+    @property
+    def card(self) -> Card:
+        """What is known of the network as it is now; origin and figures only while its weights are the card's."""
+        return card_of(self)
 
     @torch.jit.ignore
     def stages(self) -> list[tuple[str, list[nn.Module]]]:
@@ -249,6 +262,30 @@ class LeNet5(nn.Module):
         self._set_head(num_classes, self.global_pool if global_pool is None else global_pool)
         like = self.C1.weight
         self.output = self.make_output(num_classes, like.device, like.dtype).train(self.training)
+        # What the old classes were called says nothing of the new ones; how pictures are prepared stays.
+        self._card = replace(self.card.without_claims(), labels=())
+        self._card_weights = ""
+
+
+def tag_cfg(cls: type[LeNet5], tag: str, labels: tuple[str, ...], description: str) -> dict[str, Any]:
+    """What timm's registry holds of a tag of the network `cls`."""
+    mean, std = cls.normalization
+    return dict(
+        file=str(cards.weight_path(f"{cls.architecture}.{tag}")),
+        num_classes=len(labels),
+        input_size=(1, 28, 28),
+        pool_size=(1, 1),
+        crop_pct=1.0,
+        interpolation="bilinear",
+        mean=(mean,),
+        std=(std,),
+        first_conv="C1",
+        classifier="output",
+        label_names=labels,
+        license="apache-2.0",
+        description=description,
+        paper_name="Gradient-Based Learning Applied to Document Recognition",
+    )
 
 
 def build(cls: type[LeNet5], variant: str, pretrained: bool, **kwargs: Any) -> LeNet5:
@@ -256,16 +293,23 @@ def build(cls: type[LeNet5], variant: str, pretrained: bool, **kwargs: Any) -> L
 
     timm itself checks no hash of a local file and answers a missing one with an empty FileNotFoundError.
 
-    Raises: WeightsError for a missing, damaged or altered file of ours, and for weights of another network.
+    The network gets its card: a shipped tag's, that of a folder, or the one that lies beside a weight file.
+
+    Raises: WeightsError for a missing, damaged or altered file of ours, for weights of another network, and for a card
+    that is damaged or belongs to other weights.
     """
+    cfg = resolve_pretrained_cfg(variant, kwargs.get("pretrained_cfg"), kwargs.get("pretrained_cfg_overlay"))
     file = None
-    if pretrained:
-        cfg = resolve_pretrained_cfg(variant, kwargs.get("pretrained_cfg"), kwargs.get("pretrained_cfg_overlay"))
-        if cfg.file and not cfg.state_dict and cfg.source not in ("hf-hub", "local-dir"):
-            file = cfg.file
-            cards.verify(file)
+    if pretrained and cfg.file and not cfg.state_dict and cfg.source not in ("hf-hub", "local-dir"):
+        file = Path(cfg.file)
+        cards.verify(file)
+    card = _card_for(cfg, file)
     try:
-        return build_model_with_cfg(cls, variant, pretrained, **kwargs)
+        model = build_model_with_cfg(cls, variant, pretrained, **kwargs)
+        if isinstance(model, LeNet5) and card is not None:  # and not timm's wrapper for features_only
+            whole = (model.num_classes, model.in_chans) == (cfg.num_classes, (cfg.input_size or (1,))[0])
+            attach(model, card, whole=pretrained and whole)
+        return model
     except LenetZooError:
         raise
     except UNREADABLE as error:
@@ -280,6 +324,27 @@ def build(cls: type[LeNet5], variant: str, pretrained: bool, **kwargs: Any) -> L
         raise WeightsError(
             f"{file} cannot be read as weights: give a .safetensors file or a state dict saved by torch"
         ) from error
+
+
+def _card_for(cfg: Any, file: Path | None) -> Card | None:
+    """The card of the weights that a cfg names; None for new weights, of which no more is known than the cfg says."""
+    if file is not None:
+        path = cards.beside(file)
+        if path is None:
+            return Card()
+        card = Card.read(path)
+        card.check_weights(file, path)
+        return card
+    if cfg.source != "local-dir":
+        return None
+    folder = Path(cfg.file)
+    card = Card.parse({"labels": cfg.label_names or []}, f"{folder / 'config.json'}")
+    path, file = folder / "card.json", folder / "model.safetensors"
+    if path.is_file():
+        card = Card.read(path, defaults=card)
+        if file.is_file():
+            card.check_weights(file, path)
+    return card
 
 
 def check_keys(state_dict: Mapping[str, Tensor], model: nn.Module, variant: str) -> None:

@@ -1,54 +1,94 @@
-"""What a user's picture goes through on its way to a network."""
+"""What a picture goes through on its way to a network: one object that data sets, cards and classifiers share."""
 
 from __future__ import annotations
 
-import numpy as np
-from PIL import Image
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from lenet_zoo.pictures.character import digit_from_image
-from lenet_zoo.pictures.grey import to_grey
-from lenet_zoo.pictures.kernels import Bytes
-from lenet_zoo.pictures.reading import PictureSource, load_picture
+from lenet_zoo.errors import InputError
 
-__all__ = ["picture_from_image", "prepared"]
+if TYPE_CHECKING:
+    from lenet_zoo.pictures.kernels import Bytes
+    from lenet_zoo.pictures.reading import PictureSource
+
+# numpy and pillow are imported when a picture is prepared, so that a card can be read without them.
+
+__all__ = ["KINDS", "Preparation"]
+
+KINDS = ("character", "picture")
 
 
-def prepared(image: PictureSource, preparation: str, channels: int = 1, size: int = 28) -> Bytes:
-    """A picture as a network wants it that was trained on pictures of this `preparation` (see `Dataset`).
+@dataclass(frozen=True)
+class Preparation:
+    """How a picture becomes the pixels that a network was trained on.
 
-    Args:
-        image: whatever `load_picture` takes.
-        preparation: 'character': `digit_from_image`; 'picture': `picture_from_image`.
-        channels: of the network; 'picture' is in colour for 3, and else grey.
-        size: side of the result in pixels.
+    Attributes:
+        kind: 'character': the character is found and placed as MNIST has it (`lenet_zoo.digit_from_image`), always in
+            grey; 'picture': the picture is taken as it is, scaled to size×size whatever its aspect.
+        channels: of the pixels: 1 (grey), or 3 (colour, for 'picture' alone).
+        size: height and width of the pixels.
 
-    Returns: uint8 size×size, or 3×size×size in colour.
-
-    Raises: InputError when the picture cannot be read; NoDigitError, which is one, for one without a character.
+    Raises: InputError for another kind or number of channels, and for a character in colour.
     """
-    if preparation == "character":
-        return digit_from_image(image, size)
-    return picture_from_image(image, 3 if channels == 3 else 1, size)
 
+    kind: str = "character"
+    channels: int = 1
+    size: int = 28
 
-def picture_from_image(image: PictureSource, channels: int = 1, size: int = 28) -> Bytes:
-    """A picture as it is, scaled to size×size whatever its aspect: the pixels that `create_transform` takes.
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise InputError(f"prepare={self.kind!r}: one of {' and '.join(map(repr, KINDS))}")
+        if self.channels not in (1, 3):
+            raise InputError(f"in_chans={self.channels}: pictures have 1 channel (grey) or 3 (colour)")
+        if self.kind == "character" and self.channels == 3:
+            raise InputError(
+                "characters are brought to MNIST's form, which is grey: take in_chans=1, or pictures as they are"
+            )
 
-    Args:
-        image: whatever `load_picture` takes. What is transparent is laid over white.
-        channels: 1 for grey, 3 for colour.
-        size: side of the result in pixels.
+    @property
+    def backdrop(self) -> int | None:
+        """The grey that shows through transparent parts of a picture: 0, the networks' background, for 'picture'.
 
-    Returns: uint8 size×size for 1 channel, 3×size×size for 3.
+        None for 'character', where it is chosen to contrast with the ink (`pictures.grey`, step G1).
+        """
+        return 0 if self.kind == "picture" else None
 
-    Raises: InputError when the picture cannot be read.
-    """
-    picture = load_picture(image)
-    if picture.mode.startswith(("I", "F")):
-        picture = Image.fromarray(to_grey(picture))
-    if "A" in picture.getbands() or "a" in picture.getbands() or "transparency" in picture.info:
-        rgba = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-    picture = picture.convert("L" if channels == 1 else "RGB")
-    pixels: Bytes = np.array(picture.resize((size, size), Image.Resampling.BILINEAR))  # torch wants it writable
-    return pixels if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    def fitted(self, channels: int, size: int) -> Preparation:
+        """The same kind for a network of so many channels and that size: colour only where both have it."""
+        return Preparation(self.kind, 3 if self.kind == "picture" and channels == 3 else 1, size)
+
+    def pixels(self, image: PictureSource) -> Bytes:
+        """A picture as pixels, 0 background and 255 ink.
+
+        Args:
+            image: a path, the bytes of a file, an open binary file or a PIL image.
+
+        Returns: uint8 size×size, or 3×size×size in colour.
+
+        Raises: InputError when the picture cannot be read; NoDigitError, which is one, for one without a character.
+        """
+        if self.kind == "character":
+            from lenet_zoo.pictures.character import digit_from_image
+
+            return digit_from_image(image, self.size)
+        return self._as_it_is(image)
+
+    def _as_it_is(self, image: PictureSource) -> Bytes:
+        """The picture scaled, which is what `lenet_zoo.create_transform` takes."""
+        import numpy as np
+        from PIL import Image
+
+        from lenet_zoo.pictures.grey import to_grey
+        from lenet_zoo.pictures.reading import load_picture
+
+        picture = load_picture(image)
+        if picture.mode.startswith(("I", "F")):
+            picture = Image.fromarray(to_grey(picture))
+        if "A" in picture.getbands() or "a" in picture.getbands() or "transparency" in picture.info:
+            rgba = picture.convert("RGBA")
+            grey = self.backdrop or 0
+            picture = Image.alpha_composite(Image.new("RGBA", rgba.size, (grey, grey, grey, 255)), rgba)
+        picture = picture.convert("L" if self.channels == 1 else "RGB")
+        scaled = picture.resize((self.size, self.size), Image.Resampling.BILINEAR)
+        pixels: Bytes = np.array(scaled)  # a copy: torch wants it writable
+        return pixels if self.channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))

@@ -1,52 +1,43 @@
 """A scoring job from an input to a folder of answers: what `lenet-zoo score` does.
 
-    OUT/
-      manifest.json       written last, and only when every row is there
-      parts/              part-00000.parquet, …: a unit of the input each
-      job/job.json        which job this is; with model.onnx, the network that answers
-          units.jsonl     the list of units, while there is work to do
-
-A unit's rows appear as one file in one step, or not at all. So the parts that are there are the work that is done, and
-whoever starts the same command again does the rest.
+The input is cut into units. A unit's rows appear in the folder as one file, a part, in one step or not at all. So the
+parts that are there are the work that is done, and whoever starts the same command again does the rest.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import platform
 import shutil
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
-from importlib.metadata import version
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from lenet_zoo import cards
-from lenet_zoo._files import write_atomic
-from lenet_zoo._version import __version__
-from lenet_zoo.classify import OnnxClassifier
+from lenet_zoo.classify import OnnxClassifier, read_metadata
+from lenet_zoo.classify.onnx_file import read_file
 from lenet_zoo.errors import InputError, ScoringError
-from lenet_zoo.scoring.inputs import Input, list_input
-from lenet_zoo.scoring.scorer import STAGES, Result, part_path, schema, tries_folder
+from lenet_zoo.scoring import folder
+from lenet_zoo.scoring.inputs import list_input
+from lenet_zoo.scoring.inputs.kind import printable, reason
+from lenet_zoo.scoring.manifest import read_manifest, write_manifest
+from lenet_zoo.scoring.parts import part_path, schema
+from lenet_zoo.scoring.scorer import STAGES, Result
 
 __all__ = ["ENGINES", "score"]
 
-FORMAT = "lenet_zoo.score/1"
 ENGINES = ("local", "ray")
 DEFAULT_MODEL = "lenet5_modern.mnist"
-
-_OURS = {"manifest.json", "parts", "job", ".lock"}
-_STAGED = ".job-"
 _TOP_K = 3
 
 Progress = Callable[[int, int], None]
+Engine = Callable[[str, str, Iterator[tuple[int, int]], int, int | None], Generator[Result, None, None]]
+"""Called with root, out, tasks (number and place of a unit), their number, and workers; yields results."""
 
 
 def score(
@@ -76,21 +67,21 @@ def score(
     Args:
         source: what to read; see `lenet_zoo.scoring.inputs.list_input`, as for `kind`, `column`, `key`, `part_rows`.
         out: the folder of the answers: new, empty, or of the same job.
-        model: an .onnx file, or a network of the zoo.
+        model: an .onnx file, or a network of the zoo, as `lenet_zoo.create_model` takes it.
         top_k: answers per picture, best first; by default 3, or all of fewer classes.
         min_confidence: a picture whose best answer is below this probability is rejected.
         engine: 'local', processes of this machine, or 'ray'.
         address: of a running Ray cluster, HOST:PORT or 'auto'; by default Ray is started on this machine.
         workers: how many units are done at once; by default one per core.
         overwrite: begin anew, whatever job the folder holds.
-        progress: told of the rows that are done, and how many there are.
+        progress: called with the rows that are done, and the number of all rows.
 
     Returns: the manifest's totals; the rows and seconds of this run, and the seconds that workers spent in each stage.
 
     Raises:
         InputError: arguments and inputs that cannot be used, and a folder that is not this job's.
         ScoringError: the job cannot go on; what is done is kept.
-        ArtifactError, UnknownModelError: a network that is none.
+        ArtifactError, UnknownModelError, WeightsError: no such network, or one that cannot be used.
         DataError: a file of the input that is damaged from the start, or gone.
         MissingExtraError: pyarrow or Ray is not installed.
     """
@@ -107,47 +98,40 @@ def score(
     source, out = Path(source), Path(out)
     _check_folders(source, out)
     run = _engine(engine, address)
-    network = _identify(model)
     with tempfile.TemporaryDirectory() as scratch:
-        path = _network(model, network, out, Path(scratch))
-        if overwrite:  # it may lie in the folder that will be cleared
+        path, network = _network(model, out, Path(scratch))
+        if overwrite:  # the file may lie in the folder that will be cleared
             path = Path(shutil.copyfile(path, Path(scratch) / "network.onnx"))
         classifier = OnnxClassifier(path, threads=1, providers=["CPUExecutionProvider"])
         if classifier.size[0] != classifier.size[1]:
             raise InputError(f"{model} takes {classifier.size[0]}×{classifier.size[1]} pixels: pictures are square")
-        top_k = top_k or min(_TOP_K, len(classifier.labels))
+        if top_k is None:
+            top_k = min(_TOP_K, len(classifier.labels))
         if not 1 <= top_k <= len(classifier.labels):
             raise InputError(f"top_k={top_k}: from 1 to the network's {len(classifier.labels)} classes")
         with closing(
             list_input(source, classifier.size, kind=kind, column=column, key=key, part_rows=part_rows)
         ) as listed:
             options = {"top_k": top_k, "min_confidence": min_confidence, "part_rows": listed.part_rows}
-            identity = {"format": FORMAT, "model": network, "input": listed.describe(), "options": options}
-            job = {"id": hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest(), **identity}
-            try:
-                out.mkdir(parents=True, exist_ok=True)
-                lock = FileLock(out / ".lock", blocking=False)
-                with lock:
-                    if overwrite:
-                        _clear(out)
-                    _claim(out, job, listed, path)
-                    seconds = {"list": time.perf_counter() - start}
-                    manifest = _finished(out)
-                    fresh = manifest is None
-                    done: Counter[str] = Counter()
-                    if manifest is None:
-                        done = _work(run, listed.root, out, listed.rows, workers, progress)
-                        manifest = _finish(out, job, classifier)
-            except Timeout:
-                raise ScoringError(f"{out}: another process is at work on this job") from None
-            except OSError as error:
-                raise ScoringError(f"{error.filename or out}: {(error.strerror or str(error)).lower()}") from error
+            job = folder.describe_job(network, listed, options)
+            with _alone_in(out):
+                if overwrite:
+                    folder.clear(out)
+                folder.claim(out, job, path)
+                seconds = {"list": time.perf_counter() - start}
+                done: Counter[str] = Counter()
+                totals = read_manifest(out, job, classifier)
+                complete = totals is not None
+                if totals is None:
+                    folder.prepare_work(out, listed)
+                    done = _work(run, listed.root, out, listed.rows, workers, progress)
+                    totals = write_manifest(out, job, classifier)
     elapsed = time.perf_counter() - start
     return {
         "out": str(out),
         "engine": engine,
-        "already_complete": not fresh,
-        **manifest["totals"],
+        "already_complete": complete,
+        **totals,
         "run": {
             "rows": done["rows"],
             "seconds": elapsed,
@@ -157,8 +141,20 @@ def score(
     }
 
 
-def _engine(name: str, address: str | None) -> Any:
-    """The engine's function: (root, out, tasks, number of tasks, workers) → results."""
+@contextmanager
+def _alone_in(out: Path) -> Iterator[None]:
+    """Make the folder, and keep other processes out of it. An OSError within becomes one line that names the file."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with FileLock(out / ".lock", blocking=False):
+            yield
+    except Timeout:
+        raise ScoringError(f"{out}: another process is at work on this job") from None
+    except OSError as error:
+        raise ScoringError(f"{error.filename or out}: {reason(error)}") from error
+
+
+def _engine(name: str, address: str | None) -> Engine:
     if name == "ray":
         from lenet_zoo.scoring.cluster import engine
 
@@ -183,132 +179,50 @@ def _check_folders(source: Path, out: Path) -> None:
 # --------------------------------------------------------------------------------------------------------- network
 
 
-def _identify(model: str) -> dict[str, str]:
-    """What the answers depend on: the name, and the SHA-256 of an ONNX file, or of a network's weights."""
+def _network(model: str, out: Path, scratch: Path) -> tuple[Path, dict[str, str]]:
+    """The ONNX file, and what the answers depend on: the network's name and a SHA-256.
+
+    The file is the user's, the one that the job in `out` began with, or a new one in `scratch`.
+    """
     if model.endswith(".onnx"):
-        from lenet_zoo.classify.onnx_file import read_file
+        path = Path(model)
+        return path, {"name": printable(path.name), "sha256": hashlib.sha256(read_file(path).data).hexdigest()}
+    from lenet_zoo.registry import card_of, load_network
 
-        return {"name": Path(model).name, "sha256": hashlib.sha256(read_file(model).data).hexdigest()}
-    if model not in cards.names():
-        from lenet_zoo.registry import resolve
-
-        model = resolve(model)
-    return {"name": model, "weights_sha256": cards.load_card(model)["sha256"]}
-
-
-def _network(model: str, network: dict[str, str], out: Path, scratch: Path) -> Path:
-    """The ONNX file: the user's, the one that the job in `out` began with, or a new one."""
-    if model.endswith(".onnx"):
-        return Path(model)
-    begun = _read_job(out)
-    if begun is not None and begun["model"] == network and (out / "job" / "model.onnx").is_file():
-        return out / "job" / "model.onnx"
+    path, source, where = scratch / "model.onnx", *model.partition(":")[::2]
+    if not where:
+        card = card_of(model)
+        network = {"name": f"{card.architecture}.{card.tag}", "weights_sha256": card.sha256 or ""}
+        begun = folder.read_job(out)
+        if begun is not None and begun["model"] == network and folder.model_path(out).is_file():
+            return folder.model_path(out), network
     from lenet_zoo.export import export_onnx
-    from lenet_zoo.registry import create_model
 
-    return Path(export_onnx(create_model(network["name"], pretrained=True), scratch / "model.onnx", input="pixels"))
-
-
-# ------------------------------------------------------------------------------------------------------ the folder
-
-
-def _read_job(out: Path) -> dict[str, Any] | None:
-    try:
-        job = json.loads((out / "job" / "job.json").read_text(encoding="utf-8"))
-        return job if isinstance(job, dict) and job["format"] == FORMAT and job["model"] and job["input"] else None
-    except (OSError, ValueError, KeyError):
-        return None
-
-
-def _clear(out: Path) -> None:
-    """Remove a job, the manifest first; what is not a job's stays, and `_claim` says so."""
-    if _read_job(out) is None:
-        return
-    (out / "manifest.json").unlink(missing_ok=True)
-    for name in ("parts", "job"):
-        if (out / name).exists():
-            shutil.rmtree(out / name)
-
-
-def _claim(out: Path, job: dict[str, Any], listed: Input, network: Path) -> None:
-    """Make the folder this job's, or find that it is."""
-    for abandoned in out.glob(f"{_STAGED}*"):  # of a start that was killed
-        shutil.rmtree(abandoned, ignore_errors=True)
-    begun = _read_job(out)
-    foreign = sorted(entry.name for entry in out.iterdir() if begun is None or entry.name not in _OURS)
-    if foreign := [name for name in foreign if name != ".lock"]:
-        shown = ", ".join(foreign[:3]) + (", …" if len(foreign) > 3 else "")
-        raise InputError(f"{out} holds other files ({shown}): name a new or an empty folder with --out")
-    if begun is not None:
-        if begun["id"] != job["id"]:
-            raise InputError(_why_not(out, begun, job))
-        _drop_abandoned(out)
-        for mark in tries_folder(out).glob("*"):
-            mark.unlink(missing_ok=True)
-        return
-    # Not mkdtemp, whose folders are private: workers on a cluster may be other users.
-    staged = out / f"{_STAGED}{os.urandom(8).hex()}"
-    staged.mkdir()
-    try:
-        shutil.copyfile(network, staged / "model.onnx")
-        with (staged / "units.jsonl").open("w", encoding="utf-8") as stream:
-            for unit in listed.units():
-                stream.write(json.dumps(unit) + "\n")
-        (staged / "job.json").write_text(json.dumps(job, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        for file in staged.iterdir():
-            with file.open("rb+") as synced:
-                os.fsync(synced.fileno())
-        (staged / "tries").mkdir()
-        (out / "parts").mkdir(exist_ok=True)
-        staged.rename(out / "job")
-    except BaseException:
-        shutil.rmtree(staged, ignore_errors=True)
-        if (out / "parts").is_dir() and not (out / "job").exists():
-            (out / "parts").rmdir()
-        raise
-
-
-def _why_not(out: Path, begun: dict[str, Any], job: dict[str, Any]) -> str:
-    """What tells the job in the folder from the one that was asked for."""
-    differences = []
-    for part in ("model", "input", "options"):
-        for name in job[part]:
-            old, new = begun[part].get(name), job[part][name]
-            if old != new and name not in ("sha256", "weights_sha256", "fingerprint"):
-                differences.append(f"{name} {old} and not {new}")
-    if not differences and begun["model"] != job["model"]:
-        differences.append(f"a model {job['model']['name']} with other weights")
-    remedy = "name another folder with --out, or begin anew with --overwrite"
-    if begun["model"] == job["model"] and begun["options"] | {"part_rows": 0} == job["options"] | {"part_rows": 0}:
-        same = ("name", "kind", "column", "key")
-        if all(begun["input"][name] == job["input"][name] for name in same) and begun["input"] != job["input"]:
-            before, now = (one["input"] for one in (begun, job))
-            return (
-                f"{now['name']} has changed since the job in {out} was started: {before['rows']:,} rows in "
-                f"{before['bytes']:,} bytes then, {now['rows']:,} in {now['bytes']:,} bytes now, or newer files; "
-                f"{remedy}"
-            )
-    return f"{out} holds another job ({', '.join(differences)}): {remedy}"
+    export_onnx(load_network(model), path, input="pixels")
+    if where:  # timm's local-dir:FOLDER, without the folders above it, or hf-hub:REPOSITORY
+        name = f"{source}:{printable(Path(where).resolve().name)}" if source == "local-dir" else model
+        network = {"name": name, "weights_sha256": read_metadata(path)["weights_sha256"]}
+    return path, network
 
 
 # -------------------------------------------------------------------------------------------------------- the work
 
 
 def _work(
-    run: Callable[..., Generator[Result, None, None]],
+    run: Engine,
     root: Path,
     out: Path,
     total: int,
     workers: int | None,
     progress: Progress,
 ) -> Counter[str]:
-    """Let the engine do the units whose part is missing; the rows and seconds of this run."""
+    """Let the engine do the units whose part is missing. Returns the rows and seconds of this run."""
     missing, rows_missing = 0, 0
-    for unit, _, rows in _units(out):
+    for unit, _, rows in folder.units(out):
         if not part_path(out, unit).exists():
             missing, rows_missing = missing + 1, rows_missing + rows
     progress(total - rows_missing, total)
-    tasks = ((unit, offset) for unit, offset, _ in _units(out) if not part_path(out, unit).exists())
+    tasks = ((unit, offset) for unit, offset, _ in folder.units(out) if not part_path(out, unit).exists())
     sums: Counter[str] = Counter()
     if not missing:
         return sums
@@ -321,100 +235,3 @@ def _work(
                 sums[name] += result[name]
             progress(total - rows_missing + int(sums["rows"]), total)
     return sums
-
-
-def _units(out: Path) -> Iterator[tuple[int, int, int]]:
-    """Number, place in the list, and rows of each unit."""
-    with (out / "job" / "units.jsonl").open("rb") as stream:
-        offset = 0
-        for unit, line in enumerate(stream):
-            yield unit, offset, int(line[: line.index(b",")].rpartition(b":")[2])  # "rows" comes first
-            offset += len(line)
-
-
-# ----------------------------------------------------------------------------------------------------- the manifest
-
-
-def _finished(out: Path) -> dict[str, Any] | None:
-    """The manifest of a job that is complete, after a look at its parts."""
-    try:
-        manifest: dict[str, Any] = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    for part in manifest["parts"]:
-        path = out / part["file"]
-        if not path.is_file() or path.stat().st_size != part["bytes"]:
-            raise ScoringError(f"{path} is missing or was altered since the job was complete: use --overwrite")
-    _tidy(out)  # a job that was killed between the two leaves it to us
-    return manifest
-
-
-def _finish(out: Path, job: dict[str, Any], classifier: OnnxClassifier) -> dict[str, Any]:
-    """Check every part against the list of units, and write the manifest."""
-    import pyarrow as pa
-    import pyarrow.parquet
-
-    parts: list[dict[str, Any]] = []
-    totals: Counter[str] = Counter()
-    labels = dict.fromkeys(classifier.labels, 0)
-    for unit, _, rows in _units(out):
-        path = part_path(out, unit)
-        data = path.read_bytes()
-        try:
-            with pyarrow.parquet.ParquetFile(pa.BufferReader(data)) as file:
-                about = json.loads(file.schema_arrow.metadata[b"lenet_zoo"])
-                whole = (about["job"], about["unit"], file.metadata.num_rows) == (job["id"], unit, rows)
-        except (pa.ArrowException, KeyError, TypeError, ValueError):
-            whole = False
-        if not whole:
-            raise ScoringError(f"{path} is not what this job wrote: delete it, and start the same command again")
-        for label, count in about["totals"].pop("labels").items():
-            labels[label] += count
-        totals.update(about["totals"])
-        parts.append(
-            {
-                "file": path.relative_to(out).as_posix(),
-                "rows": rows,
-                "bytes": len(data),
-                "sha256": hashlib.sha256(data).hexdigest(),
-            }
-        )
-    _drop_abandoned(out)
-    extra = {path.name for path in (out / "parts").iterdir()} - {Path(part["file"]).name for part in parts}
-    if extra:
-        raise ScoringError(f"{out / 'parts' / min(extra)} is not a part of this job: remove it, and start again")
-    model = {
-        **job["model"],
-        "onnx_sha256": hashlib.sha256((out / "job" / "model.onnx").read_bytes()).hexdigest(),
-        "metadata": classifier.metadata,
-    }
-    manifest = {
-        "format": FORMAT,
-        "complete": True,
-        "job": job["id"],
-        "input": job["input"],
-        "model": model,
-        "options": job["options"],
-        "columns": {field.name: str(field.type) for field in schema()},
-        "totals": {**totals, "labels": labels},
-        "versions": {
-            "lenet_zoo": __version__,
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("onnxruntime", "numpy", "pillow", "pyarrow")},
-        },
-        "parts": parts,
-    }
-    write_atomic(out / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
-    _tidy(out)
-    return manifest
-
-
-def _drop_abandoned(out: Path) -> None:
-    """Remove the halves of parts whose writers were killed."""
-    for half in (out / "parts").glob(".part-*"):
-        half.unlink(missing_ok=True)
-
-
-def _tidy(out: Path) -> None:
-    (out / "job" / "units.jsonl").unlink(missing_ok=True)
-    shutil.rmtree(tries_folder(out), ignore_errors=True)

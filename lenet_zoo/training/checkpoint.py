@@ -19,6 +19,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from lenet_zoo._files import one_writer, write_atomic
+from lenet_zoo.cards import Card
 from lenet_zoo.errors import TrainingError
 from lenet_zoo.training.processes import Ranks
 from lenet_zoo.training.recipe import defaults_of
@@ -157,8 +158,8 @@ class RunFolder:
         # Without metadata, so that the same weights are the same bytes.
         self.write(self.weights, save({key: value.detach().cpu().contiguous() for key, value in state.items()}))
 
-    def save_card(self, card: dict[str, Any]) -> None:
-        self.write(self.card, json.dumps(card, ensure_ascii=False, indent=1) + "\n")
+    def save_card(self, card: Card) -> None:
+        self.write(self.card, card.text())
 
     def start_log(self, records: list[dict[str, Any]]) -> None:
         """Begin the log with what is known: lines of epochs after the last checkpoint are dropped on resuming."""

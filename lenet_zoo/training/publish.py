@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import platform
 import shlex
 import statistics
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,9 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from lenet_zoo.cards import Card, sha256_of
 from lenet_zoo.datasets.loading import Dataset
+from lenet_zoo.errors import WeightsError
 from lenet_zoo.evaluation import Evaluation
 from lenet_zoo.training.checkpoint import RunFolder, difference
 from lenet_zoo.training.monitor import Monitor, Result
@@ -25,7 +26,7 @@ from lenet_zoo.training.recipe import Recipe, Recipe1998
 from lenet_zoo.training.teachers import TEACHERS, Teacher
 
 __all__ = [
-    "add_validation",
+    "card_in",
     "command_line",
     "draw_curves",
     "figures_of",
@@ -33,6 +34,7 @@ __all__ = [
     "summary_card",
     "teacher_record",
     "versions",
+    "with_validation",
 ]
 
 # MNIST's licence allows weights of any licence; these are the package's.
@@ -48,76 +50,90 @@ def run_card(
     result: Result,
     found: Evaluation,
     split: str,
-) -> dict[str, Any]:
-    """The card of one run, without what its folder adds: seeds, command and hash.
+    seed: int,
+    command: str,
+    weights: Path,
+) -> Card:
+    """The card of one run.
 
     Args:
         data: the training set.
         teachers: the `teacher_record` of each.
         found: the figures on `split`, 'test' or 'validation'.
+        weights: the file that holds the result.
     """
     fields = recipe.as_dict()
     if teachers:
         fields["teacher"] = teachers[0] if len(teachers) == 1 else list(teachers)
-    return dict(
+    return Card(
         architecture=architecture,
         tag=data.name,
         params=sum(p.numel() for p in result.model.parameters()),
         dataset=data.name,
         preparation=data.preparation,
-        labels=list(data.classes),
+        labels=data.classes,
         recipe={"name": Path(recipe_name).stem, **fields},
         metrics={split: figures_of(found, data.classes)},
         licence=_LICENCE,
-        seconds=round(result.seconds, 1),
-        created_with=versions(),
+        sha256=sha256_of(weights),
+        provenance=dict(
+            seconds=round(result.seconds, 1),
+            created_with=versions(),
+            seeds=dict(n=1, values=[seed]),
+            command=command,
+        ),
     )
 
 
-def summary_card(cards: list[dict[str, Any]], seeds: list[int], split: str) -> dict[str, Any]:
+def summary_card(each: Sequence[Card], seeds: Sequence[int], split: str) -> Card:
     """The first seed's card, with mean and standard deviation over all: that seed ships, whatever the others reach."""
-    accuracies = [card["metrics"][split]["accuracy"] for card in cards]
-    card = dict(cards[0])
-    card["seeds"] = dict(
+    accuracies = [card.metrics[split]["accuracy"] for card in each]
+    over_all = dict(
         n=len(seeds),
-        values=seeds,
+        values=list(seeds),
         split=split,
         accuracy=accuracies,
         mean=statistics.fmean(accuracies),
         sd=statistics.stdev(accuracies),
-        seconds=[one["seconds"] for one in cards],
+        seconds=[card.provenance["seconds"] for card in each],
     )
-    return card
+    return replace(each[0], provenance={**each[0].provenance, "seeds": over_all})
 
 
-def add_validation(card: dict[str, Any], folder: Path) -> None:
-    """Take over the figures of the validation run in `folder`, if it was of the same recipe."""
+def card_in(folder: Path) -> Card | None:
+    """The card of an earlier run; None where there is none, or none that can be read."""
     try:
-        other = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return
+        return Card.read(folder / "card.json")
+    except (FileNotFoundError, WeightsError):
+        return None
+
+
+def with_validation(card: Card, folder: Path) -> Card:
+    """With the figures of the validation run in `folder`, if it was of the same recipe."""
+    other = card_in(folder)
+    if other is None:
+        return card
     # Its teacher was trained without the validation pictures, too, so it was another one.
     there, here = (
-        {**one["recipe"], "name": "", "teacher": "", **{key: one[key] for key in ("architecture", "dataset")}}
+        {**(one.recipe or {}), "name": "", "teacher": "", "architecture": one.architecture, "dataset": one.dataset}
         for one in (other, card)
     )
-    if difference(there, here) is None:
-        card["metrics"]["validation"] = other["metrics"]["validation"]
+    if difference(there, here) is not None or "validation" not in other.metrics:
+        return card
+    return replace(card, metrics={**card.metrics, "validation": other.metrics["validation"]})
 
 
-def teacher_record(file: str, teacher: Teacher) -> dict[str, Any]:
+def teacher_record(file: Path, teacher: Teacher) -> dict[str, Any]:
     """What a card says of the teacher: its hash and, from a card of its own, its figures, not where it lay."""
     record: dict[str, Any] = dict(
         architecture=next(name for name, kind in TEACHERS.items() if kind is type(teacher)),
         params=sum(p.numel() for p in teacher.parameters()),
-        sha256=hashlib.sha256(Path(file).read_bytes()).hexdigest(),
+        sha256=sha256_of(file),
     )
-    try:
-        card = json.loads(Path(file).with_name("card.json").read_bytes())
-        if card["sha256"] == record["sha256"]:
-            record["accuracy"] = {split: figures["accuracy"] for split, figures in card["metrics"].items()}
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # none, or another program's
+    card = card_in(file.parent)
+    if card is not None and card.sha256 == record["sha256"]:
+        measured = {split: figures for split, figures in card.metrics.items() if isinstance(figures, dict)}
+        record["accuracy"] = {split: figures.get("accuracy") for split, figures in measured.items()}
     return record
 
 

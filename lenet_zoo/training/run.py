@@ -8,7 +8,6 @@ Of several ranks rank zero alone touches these folders.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -19,7 +18,7 @@ from typing import Any
 
 from torch import nn
 
-from lenet_zoo import cards
+from lenet_zoo.cards import Card
 from lenet_zoo.classify.torch import logits_of
 from lenet_zoo.datasets.loading import Dataset, load_dataset, validation_split
 from lenet_zoo.errors import InputError, TrainingError, did_you_mean
@@ -32,12 +31,13 @@ from lenet_zoo.training.monitor import Monitor, Result, TensorBoard
 from lenet_zoo.training.online import fit_online
 from lenet_zoo.training.processes import Ranks, find_ranks
 from lenet_zoo.training.publish import (
-    add_validation,
+    card_in,
     command_line,
     draw_curves,
     run_card,
     summary_card,
     teacher_record,
+    with_validation,
 )
 from lenet_zoo.training.recipe import Recipe, Recipe1998, load_recipe
 from lenet_zoo.training.teachers import TEACHERS, load_teacher
@@ -94,7 +94,7 @@ def train(
         data_root, download, monitor, command,
     )  # fmt: skip
     with sole_writer(plan.out, plan.ranks):
-        return _carry_out(plan)
+        return _carry_out(plan).as_dict()
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,7 @@ def _check_teachers(plan: _Plan) -> None:
 # --------------------------------------------------------------------------------------------------------------- steps
 
 
-def _carry_out(plan: _Plan) -> dict[str, Any]:
+def _carry_out(plan: _Plan) -> Card:
     """Train and publish every seed; gives the card over all."""
     ranks = plan.ranks
     folders = ranks.on_rank_zero(lambda: _folders(plan))
@@ -258,7 +258,9 @@ def _teachers(plan: _Plan) -> tuple[TeacherLogits | EnsembleLogits | None, list[
     ranks = plan.ranks
     files = [_train_teacher(plan, one) if one in TEACHERS else one for one in plan.teachers]
     teachers = ranks.on_rank_zero(lambda: [load_teacher(one) for one in files])
-    records = ranks.on_rank_zero(lambda: [teacher_record(*one) for one in zip(files, teachers, strict=True)])
+    records = ranks.on_rank_zero(
+        lambda: [teacher_record(Path(one), teacher) for one, teacher in zip(files, teachers, strict=True)]
+    )
     each = [
         TeacherLogits(one.to(ranks.device), plan.training.images, plan.recipe.augmentation, plan.out / "answers", ranks)
         for one in teachers
@@ -274,7 +276,7 @@ def _train_teacher(plan: _Plan, name: str) -> str:
     )  # fmt: skip
     with sole_writer(own.out, own.ranks):
         card = _carry_out(own)
-    accuracy = card["metrics"][plan.split]["accuracy"]
+    accuracy = card.metrics[plan.split]["accuracy"]
     plan.monitor.say(f"the teacher is ready: {100 * accuracy:.2f} % on {plan.split}")
     return str(own.home / "model.safetensors")
 
@@ -291,31 +293,28 @@ def _train_seed(
     return fit(plan.build, plan.training, plan.recipe, folder, ranks=plan.ranks, teacher_logits=logits, **common)
 
 
-def _publish(
-    plan: _Plan, seed: int, folder: RunFolder, result: Result, teachers: Sequence[dict[str, Any]]
-) -> dict[str, Any]:
+def _publish(plan: _Plan, seed: int, folder: RunFolder, result: Result, teachers: Sequence[dict[str, Any]]) -> Card:
     """Write weights, card and curves of one seed; gives the card."""
     folder.save_weights(result.model.state_dict())
     found = evaluate(logits_of(result.model), plan.held_out)
     card = run_card(
-        plan.architecture, plan.training, plan.recipe, plan.recipe_name, teachers, result, found, plan.split
-    )
-    card["seeds"] = dict(n=1, values=[seed])
-    card["command"] = plan.command
-    card["sha256"] = hashlib.sha256(folder.weights.read_bytes()).hexdigest()
-    before = cards.read_card(folder.card) if folder.card.is_file() else {}
-    if before.get("sha256") == card["sha256"]:  # resumed when all was done: this process trained nothing
-        card["created_with"] = before["created_with"]
+        plan.architecture, plan.training, plan.recipe, plan.recipe_name, teachers, result, found, plan.split, seed,
+        plan.command, folder.weights,
+    )  # fmt: skip
+    before = card_in(folder.path)
+    if before and before.sha256 == card.sha256:  # resumed when all was done: this process trained nothing
+        made_with = before.provenance.get("created_with", card.provenance["created_with"])
+        card = replace(card, provenance={**card.provenance, "created_with": made_with})
     if not plan.validate:
-        add_validation(card, plan.out / "validation")
+        card = with_validation(card, plan.out / "validation")
     folder.save_card(card)
     draw_curves(f"{plan.architecture}, {Path(plan.recipe_name).stem}", result, folder, plan.monitor)
     return card
 
 
-def _publish_summary(plan: _Plan, folders: Sequence[RunFolder], made: list[dict[str, Any]]) -> dict[str, Any]:
+def _publish_summary(plan: _Plan, folders: Sequence[RunFolder], each: Sequence[Card]) -> Card:
     """Write the first seed's weights and a card over all seeds; gives that card."""
-    card = summary_card(made, list(plan.seeds), plan.split)
+    card = summary_card(each, plan.seeds, plan.split)
     whole = RunFolder(plan.home)
     whole.write(whole.weights, folders[0].weights.read_bytes())
     whole.save_card(card)

@@ -1,24 +1,20 @@
-"""What is measured is not tested; that it is measured, and how the figures follow from it, is."""
+"""Everybody is timed, and the ratios follow from the times. No test looks at a time."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import torch
 
 import lenet_zoo
+from lenet_zoo import figures
 from lenet_zoo.bench import inference as bench
-from lenet_zoo.errors import InputError
-
-
-@pytest.fixture
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "_TURN_SECONDS", 0.0)
-    monkeypatch.setattr(bench, "_PAUSE_SECONDS", 0.0)
+from lenet_zoo.errors import InputError, MissingExtraError
 
 
 def test_multiply_adds_of_both_networks() -> None:
@@ -26,13 +22,6 @@ def test_multiply_adds_of_both_networks() -> None:
     # The paper's connections (p. 8) less biases, subsampling, and with 60 of 96 kernels in C3.
     classic = 784 * 150 + 100 * 60 * 25 + 120 * 400 + 84 * 120 + 840
     assert bench.multiply_adds(lenet_zoo.create_model("lenet5_classic")) == classic
-
-
-def test_turns_are_interleaved(no_waiting: None) -> None:
-    order: list[str] = []
-    times = bench.interleave({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, rounds=3)
-    assert order == ["a", "a", "b", "b"] * 3  # one call to warm up, one timed
-    assert {name: len(seconds) for name, seconds in times.items()} == {"a": 3, "b": 3}
 
 
 def test_ratios_are_within_rounds() -> None:
@@ -56,7 +45,7 @@ def test_every_contestant_is_timed_and_drawn(no_waiting: None, tmp_path: Path) -
         assert ("ours, OpenVINO" in found) != ("OpenVINO" in result.absent)
     assert all(row.microseconds > 0 and row.share > 0 for row in result.rows)
     assert result.ceiling[1] > 0
-    path = bench.plot_inference(result, tmp_path / "bench.png")
+    path = figures.save(figures.bench(asdict(result)), tmp_path / "bench.png")
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
@@ -74,3 +63,24 @@ def test_command(tmp_path: Path) -> None:
     document = json.loads(done.stdout)
     assert document["multiply_adds"] == 416_520
     assert {row["batch"] for row in document["rows"]} == {2}
+
+
+def test_without_onnxscript_the_extra_is_named_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    monkeypatch.setattr(bench, "create_model", lambda *_, **__: pytest.fail("the network was loaded"))
+    with pytest.raises(MissingExtraError) as raised:
+        bench.time_inference()
+    assert str(raised.value) == "torch.onnx.export needs onnxscript: pip install 'lenet-zoo[bench]'"
+
+
+def test_only_the_plain_export_needs_onnxscript() -> None:
+    code = (
+        "import sys; sys.modules['onnxscript'] = None\n"
+        "import lenet_zoo.bench.inference, lenet_zoo.bench.training, lenet_zoo.bench.timing\n"
+        "from lenet_zoo.cli import main; main(['bench', 'inference', '--rounds', '1'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        "lenet-zoo: torch.onnx.export needs onnxscript: pip install 'lenet-zoo[bench]'"
+    )

@@ -4,6 +4,7 @@ import shlex
 from dataclasses import asdict
 from itertools import pairwise
 
+import numpy as np
 import pytest
 
 import lenet_zoo
@@ -15,22 +16,32 @@ from lenet_zoo.training.recipe import load_recipe
 
 @pytest.mark.parametrize("name", cards.names())
 def test_a_card_is_what_its_weights_do(name, request):
-    card = cards.load_card(name)
+    card = cards.load(name).as_dict()
     data = request.getfixturevalue({"mnist": "mnist_test", "fashion_mnist": "fashion_test"}[card["dataset"]])
-    found = evaluate(logits_of(lenet_zoo.create_model(name, pretrained=True)), data)
-    told = card["metrics"]["test"]
-    assert (found.correct, found.total) == (told["correct"], told["total"])
+    logits = logits_of(lenet_zoo.create_model(name, pretrained=True))(data.images.numpy())
+    found, told = evaluate(lambda pixels: logits, data), card["metrics"]["test"]
     assert found.loss == pytest.approx(told["loss"], rel=1e-5)
-    assert [list(row) for row in found.confusion] == told["confusion"]
-    assert told["accuracy"] == found.accuracy
+    # A picture whose two best logits differ by less than float32's sums do may have either label: a processor with
+    # other vectors sums in another order. There is one such among lenet5_classic.mnist's.
+    second, best = np.sort(logits, axis=1)[:, -2:].T
+    tied = int((best - second < 1e-6 * np.abs(logits).max(1)).sum())
+    assert tied <= 2
+    changed = np.abs(np.array(found.confusion) - told["confusion"]).sum()
+    assert changed <= 2 * tied
+    assert (abs(found.correct - told["correct"]), found.total) == (pytest.approx(0, abs=tied), told["total"])
+    # The card agrees with itself to the last picture.
+    matrix = np.array(told["confusion"])
+    assert told["correct"] == int(np.trace(matrix))
+    assert told["accuracy"] == told["correct"] / told["total"]
     assert list(told["per_class"]) == card["labels"] == list(data.classes)
-    for (right, total), one in zip(found.per_class, told["per_class"].values(), strict=True):
-        assert (one["correct"], one["total"], one["accuracy"]) == (right, total, right / total)
+    for row, (label, one) in enumerate(told["per_class"].items()):
+        right, total = int(matrix[row, row]), int(matrix[row].sum())
+        assert (one["correct"], one["total"], one["accuracy"]) == (right, total, right / total), label
 
 
 @pytest.mark.parametrize("name", cards.names())
 def test_a_card_says_how_the_weights_were_made(name):
-    card = cards.load_card(name)
+    card = cards.load(name).as_dict()
     assert card["recipe"]["name"] in card["command"]
     assert {"torch", "lenet-zoo", "python"} <= card["created_with"].keys()
     assert card["seconds"] > 0
@@ -45,7 +56,7 @@ def test_a_card_says_how_the_weights_were_made(name):
 @pytest.mark.parametrize("name", cards.names())
 def test_a_cards_command_gives_its_recipe(name):
     """Whoever types the command today trains by the very fields that the weights were trained by."""
-    card = cards.load_card(name)
+    card = cards.load(name).as_dict()
     words = shlex.split(card["command"])
     assert words[:3] == ["lenet-zoo", "train", card["architecture"]]
     given = dict(pairwise(words))

@@ -43,7 +43,7 @@ def refused(folder: Path, name: str = NAME, **kwargs: Any) -> str:
 
 @pytest.mark.parametrize("name", cards.names())
 def test_a_card_describes_its_file(name: str) -> None:
-    card, path = cards.load_card(name), cards.weight_path(name)
+    card, path = cards.load(name).as_dict(), cards.weight_path(name)
     architecture, tag = name.split(".", 1)
     assert (card["architecture"], card["tag"]) == (architecture, tag)
     keys = {"architecture", "tag", "params", "dataset", "labels", "recipe", "metrics", "seeds", "licence", "sha256"}
@@ -90,7 +90,7 @@ def test_a_file_that_is_not_the_cards(folder: Path, damage: str) -> None:
     else:
         content = bytearray((folder / "lenet5_classic.mnist.safetensors").read_bytes())
     path.write_bytes(content)
-    found, wanted = hashlib.sha256(content).hexdigest(), cards.load_card(NAME)["sha256"]
+    found, wanted = hashlib.sha256(content).hexdigest(), cards.load(NAME).as_dict()["sha256"]
     assert refused(folder) == (
         f"the weight file {path} is damaged or was altered: its SHA-256 is {found}, its card says {wanted}; "
         "reinstall lenet-zoo"

@@ -14,7 +14,7 @@ from lenet_zoo.datasets.folders import MOST_CLASSES, few_per_class, load_folder,
 from lenet_zoo.datasets.loading import Dataset
 from lenet_zoo.errors import DataError, InputError
 from lenet_zoo.pictures.character import digit_from_image
-from lenet_zoo.pictures.preparation import picture_from_image
+from lenet_zoo.pictures.preparation import Preparation
 
 
 def scan(digit: int) -> Image.Image:
@@ -88,7 +88,7 @@ def test_pictures_as_they_are_match_create_transform(tmp_path: Path) -> None:
         Image.fromarray(random.integers(0, 256, (50, 70, 3), dtype=np.uint8)).save(tmp_path / name / "x.png")
     image = Image.open(tmp_path / "a" / "x.png")
     for channels in (1, 3):
-        data = load_folder(tmp_path, prepare="picture", channels=channels)["train"]
+        data = load_folder(tmp_path, preparation=Preparation("picture", channels))["train"]
         assert data.images.shape == ((2, 28, 28) if channels == 1 else (2, 3, 28, 28))
         wanted = lenet_zoo.create_transform(lenet_zoo.create_model("lenet5_modern", in_chans=channels))(image)
         found = data.images[0].view(channels, 28, 28) / 255
@@ -98,14 +98,14 @@ def test_pictures_as_they_are_match_create_transform(tmp_path: Path) -> None:
 def test_modes_of_pictures() -> None:
     grey = np.linspace(0, 255, 28 * 28).astype(np.uint8).reshape(28, 28)
     image = Image.fromarray(grey)
-    assert np.array_equal(picture_from_image(image), grey)
-    assert np.array_equal(picture_from_image(image, 3), np.stack([grey] * 3))
+    assert np.array_equal(Preparation("picture").pixels(image), grey)
+    assert np.array_equal(Preparation("picture", 3).pixels(image), np.stack([grey] * 3))
     sixteen = Image.fromarray(grey.astype(np.uint16) * 257)
-    assert np.abs(picture_from_image(sixteen).astype(int) - grey).max() <= 1
+    assert np.abs(Preparation("picture").pixels(sixteen).astype(int) - grey).max() <= 1
     clear = Image.new("RGBA", (28, 28), (0, 0, 0, 0))
-    assert (picture_from_image(clear, 3) == 255).all()
+    assert (Preparation("picture", 3).pixels(clear) == 0).all()  # the background of the networks' pictures
     palette = Image.new("RGB", (28, 28), (255, 0, 0)).quantize(4)
-    assert picture_from_image(palette, 3)[:, 0, 0].tolist() == [255, 0, 0]
+    assert Preparation("picture", 3).pixels(palette)[:, 0, 0].tolist() == [255, 0, 0]
 
 
 def test_broken_pictures_are_named_left_out_and_counted(tmp_path: Path) -> None:
@@ -130,18 +130,18 @@ def test_mixed_channels_are_said(tmp_path: Path) -> None:
     fill(tmp_path, {"a": 3, "b": 3})
     Image.effect_noise((40, 40), 50).convert("RGB").save(tmp_path / "a" / "grey-stored-as-rgb.png")
     said: list[str] = []
-    load_folder(tmp_path, prepare="picture", say=said.append)
+    load_folder(tmp_path, preparation=Preparation("picture"), say=said.append)
     assert said == []  # nothing has colour here
     red = tmp_path / "b" / "red.png"
     Image.new("RGB", (40, 40), (200, 30, 30)).save(red)
-    load_folder(tmp_path, prepare="picture", channels=1, say=said.append)
+    load_folder(tmp_path, preparation=Preparation("picture"), say=said.append)
     assert said == [f"1 of 8 pictures are in colour, such as {red}: all become grey"]
     said.clear()
-    images = load_folder(tmp_path, prepare="picture", channels=3, say=said.append)["train"].images
+    images = load_folder(tmp_path, preparation=Preparation("picture", 3), say=said.append)["train"].images
     assert said == [f"1 of 8 pictures are in colour, such as {red}: grey ones get three equal channels"]
     assert torch.equal(images[0, 0], images[0, 1])
     with pytest.raises(DataError, match=r"red\.png: with --strict all must be of one kind"):
-        load_folder(tmp_path, prepare="picture", channels=3, strict=True)
+        load_folder(tmp_path, preparation=Preparation("picture", 3), strict=True)
 
 
 def wrong(tmp_path: Path, **options: object) -> str:
@@ -209,14 +209,14 @@ def test_an_empty_split(tmp_path: Path) -> None:
     assert "holds both" in wrong(tmp_path)
 
 
-def test_arguments_out_of_range(tmp_path: Path) -> None:
-    for options, text in (
-        ({"prepare": "photo"}, "prepare='photo': one of 'character' and 'picture'"),
-        ({"channels": 2}, "in_chans=2: pictures have 1 channel (grey) or 3 (colour)"),
-        ({"channels": 3}, "characters are brought to MNIST's form, which is grey"),
+def test_preparations_out_of_range() -> None:
+    for arguments, text in (
+        (("photo",), "prepare='photo': one of 'character' and 'picture'"),
+        (("picture", 2), "in_chans=2: pictures have 1 channel (grey) or 3 (colour)"),
+        (("character", 3), "characters are brought to MNIST's form, which is grey"),
     ):
         with pytest.raises(InputError) as caught:
-            load_folder(tmp_path, **options)  # type: ignore[arg-type]
+            Preparation(*arguments)  # type: ignore[arg-type]
         assert text in str(caught.value)
 
 

@@ -27,9 +27,9 @@ import lenet_zoo
 from lenet_zoo import cards
 from lenet_zoo.classify import read_metadata
 from lenet_zoo.errors import ArtifactError, InputError, WeightsError
-from lenet_zoo.export import export, export_onnx, graph
+from lenet_zoo.export import export, export_onnx, forms, graph
 from lenet_zoo.export.calibration import bundled
-from lenet_zoo.export.sources import load_network
+from lenet_zoo.registry import load_network
 
 NAMES = ("lenet5_modern", "lenet5_classic")
 Build = Callable[..., nn.Module]
@@ -465,8 +465,8 @@ def test_a_wrong_graph_is_not_written(network: Build, tmp_path: Path, monkeypatc
     def shifted(weight: np.ndarray) -> np.ndarray:
         return np.roll(real(weight), 1, axis=-1)
 
-    real = graph.phases
-    monkeypatch.setattr(graph, "phases", shifted)
+    real = forms.phases
+    monkeypatch.setattr(forms, "phases", shifted)
     with pytest.raises(ArtifactError, match=r"the graph is not the model: logits differ by up to [\d.]+, where"):
         export_onnx(model, target)
     assert target.read_bytes() == b"old"
@@ -615,14 +615,15 @@ def test_classes_and_channels_are_the_files(
     state = {prefix + key: value for key, value in network(name, num_classes=26, in_chans=3).state_dict().items()}
     path = tmp_path / f"weights{suffix}"
     safetensors.torch.save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
-    model, card = load_network(name, path)
-    assert (model.num_classes, model.in_chans, card) == (26, 3, None)
+    model = load_network(name, path)
+    assert (model.num_classes, model.in_chans) == (26, 3)
+    assert (model.card.tag, model.card.labels) == (None, tuple(map(str, range(26))))
 
 
 @pytest.mark.parametrize("inside", ["model", "state_dict", "model_ema", "state_dict_ema"])
 def test_classes_are_those_of_a_checkpoints_network(network: Build, tmp_path: Path, inside: str) -> None:
     torch.save({inside: network("lenet5_modern", num_classes=26).state_dict(), "epoch": 3}, tmp_path / "last.pt")
-    assert load_network("lenet5_modern", tmp_path / "last.pt")[0].num_classes == 26
+    assert load_network("lenet5_modern", tmp_path / "last.pt").num_classes == 26
 
 
 @pytest.mark.parametrize("content", [b"a,b\n1,2\n", b"hello world", b"", b"\xff\xfe", b"PK\x03\x04", b"(lp0\n."])
@@ -639,11 +640,10 @@ def test_a_file_that_is_no_weight_file(tmp_path: Path, content: bytes, suffix: s
 
 def test_a_folder_brings_its_card(network: Build, tmp_path: Path) -> None:
     timm.models.save_for_hf(network("lenet5_modern", num_classes=2), tmp_path, safe_serialization=True)
-    assert load_network(f"local-dir:{tmp_path}")[1] is None
-    card = dict(labels=["x", "y"], preparation="picture")
-    (tmp_path / "card.json").write_text(json.dumps(card))
-    model, found = load_network(f"local-dir:{tmp_path}")
-    assert (model.num_classes, found) == (2, card)
+    assert load_network(f"local-dir:{tmp_path}").card.labels == ("0", "1")
+    (tmp_path / "card.json").write_text(json.dumps(dict(labels=["x", "y"], preparation="picture")))
+    model = load_network(f"local-dir:{tmp_path}")
+    assert (model.num_classes, model.card.labels, model.card.preparation.kind) == (2, ("x", "y"), "picture")
 
 
 def test_command_reports_size_and_parity(tmp_path: Path) -> None:

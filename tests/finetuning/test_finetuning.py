@@ -26,7 +26,9 @@ from lenet_zoo import cards, finetuning
 from lenet_zoo.classify.torch import logits_of
 from lenet_zoo.datasets.loading import Dataset, load_dataset
 from lenet_zoo.errors import DataError, InputError, TrainingError, UnknownModelError, WeightsError
-from lenet_zoo.finetuning import RESULTS, Splits, Start, finetune, learn, load_splits
+from lenet_zoo.evaluation import evaluate
+from lenet_zoo.finetuning import Splits, Start, finetune, learn, load_splits, results
+from lenet_zoo.finetuning.results import RESULTS
 from lenet_zoo.models import LeNet5Classic
 from lenet_zoo.models.lenet5_classic import glyphs
 from lenet_zoo.training.checkpoint import RunFolder
@@ -185,6 +187,13 @@ def test_colour_needs_three_channels_and_gets_them(colours: Path, tmp_path: Path
     with torch.inference_mode():
         assert loaded.eval()(x).argmax(1).tolist() == [1]
     assert done.card["onnx"]["same_answer"] == done.card["onnx"]["pictures"] == 8
+    # What is known of the network goes wherever the network goes: to a file of one's own, and out of its folder again.
+    for network in (done.model, lenet_zoo.create_model(f"local-dir:{tmp_path / 'out'}", pretrained=True)):
+        assert network.card == done.model.card
+        path = lenet_zoo.export_onnx(network, tmp_path / "own.onnx", input="pixels")
+        classifier = lenet_zoo.OnnxClassifier(path)
+        assert (classifier.labels, classifier.card.tag) == (("blue", "red"), "finetuned_colours")
+        assert classifier.predict(sorted((colours / "red").iterdir())[0])[0].label == "red"
 
 
 def test_mixed_precision_trains(tmp_path: Path) -> None:
@@ -199,10 +208,10 @@ def test_of_many_classes_the_most_confused_are_drawn(tmp_path: Path) -> None:
     random = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (2 * count, 28, 28), dtype=torch.uint8, generator=random)
     part = Dataset("many", images, torch.arange(count).repeat(2), tuple(f"class {i}" for i in range(count)))
-    found = finetuning.evaluate(lambda pixels: np.eye(count)[np.arange(2 * count) % count], part)
+    found = evaluate(lambda pixels: np.eye(count)[np.arange(2 * count) % count], part)
     wrong = np.array(found.confusion)
     wrong[5, 6], wrong[5, 5] = 2, 0
-    matrix, names = finetuning._most_confused(replace(found, confusion=tuple(map(tuple, wrong))), part.classes)
+    matrix, names = results._most_confused(replace(found, confusion=tuple(map(tuple, wrong))), part.classes)
     assert matrix.shape == (60, 60)
     assert {"class 5", "class 6"} <= set(names)
     at = names.index("class 5")
@@ -290,7 +299,7 @@ def test_patience_stops_and_keeps_the_best_epoch(digits: Dataset, tmp_path: Path
     losses = [record["validation_loss"] for record in result.history]
     best = int(np.argmin(losses))
     assert len(losses) == best + 1 + 4
-    found = finetuning.evaluate(logits_of(result.model), data.validation)  # type: ignore[arg-type]
+    found = evaluate(logits_of(result.model), data.validation)  # type: ignore[arg-type]
     assert found.loss == pytest.approx(losses[best])
     with pytest.raises(TrainingError, match="patience needs a validation set"):
         learn(start, Splits(part, None, part), recipe, RunFolder(tmp_path / "other"), device="cpu")

@@ -3,8 +3,9 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import multiprocessing
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,13 @@ from PIL import Image
 
 import lenet_zoo
 from lenet_zoo.datasets.loading import load_dataset
+from lenet_zoo.errors import InputError
 from lenet_zoo.scoring import score
+from lenet_zoo.scoring.inputs import list_input, read_unit
 
 Score = Callable[..., dict[str, Any]]
+Digits = NDArray[np.uint8]
+SIZE = (28, 28)
 
 
 def png(pixels: NDArray[np.uint8]) -> bytes:
@@ -41,6 +46,40 @@ def rows_of(out: Path) -> list[dict[str, Any]]:
 
 def files_of(out: Path) -> dict[str, bytes]:
     return {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+
+def read(path: Path, **options: Any) -> list[tuple[str, Any]]:
+    """Every row of an input: key and content."""
+    listed = list_input(path, SIZE, **options)
+    return [
+        row
+        for unit in listed.units()
+        for row in read_unit(listed.root, listed.kind, unit, SIZE, listed.column, listed.key)
+    ]
+
+
+def not_listed(path: Path, error: type[Exception] = InputError, **options: Any) -> str:
+    """Why an input is refused when it is listed."""
+    with pytest.raises(error) as caught:
+        list_input(path, SIZE, **options)
+    return str(caught.value).replace(str(path), "INPUT")
+
+
+def refused(call: Any, *arguments: Any, error: type[Exception] = InputError, **options: Any) -> str:
+    """What a call that fails says."""
+    with pytest.raises(error) as caught:
+        call(*arguments, **options)
+    return str(caught.value)
+
+
+def stop_after(rows: int) -> Any:
+    """A `progress` that interrupts the job when so many rows are done."""
+
+    def progress(done: int, total: int) -> None:
+        if done >= rows:
+            raise KeyboardInterrupt
+
+    return progress
 
 
 @pytest.fixture(scope="session")
@@ -72,6 +111,14 @@ def pictures(tmp_path_factory: pytest.TempPathFactory, digits: NDArray[np.uint8]
     return folder
 
 
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, pictures: Path, network: Path) -> Path:
+    """What the job on the 300 pictures leaves, in parts of 40, made by two processes."""
+    out = tmp_path_factory.mktemp("finished") / "out"
+    score(pictures, out, model=str(network), part_rows=40, workers=2)
+    return out
+
+
 @pytest.fixture
 def run(network: Path, monkeypatch: pytest.MonkeyPatch) -> Score:
     """`score` with the workers' work done in this process: what the rows are does not depend on where they are made."""
@@ -84,3 +131,10 @@ def run(network: Path, monkeypatch: pytest.MonkeyPatch) -> Score:
 
     monkeypatch.setattr(local, "run", here)
     return lambda source, out, **options: score(source, out, **{"model": str(network), **options})
+
+
+@pytest.fixture(autouse=True)
+def _no_children_left() -> Iterator[None]:
+    """No worker outlives a job."""
+    yield
+    assert not multiprocessing.active_children()

@@ -16,7 +16,7 @@ import pytest
 
 from lenet_zoo.errors import ScoringError
 from lenet_zoo.scoring import cluster, job
-from lenet_zoo.scoring.scorer import tries_folder
+from lenet_zoo.scoring.folder import tries_folder
 
 from .conftest import Score, files_of, rows_of
 

@@ -1,0 +1,138 @@
+"""What a fine-tuned network leaves in its folder: weights, ONNX file, figures and, last, the card."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lenet_zoo import cards
+from lenet_zoo.cards import Card
+from lenet_zoo.classify.torch import logits_of
+from lenet_zoo.evaluation import Evaluation, evaluate
+from lenet_zoo.finetuning.splits import Splits
+from lenet_zoo.finetuning.start import Start
+from lenet_zoo.models._card import attach
+from lenet_zoo.training.checkpoint import RunFolder
+from lenet_zoo.training.monitor import Result
+from lenet_zoo.training.publish import figures_of, versions
+from lenet_zoo.training.recipe import Recipe
+
+__all__ = ["RESULTS", "write_results"]
+
+# Classes that a confusion matrix has room for.
+_MOST_IN_FIGURE = 60
+
+RESULTS = (
+    "model.safetensors",
+    "config.json",
+    "model.onnx",
+    "curves.png",
+    "confusion.png",
+    "mistakes.png",
+    "card.json",  # the last: with it the folder is whole
+)
+
+
+def write_results(
+    folder: RunFolder,
+    start: Start,
+    data: Splits,
+    result: Result,
+    recipe: Recipe,
+    recipe_name: str,
+    run: Mapping[str, Any],
+    command: str,
+) -> Card:
+    """Make every file of the result beside the checkpoint, then put them in place, the card last."""
+    from timm.models import save_for_hf
+
+    from lenet_zoo import figures
+    from lenet_zoo.classify import OnnxClassifier
+    from lenet_zoo.export import export_onnx
+
+    home, network, classes = folder.path, result.model, data.test.classes
+    logits = logits_of(network)(data.test.images.numpy())
+    found = evaluate(lambda pixels: logits, data.test)
+    for abandoned in home.glob(".result-*"):
+        shutil.rmtree(abandoned, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=".result-", dir=home) as name:
+        staging = Path(name)
+        save_for_hf(network, str(staging), model_config={"label_names": list(classes)}, safe_serialization=True)
+        card = _card(start, data, result, recipe, recipe_name, found)
+        card = replace(
+            card,
+            sha256=cards.sha256_of(staging / "model.safetensors"),
+            provenance={**card.provenance, "run": dict(run), "command": command},
+        )
+        attach(network, card)
+        onnx = export_onnx(network, staging / "model.onnx", input="pixels")
+        answers = OnnxClassifier(onnx).predict_logits(data.test.images.numpy())
+        parity = dict(
+            pictures=len(answers),
+            same_answer=int((answers.argmax(1) == logits.argmax(1)).sum()),
+            largest_difference=float(np.abs(answers - logits).max()),
+        )
+        card = replace(card, provenance={**card.provenance, "onnx": parity})
+        attach(network, card)
+        figures.save(figures.curves({data.test.name: result.history}), staging / "curves.png")
+        figures.save(figures.confusion(*_most_confused(found, classes)), staging / "confusion.png")
+        worst = figures.worst_mistakes(logits, data.test.labels.numpy())
+        # A character is shown as on paper, and a picture with its own light and shade.
+        theme = "dark" if data.test.preparation.kind == "picture" else "light"
+        sheet = figures.mistakes(worst, data.test.images.numpy(), classes, theme=theme)
+        figures.save(sheet, staging / "mistakes.png")
+        card.write(staging / "card.json")
+        for file in RESULTS:
+            folder.write(home / file, (staging / file).read_bytes())
+    folder.checkpoint.unlink(missing_ok=True)
+    return card
+
+
+def _most_confused(found: Evaluation, classes: Sequence[str]) -> tuple[np.ndarray, list[str]]:
+    """The confusion matrix, of many classes that of those with most mistakes, and their names."""
+    matrix = np.array(found.confusion)
+    wrong = matrix.sum(0) + matrix.sum(1) - 2 * matrix.diagonal()
+    shown = np.sort(np.argsort(-wrong, kind="stable")[:_MOST_IN_FIGURE])
+    return matrix[np.ix_(shown, shown)], [classes[i] for i in shown]
+
+
+def _card(start: Start, data: Splits, result: Result, recipe: Recipe, recipe_name: str, found: Evaluation) -> Card:
+    classes = data.test.classes
+    network: Any = result.model
+    metrics = {"test": figures_of(found, classes)}
+    if data.validation is not None:
+        metrics["validation"] = figures_of(evaluate(logits_of(result.model), data.validation), classes)
+    sizes = {
+        name: len(part)
+        for name, part in (("train", data.train), ("validation", data.validation), ("test", data.test))
+        if part is not None
+    }
+    return Card(
+        architecture=start.architecture,
+        tag=f"finetuned_{data.train.name}",
+        params=sum(p.numel() for p in network.parameters()),
+        dataset=data.train.name,
+        preparation=data.train.preparation,
+        labels=classes,
+        input=network.card.input,
+        recipe={"name": Path(recipe_name).stem, **recipe.as_dict()},
+        metrics=metrics,
+        provenance=dict(
+            pictures=sizes,
+            start=dict(
+                model="random weights" if start.scratch else start.model,
+                sha256=start.sha256,
+                classes_kept=start.kept(classes),
+                frozen=sorted(start.freeze),
+            ),
+            epochs=len(result.history),
+            seconds=round(result.seconds, 1),
+            created_with=versions(),
+        ),
+    )

@@ -1,0 +1,68 @@
+"""The card that a network carries, and what of it holds for the weights that the network has now."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from safetensors.torch import save
+from torch import Tensor
+
+from lenet_zoo import cards
+from lenet_zoo.cards import Card, InputConvention
+
+__all__ = ["attach", "card_of", "weights_sha256"]
+
+
+def weights_sha256(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 of the weights as a safetensors file without metadata, which has one form only."""
+    return hashlib.sha256(save({key: value.detach().cpu().contiguous() for key, value in state.items()})).hexdigest()
+
+
+def attach(model: Any, card: Card, whole: bool = True) -> None:
+    """Give a network its card. Its cfg, which is timm's own record of the same, says so from then on.
+
+    Args:
+        model: a network of the zoo.
+        card: of the weights that it has now or, where they are not `whole`, has in part.
+        whole: False when some layers are new: labels and preparation are then all that is taken from the card.
+    """
+    model._card = card
+    model._card_weights = weights_sha256(model.state_dict()) if whole else ""
+    found = card_of(model)
+    told = dict(tag=found.tag, label_names=list(found.labels), license=found.licence, num_classes=model.num_classes)
+    model.pretrained_cfg = model.default_cfg = {**model.pretrained_cfg, **told}
+
+
+def card_of(model: Any) -> Card:
+    """What is known of a network of the zoo as it is now.
+
+    A network remembers the card that it was built with even when other weights were put in later, or when it was
+    trained. So tag, figures and origin are claimed only while the weights are the card's, or those of a shipped tag;
+    labels and preparation, which training does not change, stay.
+    """
+    architecture = model.architecture
+    cfg: Any = getattr(model, "pretrained_cfg", None) or {}
+    state = model.state_dict()
+    sha256 = "" if any(value.is_meta for value in state.values()) else weights_sha256(state)
+    own: Card | None = getattr(model, "_card", None)
+    if own is not None and own.labels and sha256 == model._card_weights:
+        card = own
+    elif (shipped := cards.shipped_as(architecture, sha256)) is not None:
+        card = shipped
+    elif own is not None:
+        card = own.without_claims()
+    else:
+        card = Card.parse({"labels": cfg.get("label_names") or []}, "the network's cfg")
+    height, width = model.picture_size()
+    mean, std = (
+        tuple(map(float, cfg.get(key) or (default,)))
+        for key, default in zip(("mean", "std"), model.normalization, strict=True)
+    )
+    mean, std = (part * model.in_chans if len(part) == 1 else part for part in (mean, std))
+    return replace(
+        card.fitted(model.num_classes, model.in_chans, min(height, width)),
+        architecture=architecture,
+        input=InputConvention(model.in_chans, height, width, mean, std),
+        params=sum(p.numel() for p in model.parameters()),
+    )
