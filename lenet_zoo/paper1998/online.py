@@ -146,7 +146,7 @@ class OnlineTraining:
         self._order = torch.randperm(
             len(images) * (1 + (distortions.copies if distortions else 0)), generator=generator(seed, ORDER)
         )
-        # the originals come first in the enlarged set, so its draws are those of its other pictures
+        # The originals come first in the enlarged set; only the pictures after them are distorted.
         self._draws = distortions.draw(seed, len(self._order) - len(images)) if distortions else torch.empty(0, 5)
         self._connections = connections(model)
         self._codes = model.get_buffer("output.weight").contiguous()

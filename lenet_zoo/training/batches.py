@@ -24,7 +24,7 @@ class Batches:
         recipe: batch size and distortions.
         seed: of order and distortions.
         mean, std: what the network's cfg says, of pixels in [0, 1].
-        ranks: each gets an equal part of every batch, to one picture.
+        ranks: each gets an equal part of every batch, give or take one picture.
     """
 
     def __init__(self, data: Dataset, recipe: Recipe, seed: int, mean: float, std: float, ranks: Ranks) -> None:

@@ -1,4 +1,4 @@
-"""What a finished run says of itself: its card, and the curves of its training."""
+"""What a finished run says of itself: the parts of its card, and the curves of its training."""
 
 from __future__ import annotations
 
@@ -17,12 +17,10 @@ import torch
 import torch.distributed as dist
 
 from lenet_zoo.cards import Card, sha256_of
-from lenet_zoo.datasets.loading import Dataset
 from lenet_zoo.errors import WeightsError
 from lenet_zoo.evaluation import Evaluation
 from lenet_zoo.training.checkpoint import RunFolder, difference
 from lenet_zoo.training.monitor import Monitor, Result
-from lenet_zoo.training.recipe import Recipe, Recipe1998
 from lenet_zoo.training.teachers import TEACHERS, Teacher
 
 __all__ = [
@@ -30,59 +28,11 @@ __all__ = [
     "command_line",
     "draw_curves",
     "figures_of",
-    "run_card",
     "summary_card",
     "teacher_record",
     "versions",
     "with_validation",
 ]
-
-# MNIST's licence allows weights of any licence; these are the package's.
-_LICENCE = "Apache-2.0"
-
-
-def run_card(
-    architecture: str,
-    data: Dataset,
-    recipe: Recipe | Recipe1998,
-    recipe_name: str,
-    teachers: Sequence[dict[str, Any]],
-    result: Result,
-    found: Evaluation,
-    split: str,
-    seed: int,
-    command: str,
-    weights: Path,
-) -> Card:
-    """The card of one run.
-
-    Args:
-        data: the training set.
-        teachers: the `teacher_record` of each.
-        found: the figures on `split`, 'test' or 'validation'.
-        weights: the file that holds the result.
-    """
-    fields = recipe.as_dict()
-    if teachers:
-        fields["teacher"] = teachers[0] if len(teachers) == 1 else list(teachers)
-    return Card(
-        architecture=architecture,
-        tag=data.name,
-        params=sum(p.numel() for p in result.model.parameters()),
-        dataset=data.name,
-        preparation=data.preparation,
-        labels=data.classes,
-        recipe={"name": Path(recipe_name).stem, **fields},
-        metrics={split: figures_of(found, data.classes)},
-        licence=_LICENCE,
-        sha256=sha256_of(weights),
-        provenance=dict(
-            seconds=round(result.seconds, 1),
-            created_with=versions(),
-            seeds=dict(n=1, values=[seed]),
-            command=command,
-        ),
-    )
 
 
 def summary_card(each: Sequence[Card], seeds: Sequence[int], split: str) -> Card:

@@ -18,7 +18,7 @@ from typing import Any
 
 from torch import nn
 
-from lenet_zoo.cards import Card
+from lenet_zoo.cards import Card, sha256_of
 from lenet_zoo.classify.torch import logits_of
 from lenet_zoo.datasets.loading import Dataset, load_dataset, validation_split
 from lenet_zoo.errors import InputError, TrainingError, did_you_mean
@@ -34,15 +34,19 @@ from lenet_zoo.training.publish import (
     card_in,
     command_line,
     draw_curves,
-    run_card,
+    figures_of,
     summary_card,
     teacher_record,
+    versions,
     with_validation,
 )
 from lenet_zoo.training.recipe import Recipe, Recipe1998, load_recipe
 from lenet_zoo.training.teachers import TEACHERS, load_teacher
 
 __all__ = ["train"]
+
+# MNIST's licence allows weights of any licence; these are the package's.
+_LICENCE = "Apache-2.0"
 
 
 def train(
@@ -89,26 +93,38 @@ def train(
         TrainingError: `out` holds another run, or another job is at work there; the run cannot go on.
         MissingExtraError: TensorBoard is not installed.
     """
-    plan = _plan(
-        architecture, dataset, recipe, Path(out), changes, seeds, validate, resume, find_ranks(device), tensorboard,
-        data_root, download, monitor, command,
+    # Fail early: check everything before a folder is made or a teacher is trained.
+    known = [*list_models(), *TEACHERS]
+    if architecture not in known:
+        raise InputError(f"no network {architecture!r}.{did_you_mean(architecture, known)} One of {', '.join(known)}")
+    if dataset == "digits":
+        raise InputError("the data set 'digits' has no training set of its own: take mnist, or `lenet-zoo finetune`")
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise InputError(f"seeds {list(seeds)}: give at least one, and each once")
+    ranks = find_ranks(device)
+    chosen = load_recipe(recipe, architecture=architecture, dataset=dataset, changes=changes)
+    if isinstance(chosen, Recipe1998) and ranks.world > 1:
+        raise InputError("the 1998 method updates after every pattern: start it in one process")
+    with ranks.first_on_its_machine() if download else nullcontext():
+        training = load_dataset(dataset, train=True, root=data_root, download=download)
+        held_out = load_dataset(dataset, train=False, root=data_root, download=download)
+    if validate:
+        training, held_out = validation_split(training)
+    plan = _Plan(
+        architecture, chosen, Path(recipe).stem, training, held_out, validate, Path(out), seeds, resume, tensorboard,
+        ranks, monitor if monitor and ranks.rank == 0 else Monitor(), command or command_line(),
     )  # fmt: skip
+    plan.check()
     with sole_writer(plan.out, plan.ranks):
         return _carry_out(plan).as_dict()
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """A job that was checked: whatever can be refused before a folder is made was refused.
-
-    Attributes:
-        held_out: what the result is evaluated on, the test set or, with `validate`, the validation pictures.
-        teachers: names in `TEACHERS`, to be trained first, and files.
-        monitors: one for each seed.
-    """
+    """What a job is to do. `held_out` is what its results are evaluated on: the test set, or with `validate` a part of
+    the training set."""
 
     architecture: str
-    dataset: str
     recipe: Recipe | Recipe1998
     recipe_name: str
     training: Dataset
@@ -116,11 +132,10 @@ class _Plan:
     validate: bool
     out: Path
     seeds: Sequence[int]
-    teachers: Sequence[str]
     resume: bool
+    tensorboard: bool
     ranks: Ranks
     monitor: Monitor
-    monitors: Sequence[Monitor]
     command: str
 
     @property
@@ -132,11 +147,6 @@ class _Plan:
         return self.out / "validation" if self.validate else self.out
 
     @property
-    def places(self) -> list[Path]:
-        """The folder of each seed."""
-        return [self.home / f"seed-{seed}" if len(self.seeds) > 1 else self.home for seed in self.seeds]
-
-    @property
     def measured(self) -> dict[str, Dataset]:
         """What is evaluated after each epoch.
 
@@ -144,80 +154,34 @@ class _Plan:
         """
         return {self.split: self.held_out} if self.validate or isinstance(self.recipe, Recipe1998) else {}
 
+    @property
+    def teachers(self) -> list[str]:
+        """Names in `TEACHERS`, to be trained first, and files."""
+        text = self.recipe.teacher if isinstance(self.recipe, Recipe) else ""
+        return [one.strip() for one in text.split(",")] if text else []
+
     def build(self) -> nn.Module:
         classes = len(self.training.classes)
         if self.architecture in TEACHERS:
             return TEACHERS[self.architecture](classes)
         return create_model(self.architecture, num_classes=classes)
 
+    def check(self) -> None:
+        """Raises: InputError, TrainingError, WeightsError, MissingExtraError."""
+        if isinstance(self.recipe, Recipe):
+            check(self.build, self.training, self.recipe, self.measured)
+            if len(set(self.teachers)) < len(self.teachers) or not all(self.teachers):
+                raise InputError(f"teacher={self.recipe.teacher!r}: give each once, with one comma between two")
+            self.ranks.on_rank_zero(self._check_teachers)
+        if self.tensorboard:
+            TensorBoard(self.monitor, self.home)  # is it installed?
 
-# ---------------------------------------------------------------------------------------------------------------- plan
-
-
-def _plan(
-    architecture: str,
-    dataset: str,
-    recipe: str,
-    out: Path,
-    changes: Mapping[str, Any] | None,
-    seeds: Sequence[int],
-    validate: bool,
-    resume: bool,
-    ranks: Ranks,
-    tensorboard: bool,
-    data_root: str | os.PathLike[str] | None,
-    download: bool,
-    monitor: Monitor | None,
-    command: str | None,
-) -> _Plan:
-    """Fail early: check everything before a folder is made or a teacher is trained. Arguments as in `train`."""
-    known = [*list_models(), *TEACHERS]
-    if architecture not in known:
-        raise InputError(f"no network {architecture!r}.{did_you_mean(architecture, known)} One of {', '.join(known)}")
-    if dataset == "digits":
-        raise InputError("the data set 'digits' has no training set of its own: take mnist, or `lenet-zoo finetune`")
-    if not seeds or len(set(seeds)) != len(seeds):
-        raise InputError(f"seeds {list(seeds)}: give at least one, and each once")
-    chosen = load_recipe(recipe, architecture=architecture, dataset=dataset, changes=changes)
-    if isinstance(chosen, Recipe1998) and ranks.world > 1:
-        raise InputError("the 1998 method updates after every pattern: start it in one process")
-    with ranks.first_on_its_machine() if download else nullcontext():
-        training = load_dataset(dataset, train=True, root=data_root, download=download)
-        held_out = load_dataset(dataset, train=False, root=data_root, download=download)
-    if validate:
-        training, held_out = validation_split(training)
-    if monitor is None or ranks.rank > 0:
-        monitor = Monitor()
-    plan = _Plan(
-        architecture, dataset, chosen, recipe, training, held_out, validate, out, seeds, _teachers_of(chosen), resume,
-        ranks, monitor, [monitor] * len(seeds), command or command_line(),
-    )  # fmt: skip
-    if isinstance(chosen, Recipe):
-        check(plan.build, training, chosen, plan.measured)
-        ranks.on_rank_zero(lambda: _check_teachers(plan))
-    if tensorboard and ranks.rank == 0:
-        plan = replace(plan, monitors=[TensorBoard(monitor, place / "tensorboard") for place in plan.places])
-    return plan
-
-
-def _teachers_of(recipe: Recipe | Recipe1998) -> list[str]:
-    if not isinstance(recipe, Recipe) or not recipe.teacher:
-        return []
-    teachers = [one.strip() for one in recipe.teacher.split(",")]
-    if len(set(teachers)) < len(teachers) or not all(teachers):
-        raise InputError(f"teacher={recipe.teacher!r}: give each once, with one comma between two")
-    return teachers
-
-
-def _check_teachers(plan: _Plan) -> None:
-    for one in plan.teachers:
-        if one not in TEACHERS:
-            knows, classes = load_teacher(one).num_classes, len(plan.training.classes)
-            if knows != classes:
-                raise InputError(f"the teacher knows {knows} classes, {plan.dataset} has {classes}")
-
-
-# --------------------------------------------------------------------------------------------------------------- steps
+    def _check_teachers(self) -> None:
+        for one in self.teachers:
+            if one not in TEACHERS:
+                knows, classes = load_teacher(one).num_classes, len(self.training.classes)
+                if knows != classes:
+                    raise InputError(f"the teacher {one} knows {knows} classes, {self.training.name} has {classes}")
 
 
 def _carry_out(plan: _Plan) -> Card:
@@ -226,15 +190,16 @@ def _carry_out(plan: _Plan) -> Card:
     folders = ranks.on_rank_zero(lambda: _folders(plan))
     logits, records = _teachers(plan)
     made = []
-    for seed, folder, monitor in zip(plan.seeds, folders, plan.monitors, strict=True):
-        result = _train_seed(plan, seed, folder, logits, monitor)
+    for seed, folder in zip(plan.seeds, folders, strict=True):
+        result = _train_seed(plan, seed, folder, logits)
         made.append(ranks.on_rank_zero(partial(_publish, plan, seed, folder, result, records)))
     return made[0] if len(made) == 1 else ranks.on_rank_zero(lambda: _publish_summary(plan, folders, made))
 
 
 def _folders(plan: _Plan) -> list[RunFolder]:
     """The folder of each seed; nothing of another run is overwritten."""
-    home, places = plan.home, plan.places
+    home = plan.home
+    places = [home / f"seed-{seed}" if len(plan.seeds) > 1 else home for seed in plan.seeds]
     begun = {place for place in places if (place / "checkpoint.pt").is_file()}
     if begun and home not in places:
         begun.add(home)  # it sums them up
@@ -271,8 +236,8 @@ def _teachers(plan: _Plan) -> tuple[TeacherLogits | EnsembleLogits | None, list[
 def _train_teacher(plan: _Plan, name: str) -> str:
     """Train the teacher `name` on the same pictures, or find it trained; gives the file of its weights."""
     own = replace(
-        plan, architecture=name, recipe=load_recipe("teacher", architecture=name, dataset=plan.dataset),
-        recipe_name="teacher", out=plan.out / name, seeds=(0,), teachers=(), resume=True, monitors=[plan.monitor],
+        plan, architecture=name, recipe=load_recipe("teacher", architecture=name, dataset=plan.training.name),
+        recipe_name="teacher", out=plan.out / name, seeds=(0,), resume=True, tensorboard=False,
     )  # fmt: skip
     with sole_writer(own.out, own.ranks):
         card = _carry_out(own)
@@ -281,12 +246,13 @@ def _train_teacher(plan: _Plan, name: str) -> str:
     return str(own.home / "model.safetensors")
 
 
-def _train_seed(
-    plan: _Plan, seed: int, folder: RunFolder, logits: TeacherLogits | EnsembleLogits | None, monitor: Monitor
-) -> Result:
+def _train_seed(plan: _Plan, seed: int, folder: RunFolder, logits: TeacherLogits | EnsembleLogits | None) -> Result:
+    monitor = plan.monitor
+    if plan.tensorboard and plan.ranks.rank == 0:
+        monitor = TensorBoard(monitor, folder.path / "tensorboard")
     common: dict[str, Any] = dict(
         seed=seed, measured=plan.measured, resume=plan.resume, monitor=monitor,
-        identity=dict(architecture=plan.architecture, dataset=plan.dataset),
+        identity=dict(architecture=plan.architecture, dataset=plan.training.name),
     )  # fmt: skip
     if isinstance(plan.recipe, Recipe1998):
         return fit_online(plan.build, plan.training, plan.recipe, folder, **common)
@@ -297,10 +263,27 @@ def _publish(plan: _Plan, seed: int, folder: RunFolder, result: Result, teachers
     """Write weights, card and curves of one seed; gives the card."""
     folder.save_weights(result.model.state_dict())
     found = evaluate(logits_of(result.model), plan.held_out)
-    card = run_card(
-        plan.architecture, plan.training, plan.recipe, plan.recipe_name, teachers, result, found, plan.split, seed,
-        plan.command, folder.weights,
-    )  # fmt: skip
+    recipe = {"name": plan.recipe_name, **plan.recipe.as_dict()}
+    if teachers:
+        recipe["teacher"] = teachers[0] if len(teachers) == 1 else list(teachers)
+    card = Card(
+        architecture=plan.architecture,
+        tag=plan.training.name,
+        params=sum(p.numel() for p in result.model.parameters()),
+        dataset=plan.training.name,
+        preparation=plan.training.preparation,
+        labels=plan.training.classes,
+        recipe=recipe,
+        metrics={plan.split: figures_of(found, plan.training.classes)},
+        licence=_LICENCE,
+        sha256=sha256_of(folder.weights),
+        provenance=dict(
+            seconds=round(result.seconds, 1),
+            created_with=versions(),
+            seeds=dict(n=1, values=[seed]),
+            command=plan.command,
+        ),
+    )
     before = card_in(folder.path)
     if before and before.sha256 == card.sha256:  # resumed when all was done: this process trained nothing
         made_with = before.provenance.get("created_with", card.provenance["created_with"])
@@ -308,7 +291,7 @@ def _publish(plan: _Plan, seed: int, folder: RunFolder, result: Result, teachers
     if not plan.validate:
         card = with_validation(card, plan.out / "validation")
     folder.save_card(card)
-    draw_curves(f"{plan.architecture}, {Path(plan.recipe_name).stem}", result, folder, plan.monitor)
+    draw_curves(f"{plan.architecture}, {plan.recipe_name}", result, folder, plan.monitor)
     return card
 
 

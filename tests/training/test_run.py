@@ -15,7 +15,6 @@ from lenet_zoo.cli import main
 from lenet_zoo.datasets.loading import load_dataset, validation_split
 from lenet_zoo.errors import DataError, InputError, LenetZooError, TrainingError
 from lenet_zoo.evaluation import evaluate
-from lenet_zoo.training import publish
 from lenet_zoo.training import run as run_module
 from lenet_zoo.training.run import train
 
@@ -135,7 +134,7 @@ def test_resuming_a_finished_run_keeps_what_its_card_says_of_the_machine(small_m
         )  # fmt: skip
 
     made = again()
-    monkeypatch.setattr(publish, "versions", lambda: dict(torch="another"))
+    monkeypatch.setattr(run_module, "versions", lambda: dict(torch="another"))
     assert again(resume=True) == made
     # Beside other weights it says nothing.
     (tmp_path / "card.json").write_text(json.dumps(made | dict(sha256="0" * 64)))
