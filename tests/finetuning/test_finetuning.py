@@ -32,7 +32,7 @@ from lenet_zoo.finetuning.results import RESULTS
 from lenet_zoo.models import LeNet5Classic
 from lenet_zoo.models.lenet5_classic import glyphs
 from lenet_zoo.training.checkpoint import RunFolder
-from lenet_zoo.training.engine import Monitor
+from lenet_zoo.training.monitor import Monitor
 from lenet_zoo.training.recipe import Recipe
 
 pytest.importorskip("matplotlib")
