@@ -271,6 +271,12 @@ def _check_metrics(metrics: dict[str, Any]) -> None:
             value = figures.get(name, 0)
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise ValueError(f"its {name} of {split!r} is {_short(value)}, and must be a number")
+        matrix = figures.get("confusion", [])
+        if not isinstance(matrix, list | tuple) or not all(
+            isinstance(row, list | tuple) and len(row) == len(matrix) and all(type(n) is int for n in row)
+            for row in matrix
+        ):
+            raise ValueError(f"its confusion of {split!r} is {_short(matrix)}, and must be classes×classes numbers")
 
 
 # ---------------------------------------------------------------------------------------------------- shipped cards

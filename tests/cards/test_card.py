@@ -51,6 +51,7 @@ def test_a_shipped_card_survives_reading_and_writing(name: str, tmp_path: Path) 
         ({"metrics": [1]}, "its 'metrics' is [1], and must be an object"),
         ({"metrics": {"test": "good"}}, "its figures of 'test' are 'good', and must be an object"),
         ({"metrics": {"test": {"correct": "all"}}}, "its correct of 'test' is 'all', and must be a number"),
+        ({"metrics": {"test": {"confusion": [[1, 0], [0]]}}}, "its confusion of 'test' is [[1, 0], [0]], and must be"),
         ({"input": {"shape": [1, 28]}}, "its input holds [1, 28], and must hold 3 numbers there"),
         ({"input": {"shape": [1, 28, 28], "mean": [0], "std": [0]}}, "is no shape, mean and std"),
         ({"sha256": ["a"]}, "its 'sha256' is ['a'], and must be a text"),
