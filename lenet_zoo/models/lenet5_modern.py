@@ -7,6 +7,7 @@ connections. Pictures are MNIST's 28×28, so C1 pads by 2.
 Paper: LeCun, Bottou, Bengio, Haffner, Gradient-Based Learning Applied to Document Recognition, Proc. IEEE 86(11), 1998.
 """
 
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -14,7 +15,7 @@ from timm.models import generate_default_cfgs, register_model
 from torch import Tensor, nn
 
 from lenet_zoo import cards
-from lenet_zoo.models._base import LeNet5, build, check_keys
+from lenet_zoo.models._base import LeNet5, build, check_keys, tag_cfg
 
 __all__ = ["LeNet5Modern"]
 
@@ -123,25 +124,7 @@ def checkpoint_filter_fn(state_dict: dict[str, Tensor], model: nn.Module) -> dic
     return out
 
 
-def _cfg(tag: str, labels: tuple[str, ...], description: str) -> dict[str, Any]:
-    return dict(
-        file=str(cards.weight_path(f"lenet5_modern.{tag}")),
-        num_classes=len(labels),
-        input_size=(1, 28, 28),
-        pool_size=(1, 1),
-        crop_pct=1.0,
-        interpolation="bilinear",
-        mean=(0.0,),
-        std=(1.0,),
-        first_conv="C1",
-        classifier="output",
-        label_names=labels,
-        license="apache-2.0",
-        description=description,
-        paper_name="Gradient-Based Learning Applied to Document Recognition",
-    )
-
-
+_cfg = partial(tag_cfg, LeNet5Modern)
 # register_model reads this when it decorates, so it stands above the factory.
 default_cfgs = generate_default_cfgs(
     {
