@@ -269,7 +269,7 @@ class LeNet5(nn.Module):
 
 
 def tag_cfg(cls: type[LeNet5], tag: str, labels: tuple[str, ...], description: str) -> dict[str, Any]:
-    """timm's cfg of a tag."""
+    """What timm's registry holds of a tag of the network `cls`."""
     mean, std = cls.normalization
     return dict(
         file=str(cards.weight_path(f"{cls.architecture}.{tag}")),

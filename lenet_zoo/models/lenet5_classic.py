@@ -12,7 +12,7 @@ Where the paper is silent or contradicts itself, this file chooses, and says so 
 """
 
 import hashlib
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -335,16 +335,19 @@ def checkpoint_filter_fn(state_dict: dict[str, Tensor], model: LeNet5Classic) ->
     return state_dict
 
 
-_cfg = partial(tag_cfg, LeNet5Classic)
 # register_model reads this when it decorates, so it stands above the factory.
 default_cfgs = generate_default_cfgs(
     {
-        "lenet5_classic.mnist": _cfg("mnist", cards.DIGITS, "MNIST, the best that training reached"),
-        "lenet5_classic.lecun1998_mnist": _cfg("lecun1998_mnist", cards.DIGITS, "MNIST, trained as in 1998"),
-        "lenet5_classic.lecun1998_distorted_mnist": _cfg(
-            "lecun1998_distorted_mnist", cards.DIGITS, "MNIST and distorted copies, trained as in 1998"
+        "lenet5_classic.mnist": tag_cfg(LeNet5Classic, "mnist", cards.DIGITS, "MNIST, the best that training reached"),
+        "lenet5_classic.lecun1998_mnist": tag_cfg(
+            LeNet5Classic, "lecun1998_mnist", cards.DIGITS, "MNIST, trained as in 1998"
         ),
-        "lenet5_classic.fashion_mnist": _cfg("fashion_mnist", cards.FASHION, "Fashion-MNIST: ten kinds of clothes"),
+        "lenet5_classic.lecun1998_distorted_mnist": tag_cfg(
+            LeNet5Classic, "lecun1998_distorted_mnist", cards.DIGITS, "MNIST and distorted copies, trained as in 1998"
+        ),
+        "lenet5_classic.fashion_mnist": tag_cfg(
+            LeNet5Classic, "fashion_mnist", cards.FASHION, "Fashion-MNIST: ten kinds of clothes"
+        ),
     }
 )
 

@@ -7,7 +7,6 @@ connections. Pictures are MNIST's 28×28, so C1 pads by 2.
 Paper: LeCun, Bottou, Bengio, Haffner, Gradient-Based Learning Applied to Document Recognition, Proc. IEEE 86(11), 1998.
 """
 
-from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -124,13 +123,16 @@ def checkpoint_filter_fn(state_dict: dict[str, Tensor], model: nn.Module) -> dic
     return out
 
 
-_cfg = partial(tag_cfg, LeNet5Modern)
 # register_model reads this when it decorates, so it stands above the factory.
 default_cfgs = generate_default_cfgs(
     {
-        "lenet5_modern.mnist": _cfg("mnist", cards.DIGITS, "MNIST, the best that training reached"),
-        "lenet5_modern.baseline_mnist": _cfg("baseline_mnist", cards.DIGITS, "MNIST, the textbook recipe: 20 epochs"),
-        "lenet5_modern.fashion_mnist": _cfg("fashion_mnist", cards.FASHION, "Fashion-MNIST: ten kinds of clothes"),
+        "lenet5_modern.mnist": tag_cfg(LeNet5Modern, "mnist", cards.DIGITS, "MNIST, the best that training reached"),
+        "lenet5_modern.baseline_mnist": tag_cfg(
+            LeNet5Modern, "baseline_mnist", cards.DIGITS, "MNIST, the textbook recipe: 20 epochs"
+        ),
+        "lenet5_modern.fashion_mnist": tag_cfg(
+            LeNet5Modern, "fashion_mnist", cards.FASHION, "Fashion-MNIST: ten kinds of clothes"
+        ),
     }
 )
 
