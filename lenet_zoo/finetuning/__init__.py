@@ -158,7 +158,7 @@ def finetune(
             download=download,
             monitor=monitor,
         )
-    # For a folder, the preparation chooses the recipe's table: its name is the user's, and could be that of a data set.
+    # For a folder the preparation chooses the recipe's table: the folder's own name could be that of a data set.
     chosen = load_finetuning(recipe, start, data, preparation.kind if data_dir is not None else dataset, changes)
     run = dict(
         start=start.identity(),
