@@ -156,12 +156,6 @@ def ncnn(path: str) -> Run:
 _ALL = (onnxruntime, openvino, onnx_reference, opencv, onnx2torch, ncnn, tract, quantize_static, version_converter)
 READERS: dict[str, Callable[[str], Run]] = {reader.__name__: reader for reader in _ALL}
 
-# What a reader is for, where that is not every precision: the others are an engine's own limits.
-ONLY = {
-    "onnx2torch": ("fp32", "fp16"),  # it has no QuantizeLinear
-    "ncnn": ("fp32",),  # pnnx has no QuantizeLinear, and stores float16 by itself
-    "quantize_static": ("fp32",),
-}
 
 # Engine as the manual names it → its reader, and what pip installs for it ('' : what this environment has).
 ENGINES: dict[str, tuple[str, str]] = {
@@ -181,6 +175,26 @@ ENGINES: dict[str, tuple[str, str]] = {
     "quantize_static": ("quantize_static", ""),
     "version_converter": ("version_converter", ""),
 }
+
+
+def limit_of(engine: str, stem: str) -> str:
+    """Why an engine cannot read a kind of file, whoever wrote it; else ''."""
+    network, input, precision, form = stem.split("-")
+    if engine == "onnxruntime 1.15" and precision == "int8":
+        return "opset 19 is too new: export with `opset=17`"
+    if engine == "ncnn (pnnx)" and precision != "fp32":
+        return "reads float32 files, and makes float16 and int8 of them itself"
+    if engine == "ncnn (pnnx)" and input == "pixels":
+        return 'no uint8 inputs: export with `input="pixels_float"`'
+    if engine == "tract" and precision == "fp16":
+        return "no float16 Gemm"
+    if engine == "onnx2torch" and precision == "int8":
+        return "no QuantizeLinear"
+    if engine == "quantize_static" and precision != "fp32":
+        return "quantizes float32 files"
+    if engine == "version_converter" and (network, precision, form) == ("modern", "int8", "fast"):
+        return "no way back from Split 18: export with `opset=14`"
+    return ""
 
 
 def _picture(path: str) -> str:
@@ -206,10 +220,6 @@ def _as_input(digits: np.ndarray, path: str) -> np.ndarray:
     return ((values / np.float32(255) - np.float32(mean)) / np.float32(std)).astype(np.float32)
 
 
-def precision_of(stem: str) -> str:
-    return stem.split("-")[2]
-
-
 def judge(found: np.ndarray, wanted: np.ndarray, near: float) -> str:
     """'' when the logits are the wanted ones, else what is wrong."""
     if found.shape != wanted.shape:
@@ -225,7 +235,7 @@ def try_file(reader: Callable[[str], Run], path: str) -> str:
     """'' when an engine answers as onnxruntime in every batch size, else what it says."""
     digits, wanted = (np.load(name) for name in (Path(path).with_name("digits.npy"), f"{path}.npy"))
     batches = _as_input(digits, path)
-    near = NEAR["int8" if reader is quantize_static else precision_of(Path(path).stem)]
+    near = NEAR["int8" if reader is quantize_static else Path(path).stem.split("-")[2]]
     try:
         run = reader(path)
         for size in BATCHES:
@@ -310,8 +320,10 @@ def main() -> None:
         for engine in chosen.engines or ENGINES:
             reader, packages = ENGINES[engine]
             python = environment(chosen.venvs, engine, packages)
-            asked = [path for path in paths if precision_of(path.stem) in ONLY.get(reader, NEAR)]
+            limits = {path.stem: limit_of(engine, path.stem) for path in paths}
+            asked = [path for path in paths if not limits[path.stem]]
             found = {path.stem: problem.replace(folder, "") for path, problem in in_own_process(python, reader, asked)}
+            found = {stem: found.get(stem, limit) for stem, limit in limits.items()}
             rows[engine] = {"version": version_of(python, reader), "files": found}
             print(engine, rows[engine]["version"], {name: problem for name, problem in found.items() if problem})
             ordered = {engine: rows[engine] for engine in ENGINES if engine in rows}

@@ -18,7 +18,9 @@ def export(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The ONNX file to write.")],
     input: Annotated[
         Literal["normalized", "pixels", "pixels_float"],
-        typer.Option("--input", help="float32 as the model takes it; uint8 pixels 0 … 255; or those in float32."),
+        typer.Option(
+            "--input", help="float32 as the model takes it; uint8 pixels, 0 … 255; or such pixels in float32."
+        ),
     ] = "normalized",
     precision: Annotated[
         Literal["fp32", "fp16", "int8"],

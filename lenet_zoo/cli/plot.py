@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,11 +16,12 @@ from lenet_zoo.errors import InputError, did_you_mean
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
-    from torch import nn
+
+    from lenet_zoo.models._base import LeNet5
 
 
 class _Whats(typer.core.TyperGroup):
-    """Names the nearest picture when there is none of the name given."""
+    """The subcommands of `plot`; an unknown one is answered with the nearest name."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
@@ -34,7 +35,9 @@ class _Whats(typer.core.TyperGroup):
 plot = typer.Typer(cls=_Whats, no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(plot, name="plot", help="Pictures of filters, feature maps, mistakes, training and benchmarks.")
 
-Network = Annotated[str, typer.Argument(metavar="NAME", help="lenet5_modern, lenet5_classic.mnist, …")]
+Network = Annotated[
+    str, typer.Argument(metavar="NAME", help="lenet5_modern, lenet5_classic.mnist, local-dir:FOLDER, …")
+]
 Picture = Annotated[
     str,
     typer.Argument(metavar="PICTURE", help="A picture file, or DATASET:INDEX for a test picture: digits:0, mnist:247."),
@@ -46,7 +49,7 @@ Theme = Annotated[str, typer.Option("--theme", help="The page that the picture i
 
 
 def _check(output: Path | None, json: bool, theme: str) -> None:
-    """Refuse before the work what could not be written after it."""
+    """Fail early: check theme and target before the work."""
     from lenet_zoo import figures
 
     figures.check_theme(theme)
@@ -67,24 +70,15 @@ def _finish(output: Path | None, json: bool, draw: Callable[[], Figure], numbers
 
 
 def _plain(values: np.ndarray) -> Any:
-    """An array as JSON takes it: nested lists, with null where nothing is."""
+    """An array as JSON takes it: nested lists, with null for NaN."""
     if values.ndim:
         return [_plain(value) for value in values]
     number = values.item()
     return None if isinstance(number, float) and math.isnan(number) else number
 
 
-def _network(name: str) -> tuple[nn.Module, list[str]]:
-    """A network with its weights, and the names of its classes."""
-    from lenet_zoo.registry import create_model
-
-    model = create_model(name, pretrained=True)
-    labels = model.pretrained_cfg["label_names"] or range(model.num_classes)  # type: ignore[index, arg-type]
-    return model, [str(label) for label in labels]
-
-
-def _pixels(name: str, picture: str, data_root: Path | None, download: bool) -> np.ndarray:
-    """28×28 uint8 of a picture file as network `name` reads it, or of a test picture named as DATASET:INDEX."""
+def _pixels(model: LeNet5, picture: str, data_root: Path | None, download: bool) -> np.ndarray:
+    """uint8 pixels of a picture file, as `model` reads it, or of a test picture named as DATASET:INDEX."""
     from lenet_zoo.datasets.loading import DATASETS, load_dataset
 
     dataset, colon, index = picture.rpartition(":")
@@ -95,9 +89,7 @@ def _pixels(name: str, picture: str, data_root: Path | None, download: bool) -> 
         return data.images[int(index)].numpy()
     if picture in DATASETS and not Path(picture).exists():
         raise InputError(f"{picture} has many pictures: name a test picture by its place in the set, as {picture}:0")
-    from lenet_zoo.registry import card_of
-
-    return card_of(name).preparation.pixels(picture)
+    return model.card.preparation.pixels(picture)
 
 
 @plot.command()
@@ -106,14 +98,14 @@ def architecture(name: Network, output: Output = None, theme: Theme = "light", j
     _check(output, json, theme)
     from lenet_zoo import figures
     from lenet_zoo.models.layers import layer_table
-    from lenet_zoo.registry import create_model, resolve
+    from lenet_zoo.registry import load_network
 
-    model = create_model(name)
-    layers = layer_table(model)
+    model = load_network(name)
+    layers, side = layer_table(model), figures.input_side(model)
     _finish(
         output,
         json,
-        lambda: figures.architecture(layers, resolve(name).split(".")[0], figures.input_side(model), theme=theme),
+        lambda: figures.architecture(layers, model.card.architecture, side, model.in_chans, theme),
         lambda: [asdict(layer) for layer in layers],
     )
 
@@ -123,8 +115,9 @@ def filters(name: Network, output: Output = None, theme: Theme = "light", json: 
     """The kernels of C1 and C3."""
     _check(output, json, theme)
     from lenet_zoo import figures
+    from lenet_zoo.registry import load_network
 
-    found = figures.kernels(_network(name)[0])
+    found = figures.kernels(load_network(name))
     _finish(
         output,
         json,
@@ -146,9 +139,11 @@ def maps(
     """A picture on its way through the layers to the answer."""
     _check(output, json, theme)
     from lenet_zoo import figures
+    from lenet_zoo.registry import load_network
 
-    model, labels = _network(name)
-    states = figures.layer_states(model, _pixels(name, picture, data_root, download))
+    model = load_network(name)
+    labels = list(model.card.labels)
+    states = figures.layer_states(model, _pixels(model, picture, data_root, download))
     _finish(
         output,
         json,
@@ -173,10 +168,11 @@ def f6(
     """The classic's F6 as a bitmap, beside those of the classes."""
     _check(output, json, theme)
     from lenet_zoo import figures
+    from lenet_zoo.registry import load_network
 
-    model, labels = _network(name)
-    codes = figures.bitmaps(model)
-    states = [figures.layer_states(model, _pixels(name, picture, data_root, download)) for picture in pictures]
+    model = load_network(name)
+    labels, codes = model.card.labels, figures.bitmaps(model)
+    states = [figures.layer_states(model, _pixels(model, picture, data_root, download)) for picture in pictures]
     _finish(
         output,
         json,
@@ -209,19 +205,22 @@ def confusion(
     import numpy as np
 
     from lenet_zoo import figures
+    from lenet_zoo.registry import card_of, load_network
 
+    matrix: Any
     if dataset:
         from lenet_zoo.classify.torch import logits_of
         from lenet_zoo.datasets.loading import load_dataset
         from lenet_zoo.evaluation import evaluate
 
         data = load_dataset(dataset, train=False, root=data_root, download=download)
-        matrix, labels = evaluate(logits_of(_network(name)[0]), data).confusion, list(data.classes)
+        labels, matrix = data.classes, evaluate(logits_of(load_network(name)), data).confusion
     else:
-        from lenet_zoo.registry import model_card
-
-        card = model_card(name)
-        matrix, labels = card["metrics"]["test"]["confusion"], card["labels"]
+        card = card_of(name)
+        tested = card.metrics.get("test")
+        labels, matrix = card.labels, tested.get("confusion") if isinstance(tested, Mapping) else None
+        if matrix is None:
+            raise InputError(f"the card of {name} has no confusion matrix: name a data set to run it on with --dataset")
     _finish(
         output,
         json,
@@ -248,14 +247,22 @@ def mistakes(
     _check(output, json, theme)
     from lenet_zoo import figures
     from lenet_zoo.classify.torch import logits_of
-    from lenet_zoo.datasets.loading import load_dataset
-    from lenet_zoo.registry import model_card
+    from lenet_zoo.datasets.loading import DATASETS, load_dataset
+    from lenet_zoo.registry import load_network
 
-    dataset = dataset or model_card(name)["dataset"]
+    model = load_network(name)
+    if not dataset:
+        dataset = model.card.dataset or ""
+        if dataset not in DATASETS:  # none, or the user's own folder
+            raise InputError(
+                f"the card of {name} names no data set that can be loaded: name one with --dataset "
+                f"({', '.join(DATASETS)})"
+            )
     data = load_dataset(dataset, train=False, root=data_root, download=download)
-    model, labels = _network(name)
-    if len(labels) != len(data.classes):
-        raise InputError(f"{name} has {len(labels)} classes and {dataset} has {len(data.classes)}: they must be equal")
+    if model.num_classes != len(data.classes):
+        raise InputError(
+            f"{name} has {model.num_classes} classes and {dataset} has {len(data.classes)}: they must be equal"
+        )
     pictures = data.images.numpy()
     found = figures.worst_mistakes(logits_of(model)(pictures), data.labels.numpy())
     paper = figures.paper_fig8() if data.name == "mnist" else None

@@ -20,7 +20,10 @@ def score(
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder for the answers: new, empty, or of the same job.")],
     model: Annotated[
-        str, typer.Option("--model", metavar="NAME_OR_ONNX", help="A network of the zoo, or an exported .onnx file.")
+        str,
+        typer.Option(
+            "--model", metavar="NAME_OR_ONNX", help="A network of the zoo, local-dir:FOLDER, or an .onnx file."
+        ),
     ] = "lenet5_modern.mnist",
     top_k: Annotated[
         int | None, typer.Option("--top-k", min=1, help="Answers per picture, best first; default: 3.")
@@ -47,7 +50,7 @@ def score(
     part_rows: Annotated[
         int | None, typer.Option("--part-rows", min=1, help="Rows of a part at most; default: for some 64 parts.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin anew, whatever job the folder holds.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove the folder's job, and begin anew.")] = False,
     json: Json = False,
 ) -> None:
     """Label a large collection; started again, go on with what is missing."""
@@ -116,10 +119,10 @@ class _Bar:
         self.task = self.progress.add_task("listing", total=None, rate="")
 
     def show(self, done: int, total: int) -> None:
-        """Told after the listing, with what an earlier run has done, and then after each part."""
+        """Called after the listing with the rows that earlier runs did, and then after each part."""
         task = self.progress.tasks[0]
         if task.total is None:
-            # Speed and time left are this run's alone.
+            # Speed and time left are measured on this run alone.
             self.progress.reset(self.task, total=total, completed=done, description="scoring", rate="")
             self.first = done
             return

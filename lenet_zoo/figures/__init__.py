@@ -4,7 +4,7 @@
 
     model = create_model("lenet5_classic", pretrained=True)
     states = figures.layer_states(model, digit_from_image(PIL.Image.open("seven.png")))
-    figures.save(figures.maps(states, model.pretrained_cfg["label_names"]), "maps.svg")
+    figures.save(figures.maps(states, model.card.labels), "maps.svg")
 
 All figures share one colour code: zero has the colour of the page, negative is blue and positive is orange (from the
 palette of Okabe and Ito, which colour-blind readers can tell apart). Every figure is made for a light or for a dark

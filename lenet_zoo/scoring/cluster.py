@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,11 @@ from lenet_zoo.scoring.scorer import Result, Scorer
 __all__ = ["ENVIRONMENT", "engine"]
 
 _CONNECT_SECONDS, _JOIN_SECONDS = 5, 30
-_STORE_BYTES = 100_000_000  # what goes through Ray are numbers of units
+_STORE_BYTES = 100_000_000  # only the numbers of units go through Ray
 _MOST_TRIES = 5
 _MOST_BLOCKS = 10_000
 
-# No report about usage, no bars of its own, and no word on stderr about what it is able to mend.
+# Ray sends no usage report, draws no progress bars, and does not report on stderr what it recovers from.
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
@@ -36,7 +36,7 @@ ENVIRONMENT = {
 _JOIN = "import ray, sys; ray.init(address=sys.argv[1], logging_level='ERROR', log_to_driver=False)"
 
 
-def engine(address: str | None) -> Callable[..., Iterator[Result]]:
+def engine(address: str | None) -> Callable[..., Generator[Result, None, None]]:
     """The engine's function, as `lenet_zoo.scoring.local.run`, on the cluster at `address` or one of its own.
 
     Raises:
@@ -53,7 +53,9 @@ def engine(address: str | None) -> Callable[..., Iterator[Result]]:
     if address is not None and not ray.is_initialized():
         _check(address)
 
-    def run(root: str, out: str, tasks: Iterator[tuple[int, int]], count: int, workers: int | None) -> Iterator[Result]:
+    def run(
+        root: str, out: str, tasks: Iterator[tuple[int, int]], count: int, workers: int | None
+    ) -> Generator[Result, None, None]:
         with _session(address, workers):
             yield from _results(root, out, tasks, count, workers or int(ray.cluster_resources().get("CPU", 1)))
 
@@ -61,7 +63,7 @@ def engine(address: str | None) -> Callable[..., Iterator[Result]]:
 
 
 def _check(address: str) -> None:
-    """Ray itself waits for minutes, or ends the process, when nobody or somebody else answers."""
+    """Check that a cluster answers: Ray itself waits for minutes, or ends the process, when none does."""
     if "://" in address:
         raise InputError(f"address {address!r}: give HOST:PORT of the cluster's head, or 'auto'")
     if address != "auto":
@@ -94,7 +96,7 @@ def _absent(address: str, why: str) -> ScoringError:
 
 @contextmanager
 def _session(address: str | None, workers: int | None) -> Iterator[None]:
-    """Joined to the cluster, or with one of our own; a session that the caller has opened is used and left open."""
+    """Join the cluster, or start one of our own. A session that the caller has opened is used and left open."""
     import ray
 
     if ray.is_initialized():
@@ -120,7 +122,7 @@ def _session(address: str | None, workers: int | None) -> Iterator[None]:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Without stderr, on which Ray's core says that it has been told to be quiet; failures come as exceptions."""
+    """Close stderr, where Ray's core reports that its log is off. Failures still come as exceptions."""
     sys.stderr.flush()
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -172,7 +174,7 @@ class _Actor:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         unit, offset = int(batch["unit"][0]), int(batch["offset"][0])
-        # Ray replaces an actor that dies, and gives its unit to the next one, without end.
+        # Ray replaces an actor that dies and gives its unit to the next one, however often. So each try leaves a mark.
         if len(list(self.tries.glob(f"{unit}-*"))) >= _MOST_TRIES:
             result = self.scorer.failed(
                 unit, f"part {unit} was the end of {_MOST_TRIES} workers: is there memory enough?"

@@ -19,8 +19,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from lenet_zoo import cards
-from lenet_zoo.classify import OnnxClassifier
+from lenet_zoo.classify import OnnxClassifier, read_metadata
+from lenet_zoo.classify.onnx_file import read_file
 from lenet_zoo.errors import InputError, ScoringError
 from lenet_zoo.scoring import folder
 from lenet_zoo.scoring.inputs import list_input
@@ -36,6 +36,8 @@ DEFAULT_MODEL = "lenet5_modern.mnist"
 _TOP_K = 3
 
 Progress = Callable[[int, int], None]
+Engine = Callable[[str, str, Iterator[tuple[int, int]], int, int | None], Generator[Result, None, None]]
+"""Called with root, out, tasks (number and place of a unit), their number, and workers; yields results."""
 
 
 def score(
@@ -65,21 +67,21 @@ def score(
     Args:
         source: what to read; see `lenet_zoo.scoring.inputs.list_input`, as for `kind`, `column`, `key`, `part_rows`.
         out: the folder of the answers: new, empty, or of the same job.
-        model: an .onnx file, or a network of the zoo.
+        model: an .onnx file, or a network of the zoo, as `lenet_zoo.create_model` takes it.
         top_k: answers per picture, best first; by default 3, or all of fewer classes.
         min_confidence: a picture whose best answer is below this probability is rejected.
         engine: 'local', processes of this machine, or 'ray'.
         address: of a running Ray cluster, HOST:PORT or 'auto'; by default Ray is started on this machine.
         workers: how many units are done at once; by default one per core.
         overwrite: begin anew, whatever job the folder holds.
-        progress: told of the rows that are done, and how many there are.
+        progress: called with the rows that are done, and the number of all rows.
 
     Returns: the manifest's totals; the rows and seconds of this run, and the seconds that workers spent in each stage.
 
     Raises:
         InputError: arguments and inputs that cannot be used, and a folder that is not this job's.
         ScoringError: the job cannot go on; what is done is kept.
-        ArtifactError, UnknownModelError: a network that is none.
+        ArtifactError, UnknownModelError, WeightsError: no such network, or one that cannot be used.
         DataError: a file of the input that is damaged from the start, or gone.
         MissingExtraError: pyarrow or Ray is not installed.
     """
@@ -96,10 +98,9 @@ def score(
     source, out = Path(source), Path(out)
     _check_folders(source, out)
     run = _engine(engine, address)
-    network = _identify(model)
     with tempfile.TemporaryDirectory() as scratch:
-        path = _network(model, network, out, Path(scratch))
-        if overwrite:  # it may lie in the folder that will be cleared
+        path, network = _network(model, out, Path(scratch))
+        if overwrite:  # the file may lie in the folder that will be cleared
             path = Path(shutil.copyfile(path, Path(scratch) / "network.onnx"))
         classifier = OnnxClassifier(path, threads=1, providers=["CPUExecutionProvider"])
         if classifier.size[0] != classifier.size[1]:
@@ -153,8 +154,7 @@ def _alone_in(out: Path) -> Iterator[None]:
         raise ScoringError(f"{error.filename or out}: {reason(error)}") from error
 
 
-def _engine(name: str, address: str | None) -> Any:
-    """The engine's function: (root, out, tasks, number of tasks, workers) → results."""
+def _engine(name: str, address: str | None) -> Engine:
     if name == "ray":
         from lenet_zoo.scoring.cluster import engine
 
@@ -179,44 +179,44 @@ def _check_folders(source: Path, out: Path) -> None:
 # --------------------------------------------------------------------------------------------------------- network
 
 
-def _identify(model: str) -> dict[str, str]:
-    """What the answers depend on: the name, and the SHA-256 of an ONNX file, or of a network's weights."""
+def _network(model: str, out: Path, scratch: Path) -> tuple[Path, dict[str, str]]:
+    """The ONNX file, and what the answers depend on: the network's name and a SHA-256.
+
+    The file is the user's, the one that the job in `out` began with, or a new one in `scratch`.
+    """
     if model.endswith(".onnx"):
-        from lenet_zoo.classify.onnx_file import read_file
+        path = Path(model)
+        return path, {"name": printable(path.name), "sha256": hashlib.sha256(read_file(path).data).hexdigest()}
+    from lenet_zoo.registry import card_of, load_network
 
-        return {"name": printable(Path(model).name), "sha256": hashlib.sha256(read_file(model).data).hexdigest()}
-    if model not in cards.names():
-        from lenet_zoo.registry import resolve
-
-        model = resolve(model)
-    return {"name": model, "weights_sha256": cards.load(model).sha256 or ""}
-
-
-def _network(model: str, network: dict[str, str], out: Path, scratch: Path) -> Path:
-    """The ONNX file: the user's, the one that the job in `out` began with, or a new one."""
-    if model.endswith(".onnx"):
-        return Path(model)
-    begun = folder.read_job(out)
-    if begun is not None and begun["model"] == network and folder.model_path(out).is_file():
-        return folder.model_path(out)
+    path, source, where = scratch / "model.onnx", *model.partition(":")[::2]
+    if not where:
+        card = card_of(model)
+        network = {"name": f"{card.architecture}.{card.tag}", "weights_sha256": card.sha256 or ""}
+        begun = folder.read_job(out)
+        if begun is not None and begun["model"] == network and folder.model_path(out).is_file():
+            return folder.model_path(out), network
     from lenet_zoo.export import export_onnx
-    from lenet_zoo.registry import create_model
 
-    return Path(export_onnx(create_model(network["name"], pretrained=True), scratch / "model.onnx", input="pixels"))
+    export_onnx(load_network(model), path, input="pixels")
+    if where:  # timm's local-dir:FOLDER, without the folders above it, or hf-hub:REPOSITORY
+        name = f"{source}:{printable(Path(where).resolve().name)}" if source == "local-dir" else model
+        network = {"name": name, "weights_sha256": read_metadata(path)["weights_sha256"]}
+    return path, network
 
 
 # -------------------------------------------------------------------------------------------------------- the work
 
 
 def _work(
-    run: Callable[..., Generator[Result, None, None]],
+    run: Engine,
     root: Path,
     out: Path,
     total: int,
     workers: int | None,
     progress: Progress,
 ) -> Counter[str]:
-    """Let the engine do the units whose part is missing; the rows and seconds of this run."""
+    """Let the engine do the units whose part is missing. Returns the rows and seconds of this run."""
     missing, rows_missing = 0, 0
     for unit, _, rows in folder.units(out):
         if not part_path(out, unit).exists():

@@ -1,4 +1,4 @@
-"""The engine within: one process per core."""
+"""The local engine: one process per core."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -25,10 +25,10 @@ Task = tuple[int, int]
 """Number of a unit, and where it stands in the job's list."""
 
 
-def run(root: str, out: str, tasks: Iterator[Task], count: int, workers: int | None) -> Iterator[Result]:
+def run(root: str, out: str, tasks: Iterator[Task], count: int, workers: int | None) -> Generator[Result, None, None]:
     """Score `count` units in `workers` processes, by default one per core; results come as they are ready.
 
-    A process that dies is replaced and its unit done again. At most twice as many units as workers are on their way.
+    A process that dies is replaced and its unit done again. At most twice as many units as workers are queued.
 
     Raises: ScoringError when processes die again and again without one unit getting done.
     """
@@ -58,7 +58,7 @@ def run(root: str, out: str, tasks: Iterator[Task], count: int, workers: int | N
                         deaths = 0
                         yield result
             except BrokenProcessPool:
-                # One death takes the pool with it; nothing is lost but the units under way.
+                # One death breaks the pool. Only the units under way are lost, and done again.
                 deaths += 1
                 again.extend(running.values())
         if deaths == _MOST_DEATHS:
@@ -71,7 +71,7 @@ def run(root: str, out: str, tasks: Iterator[Task], count: int, workers: int | N
 
 @contextmanager
 def _pool(root: str, out: str, workers: int) -> Iterator[ProcessPoolExecutor]:
-    # Workers end at once when this end of the pipe is closed: because the job was given up, or its process killed.
+    # Workers exit as soon as this end of the pipe closes: when the job is given up, and when its process is killed.
     theirs, ours = _SPAWN.Pipe(duplex=False)
     pool = ProcessPoolExecutor(workers, mp_context=_SPAWN, initializer=_start, initargs=(root, out, theirs))
     try:
@@ -88,7 +88,7 @@ _scorer: Scorer
 
 def _start(root: str, out: str, alive: Connection) -> None:
     global _scorer
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the parent answers Ctrl-C
     threading.Thread(target=_end_with, args=(alive,), daemon=True).start()
     _scorer = Scorer(root, out)
 

@@ -1,4 +1,4 @@
-"""From a unit of work to a part of the output: what every worker does, whichever engine it works for."""
+"""Score one unit and write its part: the work of every worker, on either engine."""
 
 from __future__ import annotations
 

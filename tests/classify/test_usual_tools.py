@@ -32,7 +32,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def digits() -> np.ndarray:
-    return bundled("mnist")[::4]
+    return bundled("mnist")[::4].copy()
 
 
 def optimise(level: str) -> Change:

@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from timm.models import save_for_hf
 
-from lenet_zoo import cards, figures
+from lenet_zoo import figures
 from lenet_zoo.cli._app import run
 from lenet_zoo.cli.zoo import _classifier
-from lenet_zoo.datasets.loading import Dataset, load_dataset
+from lenet_zoo.datasets.loading import DATASETS, Dataset, load_dataset
+from lenet_zoo.models.layers import layer_table
 from lenet_zoo.models.lenet5_classic import connection_table, rbf_codes
 from lenet_zoo.pictures.character import digit_from_image
-from lenet_zoo.registry import create_model
+from lenet_zoo.registry import create_model, model_card
 
 
 @pytest.fixture
@@ -35,6 +39,20 @@ def digits() -> Dataset:
 def _digits_are_read_once(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     # Reading all 1,797 takes seconds.
     monkeypatch.setattr("lenet_zoo.datasets.loading._digits", lambda: digits)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Callable[..., str]:
+    """A network of one's own in a folder, with a card; returns its name, 'local-dir:FOLDER'."""
+
+    def made(classes: int, in_chans: int = 1, **card: object) -> str:
+        path = tmp_path / "own"
+        model = create_model("lenet5_modern", num_classes=classes, in_chans=in_chans)
+        save_for_hf(model, str(path), safe_serialization=True)
+        (path / "card.json").write_text(json.dumps(card))
+        return f"local-dir:{path}"
+
+    return made
 
 
 def call(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
@@ -109,6 +127,55 @@ def test_a_picture_file_is_read_as_predict_reads_it(
         assert row["F6"] == pytest.approx(states["F6"].tolist(), abs=1e-5)
 
 
+def test_a_colour_network_is_drawn_from_the_picture_that_predict_reads(
+    capsys: pytest.CaptureFixture[str], here: Path, folder: Callable[..., str]
+) -> None:
+    name = folder(3, in_chans=3, labels=["ant", "bee", "cat"], preparation="picture")
+    photo = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    photo[..., 0] //= 4  # so that no two channels are alike
+    Image.fromarray(photo).save("photo.png")
+    wanted = _classifier(name).prepare("photo.png")
+    assert wanted.shape == (3, 28, 28)
+    found = numbers(capsys, "maps", name, "photo.png")
+    assert found["input"] == wanted.tolist()
+    assert found["labels"] == ["ant", "bee", "cat"]
+    assert found["output"] == pytest.approx(_classifier(name).predict_logits(wanted[None])[0].tolist(), abs=1e-5)
+    assert call(capsys, "maps", name, "photo.png", "-o", "maps.png")[0] == 0
+
+
+def test_the_architecture_of_a_network_in_a_folder(
+    capsys: pytest.CaptureFixture[str], here: Path, folder: Callable[..., str]
+) -> None:
+    name = folder(3, in_chans=3, preparation="picture")
+    layers = layer_table(create_model("lenet5_modern", num_classes=3, in_chans=3))
+    assert numbers(capsys, "architecture", name) == [asdict(layer) | {"output": [*layer.output]} for layer in layers]
+    assert call(capsys, "architecture", name, "-o", "drawn.svg")[0] == 0
+    wanted = figures.save(figures.architecture(layers, "lenet5_modern", 28, channels=3), "wanted.svg")
+    assert Path("drawn.svg").read_bytes() == wanted.read_bytes()
+
+
+def test_the_mistakes_of_a_network_in_a_folder(
+    capsys: pytest.CaptureFixture[str], folder: Callable[..., str], digits: Dataset
+) -> None:
+    name = folder(10, dataset="digits")
+    logits = _classifier(name).predict_logits(digits.images.numpy())
+    found = numbers(capsys, "mistakes", name)
+    assert found["pictures"] == 1797
+    assert len(found["mistakes"]) == int((logits.argmax(1) != digits.labels.numpy()).sum()) > 0
+
+
+def test_what_a_folder_lacks_is_said(capsys: pytest.CaptureFixture[str], folder: Callable[..., str]) -> None:
+    name = folder(10, dataset="letters", metrics={"test": 0.5})
+    known = ", ".join(DATASETS)
+    for what, said in (
+        ("mistakes", f"the card of {name} names no data set that can be loaded: name one with --dataset ({known})"),
+        ("confusion", f"the card of {name} has no confusion matrix: name a data set to run it on with --dataset"),
+    ):
+        status, out, err = call(capsys, what, name, "--json")
+        assert (status, out) == (2, "")
+        assert err == f"lenet-zoo: {said}\n"
+
+
 def test_a_file_comes_before_a_test_picture_of_the_same_name(
     capsys: pytest.CaptureFixture[str], here: Path, digits: Dataset
 ) -> None:
@@ -126,7 +193,7 @@ def test_f6_prints_the_squared_distance_to_each_bitmap(capsys: pytest.CaptureFix
 
 def test_confusion_is_the_cards_unless_a_data_set_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     found = numbers(capsys, "confusion", "lenet5_modern.mnist")
-    assert found["confusion"] == cards.load("lenet5_modern.mnist").as_dict()["metrics"]["test"]["confusion"]
+    assert found["confusion"] == model_card("lenet5_modern.mnist")["metrics"]["test"]["confusion"]
     assert np.sum(numbers(capsys, "confusion", "lenet5_modern.mnist", "--dataset", "digits")["confusion"]) == 1797
 
 
@@ -134,7 +201,7 @@ def test_mistakes_on_mnist_are_the_cards_and_marked_where_the_paper_erred(
     capsys: pytest.CaptureFixture[str], mnist_test: Dataset
 ) -> None:
     found = numbers(capsys, "mistakes", "lenet5_modern")
-    test = cards.load("lenet5_modern.mnist").as_dict()["metrics"]["test"]
+    test = model_card("lenet5_modern.mnist")["metrics"]["test"]
     assert len(found["mistakes"]) == test["total"] - test["correct"]
     losses = [mistake["loss"] for mistake in found["mistakes"]]
     assert losses == sorted(losses, reverse=True)

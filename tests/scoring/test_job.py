@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from timm.models import save_for_hf
 
 import lenet_zoo
 from lenet_zoo.errors import ArtifactError
@@ -233,3 +234,15 @@ def test_an_answer_that_is_not_a_number_is_a_row_with_an_error(
     row = rows_of(tmp_path / "out")[1]
     assert (row["label"], row["labels"], row["confidence"]) == (None, [], 0.0)
     assert row["error"] == "the network's answer is not a number"
+
+
+def test_a_network_in_a_folder(tmp_path: Path, run: Score, pictures: Path) -> None:
+    model = lenet_zoo.create_model("lenet5_modern.mnist", pretrained=True, num_classes=3)
+    save_for_hf(model, tmp_path / "letters", model_config={"label_names": ["a", "b", "c"]})
+    for _ in range(2):
+        result = run(pictures, tmp_path / "out", model=f"local-dir:{tmp_path / 'letters'}")
+        assert sum(result["labels"].values()) == 300
+    assert result["already_complete"]
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text("utf-8"))
+    assert manifest["model"]["name"] == "local-dir:letters"
+    assert os.fsencode(tmp_path) not in b"".join(files_of(tmp_path / "out").values())
