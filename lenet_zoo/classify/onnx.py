@@ -174,7 +174,7 @@ class OnnxClassifier(Classifier):
                 logits = running.session.run(["logits"], {self._input: self._fed(piece)})[0][:count]
         except Exception as error:  # as in `_session`
             raise _refusal(self._file, error) from error
-        if not np.isfinite(logits).all():
+        if np.count_nonzero(np.isfinite(logits)) < logits.size:  # several times as fast as all()
             raise ArtifactError(f"{self.path} answers with values that are not finite (nan or inf): export it again")
         return logits.astype(np.float32, copy=False)
 
