@@ -188,14 +188,16 @@ def evaluate(
     from lenet_zoo.datasets.loading import load_dataset
     from lenet_zoo.evaluation import evaluate as run_evaluation
 
-    logits = _classifier(name).predict_logits
+    classifier = _classifier(name)
     data = load_dataset(dataset, train=train, root=data_root, download=download)
-    result = run_evaluation(logits, data)
+    result = run_evaluation(classifier.predict_logits, data, classifier.card.confidence)
     if json:
         print_json({"name": name, "dataset": dataset, "split": "train" if train else "test", **result.as_dict()})
         return
     console.print(
-        f"{name} on {dataset}: average loss {result.loss:.4f}, accuracy {_accuracy(result.correct, result.total)}",
+        f"{name} on {dataset}: average loss {result.loss:.4f}, accuracy {_accuracy(result.correct, result.total)}, "
+        f"expected calibration error {100 * result.calibration_error:.2f} %"
+        + (f", {result.none_of_these:,} answered by none of these" if result.none_of_these else ""),
         highlight=False,
         soft_wrap=True,
     )

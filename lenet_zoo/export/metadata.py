@@ -29,8 +29,8 @@ def attach(
 ) -> None:
     """Write the metadata; lists and mappings as JSON.
 
-    Of the card, what belongs into a file that travels alone: labels, preparation, tag, data set, licence, the recipe's
-    name and the single figures.
+    Of the card, what belongs into a file that travels alone: labels, preparation, confidence, tag, data set, licence,
+    the recipe's name and the single figures.
     """
     convention = {
         "name": spec.name,
@@ -48,6 +48,7 @@ def attach(
         "preparation": card.preparation.kind,
         "tag": card.tag,
         "dataset": card.dataset,
+        "confidence": card.confidence.as_dict() if card.confidence else None,
         "metrics": {split: _figures(value) for split, value in card.metrics.items()} or None,
         "licence": card.licence,
         "recipe": (card.recipe or {}).get("name"),
