@@ -4,10 +4,10 @@ lenet-zoo train lenet5_classic --recipe lecun1998 --val --out run      # the car
 python tools/fit_confidence.py lenet5_classic.lecun1998_mnist --run run
 python tools/fit_confidence.py lenet5_modern.mnist                     # data from LENET_ZOO_DATA
 
-The pictures are the last 10,000 of the training set. The shipped weights were trained on them, too, and are surer of them
-than of new ones. So either a validation run, which was not, gives the logits (--run); or, where the card has the figures
-of such a run, the shipped weights give the logits and the run tells how many answers are right. The second is the
-cautious one: on new pictures the temperature then makes the answers a little less sure than they are right.
+The pictures are the last 10,000 of the training set. The shipped weights were trained on them, too, and are surer of
+them than of new ones. So a validation run, which was not, gives the logits (--run). Where its weights are gone and its
+figures are in the card, the shipped weights give the logits, and the figures tell how many answers are right. That is
+the cautious way: answers to new pictures are then a little less sure than they are right.
 """
 
 import argparse

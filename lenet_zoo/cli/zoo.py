@@ -160,7 +160,12 @@ def _answer(row: dict[str, Any]) -> str:
     if row["label"] is None:
         reason = row["reason"].removeprefix(f"{row['path']}: ")
         return f"{row['path']}: rejected: {reason}"
-    return f"{row['path']}: " + ", ".join(f"{top['label']} ({100 * top['confidence']:.1f} %)" for top in row["top"])
+    return f"{row['path']}: " + ", ".join(f"{top['label']} ({_percent(top['confidence'])})" for top in row["top"])
+
+
+def _percent(probability: float) -> str:
+    """Never rounded up to a certainty, as on the page in the browser."""
+    return "> 99.9 %" if probability > 0.999 else f"{100 * probability:.1f} %"
 
 
 def _classifier(name: str) -> Classifier:
