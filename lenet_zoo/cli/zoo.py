@@ -202,7 +202,7 @@ def evaluate(
     console.print(
         f"{name} on {dataset}: average loss {result.loss:.4f}, accuracy {_accuracy(result.correct, result.total)}, "
         f"expected calibration error {100 * result.calibration_error:.2f} %"
-        + (f", {result.none_of_these:,} answered by none of these" if result.none_of_these else ""),
+        + (f", {result.none_of_these:,} rejected as none of the network's classes" if result.none_of_these else ""),
         highlight=False,
         soft_wrap=True,
     )

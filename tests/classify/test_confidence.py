@@ -20,10 +20,13 @@ from lenet_zoo.classify import OnnxClassifier, read_metadata
 from lenet_zoo.classify.answers import Classifier
 from lenet_zoo.classify.confidence import calibration_error, fitted_temperature, none_of_these, probabilities, refusal
 from lenet_zoo.classify.torch import TorchClassifier, logits_of
+from lenet_zoo.cli import run
+from lenet_zoo.cli.zoo import _answer
 from lenet_zoo.datasets.loading import Dataset
 from lenet_zoo.errors import ArtifactError, InputError, WeightsError
 from lenet_zoo.evaluation import evaluate
 from lenet_zoo.export import verification
+from lenet_zoo.finetuning.results import _confidence
 from lenet_zoo.models._card import attach
 from lenet_zoo.scoring.parts import Rows
 
@@ -242,3 +245,40 @@ def test_score_rejects_what_is_none_of_these() -> None:
     assert rows.rejected == [False, True]
     assert rows.errors == [None, refusal(answers[1], "dog")]
     assert json.dumps(rows._totals()["labels"]) == '{"cat": 1, "dog": 0}'
+
+
+def test_a_fine_tuned_network_gets_the_temperature_of_its_validation_pictures(digits: Dataset) -> None:
+    model = lenet_zoo.create_model("lenet5_modern", pretrained=True)
+    found = _confidence(model, digits)
+    assert found is not None
+    assert (found.j, found.fitted_on) == (None, "1,797 validation pictures")
+    logits = logits_of(model)(digits.images.numpy())
+    right = (logits.argmax(1) == digits.labels.numpy()).mean()
+    assert probabilities(logits, found).max(1).mean() == pytest.approx(right, abs=1e-3)
+    few = replace(digits, images=digits.images[:99], labels=digits.labels[:99])
+    assert _confidence(model, few) is None
+    assert _confidence(model, None) is None
+
+
+# ------------------------------------------------------------------------------------------------------ command line
+
+
+def test_evaluate_prints_the_calibration_error(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["evaluate", "lenet5_classic.lecun1998_mnist", "--dataset", "digits"]
+    assert run([*command, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert run(command) == 0
+    line = capsys.readouterr().out.splitlines()[0]
+    error, refused = found["calibration_error"], found["none_of_these"]
+    assert line.endswith(
+        f", expected calibration error {100 * error:.2f} %, {refused:,} rejected as none of the network's classes"
+    )
+    assert refused > 0
+
+
+@pytest.mark.parametrize(
+    ("confidence", "shown"), [(1.0, "> 99.9 %"), (0.9996, "> 99.9 %"), (0.999, "99.9 %"), (0.5, "50.0 %")]
+)
+def test_no_answer_is_said_to_be_certain(confidence: float, shown: str) -> None:
+    row = {"path": "a.png", "label": "4", "top": [{"label": "4", "confidence": confidence}]}
+    assert _answer(row) == f"a.png: 4 ({shown})"
