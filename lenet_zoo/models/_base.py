@@ -23,7 +23,7 @@ from lenet_zoo.cards import Card
 from lenet_zoo.errors import InputError, LenetZooError, WeightsError
 from lenet_zoo.models._card import attach, card_of
 
-__all__ = ["UNREADABLE", "LeNet5", "build", "check_keys"]
+__all__ = ["UNREADABLE", "LeNet5", "build", "check_keys", "tag_cfg"]
 
 # What torch, timm and safetensors raise for a file that is cut off, is no weight file, or holds no dictionary. Bytes
 # that are no pickle may end in any of those in the second line.
@@ -265,6 +265,27 @@ class LeNet5(nn.Module):
         # What the old classes were called says nothing of the new ones; how pictures are prepared stays.
         self._card = replace(self.card.without_claims(), labels=())
         self._card_weights = ""
+
+
+def tag_cfg(cls: type[LeNet5], tag: str, labels: tuple[str, ...], description: str) -> dict[str, Any]:
+    """What timm's registry holds of a tag of the network `cls`."""
+    mean, std = cls.normalization
+    return dict(
+        file=str(cards.weight_path(f"{cls.architecture}.{tag}")),
+        num_classes=len(labels),
+        input_size=(1, 28, 28),
+        pool_size=(1, 1),
+        crop_pct=1.0,
+        interpolation="bilinear",
+        mean=(mean,),
+        std=(std,),
+        first_conv="C1",
+        classifier="output",
+        label_names=labels,
+        license="apache-2.0",
+        description=description,
+        paper_name="Gradient-Based Learning Applied to Document Recognition",
+    )
 
 
 def build(cls: type[LeNet5], variant: str, pretrained: bool, **kwargs: Any) -> LeNet5:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from lenet_zoo import cards
 from lenet_zoo.errors import InputError, WeightsError
-from lenet_zoo.models._base import LeNet5, build, check_keys
+from lenet_zoo.models._base import LeNet5, build, check_keys, tag_cfg
 
 __all__ = [
     "CHARACTERS",
@@ -334,34 +334,19 @@ def checkpoint_filter_fn(state_dict: dict[str, Tensor], model: LeNet5Classic) ->
     return state_dict
 
 
-def _cfg(tag: str, labels: tuple[str, ...], description: str) -> dict[str, Any]:
-    return dict(
-        file=str(cards.weight_path(f"lenet5_classic.{tag}")),
-        num_classes=len(labels),
-        input_size=(1, 28, 28),
-        pool_size=(1, 1),
-        crop_pct=1.0,
-        interpolation="bilinear",
-        mean=(LeNet5Classic.normalization[0],),
-        std=(LeNet5Classic.normalization[1],),
-        first_conv="C1",
-        classifier="output",
-        label_names=labels,
-        license="apache-2.0",
-        description=description,
-        paper_name="Gradient-Based Learning Applied to Document Recognition",
-    )
-
-
 # register_model reads this when it decorates, so it stands above the factory.
 default_cfgs = generate_default_cfgs(
     {
-        "lenet5_classic.mnist": _cfg("mnist", cards.DIGITS, "MNIST, the best that training reached"),
-        "lenet5_classic.lecun1998_mnist": _cfg("lecun1998_mnist", cards.DIGITS, "MNIST, trained as in 1998"),
-        "lenet5_classic.lecun1998_distorted_mnist": _cfg(
-            "lecun1998_distorted_mnist", cards.DIGITS, "MNIST and distorted copies, trained as in 1998"
+        "lenet5_classic.mnist": tag_cfg(LeNet5Classic, "mnist", cards.DIGITS, "MNIST, the best that training reached"),
+        "lenet5_classic.lecun1998_mnist": tag_cfg(
+            LeNet5Classic, "lecun1998_mnist", cards.DIGITS, "MNIST, trained as in 1998"
         ),
-        "lenet5_classic.fashion_mnist": _cfg("fashion_mnist", cards.FASHION, "Fashion-MNIST: ten kinds of clothes"),
+        "lenet5_classic.lecun1998_distorted_mnist": tag_cfg(
+            LeNet5Classic, "lecun1998_distorted_mnist", cards.DIGITS, "MNIST and distorted copies, trained as in 1998"
+        ),
+        "lenet5_classic.fashion_mnist": tag_cfg(
+            LeNet5Classic, "fashion_mnist", cards.FASHION, "Fashion-MNIST: ten kinds of clothes"
+        ),
     }
 )
 

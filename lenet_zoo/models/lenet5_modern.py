@@ -14,7 +14,7 @@ from timm.models import generate_default_cfgs, register_model
 from torch import Tensor, nn
 
 from lenet_zoo import cards
-from lenet_zoo.models._base import LeNet5, build, check_keys
+from lenet_zoo.models._base import LeNet5, build, check_keys, tag_cfg
 
 __all__ = ["LeNet5Modern"]
 
@@ -123,31 +123,16 @@ def checkpoint_filter_fn(state_dict: dict[str, Tensor], model: nn.Module) -> dic
     return out
 
 
-def _cfg(tag: str, labels: tuple[str, ...], description: str) -> dict[str, Any]:
-    return dict(
-        file=str(cards.weight_path(f"lenet5_modern.{tag}")),
-        num_classes=len(labels),
-        input_size=(1, 28, 28),
-        pool_size=(1, 1),
-        crop_pct=1.0,
-        interpolation="bilinear",
-        mean=(0.0,),
-        std=(1.0,),
-        first_conv="C1",
-        classifier="output",
-        label_names=labels,
-        license="apache-2.0",
-        description=description,
-        paper_name="Gradient-Based Learning Applied to Document Recognition",
-    )
-
-
 # register_model reads this when it decorates, so it stands above the factory.
 default_cfgs = generate_default_cfgs(
     {
-        "lenet5_modern.mnist": _cfg("mnist", cards.DIGITS, "MNIST, the best that training reached"),
-        "lenet5_modern.baseline_mnist": _cfg("baseline_mnist", cards.DIGITS, "MNIST, the textbook recipe: 20 epochs"),
-        "lenet5_modern.fashion_mnist": _cfg("fashion_mnist", cards.FASHION, "Fashion-MNIST: ten kinds of clothes"),
+        "lenet5_modern.mnist": tag_cfg(LeNet5Modern, "mnist", cards.DIGITS, "MNIST, the best that training reached"),
+        "lenet5_modern.baseline_mnist": tag_cfg(
+            LeNet5Modern, "baseline_mnist", cards.DIGITS, "MNIST, the textbook recipe: 20 epochs"
+        ),
+        "lenet5_modern.fashion_mnist": tag_cfg(
+            LeNet5Modern, "fashion_mnist", cards.FASHION, "Fashion-MNIST: ten kinds of clothes"
+        ),
     }
 )
 
