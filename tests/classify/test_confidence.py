@@ -20,7 +20,7 @@ from lenet_zoo.classify import OnnxClassifier, read_metadata
 from lenet_zoo.classify.answers import Classifier
 from lenet_zoo.classify.confidence import calibration_error, fitted_temperature, none_of_these, probabilities, refusal
 from lenet_zoo.classify.torch import TorchClassifier, logits_of
-from lenet_zoo.cli import run
+from lenet_zoo.cli._app import run
 from lenet_zoo.cli.zoo import _answer
 from lenet_zoo.datasets.loading import Dataset
 from lenet_zoo.errors import ArtifactError, InputError, WeightsError
@@ -169,8 +169,9 @@ def with_confidence(name: str, confidence: Confidence | None) -> Any:
     return model
 
 
-@pytest.mark.parametrize("confidence", [None, Confidence(0.5), RUBBISH], ids=["plain", "temperature", "rubbish"])
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize(
+    ("precision", "confidence"), [("fp32", None), ("fp32", Confidence(0.5)), ("fp32", RUBBISH), ("int8", RUBBISH)]
+)
 @pytest.mark.parametrize("name", ["lenet5_modern", "lenet5_classic.lecun1998_mnist"])
 def test_the_file_says_what_numpy_says(
     name: str, precision: str, confidence: Confidence | None, tmp_path: Path, digits: Dataset
