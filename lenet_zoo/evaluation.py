@@ -1,4 +1,4 @@
-"""How well a network does: logits and labels → figures. Never torch."""
+"""Figures of a network on a data set: logits and labels → loss, accuracy, confusion. It imports no torch."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Evaluation:
         return self.correct / self.total
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON has it: lists in place of tuples."""
+        """As plain JSON values: lists in place of tuples."""
         tables = {name: [list(row) for row in getattr(self, name)] for name in ("per_class", "confusion")}
         return {**asdict(self), **tables, "accuracy": self.accuracy}
 
@@ -53,14 +53,14 @@ class Evaluation:
 def evaluate(
     logits: Callable[[np.ndarray], np.ndarray], data: Dataset, confidence: Confidence | None = None
 ) -> Evaluation:
-    """Run `logits` (uint8 N×28×28 → N×classes) over a data set.
+    """Run a network over a data set.
 
     Args:
-        logits: a classifier's `predict_logits`, or another function like it.
-        data: the pictures.
+        logits: uint8 pixels N×28×28 → logits N×classes, such as `classify.torch.logits_of(model)`.
+        data: pictures and labels.
         confidence: the card's, for the calibration error; None for that of the plain softmax.
 
-    Raises: InputError when the number of classes is not the data set's.
+    Raises: InputError when the network has not as many classes as the data set.
     """
     found = np.array(logits(data.images.numpy()), dtype=np.float64)
     labels = data.labels.numpy()

@@ -13,11 +13,14 @@ from lenet_zoo.models._base import LeNet5
 
 __all__ = ["TorchClassifier", "logits_of"]
 
+_BATCH = 1_000
 
-def logits_of(model: nn.Module, batch: int = 1_000) -> Callable[[np.ndarray], np.ndarray]:
+
+def logits_of(model: nn.Module) -> Callable[[np.ndarray], np.ndarray]:
     """A function from uint8 pixels N×28×28 (or N×C×28×28 in colour) to the float32 logits N×classes of a torch network.
 
-    The network's own cfg normalises; grey goes to every channel that it has. Evaluation mode, restored afterwards.
+    Pixels are normalised as the network's cfg says; grey is repeated over its channels. The network runs in evaluation
+    mode, 1,000 pictures at a time, and has its own mode back afterwards.
     """
     cfg = model.pretrained_cfg
     mean, std = (torch.tensor(cfg[key]).view(1, -1, 1, 1) for key in ("mean", "std"))  # type: ignore[index]
@@ -30,8 +33,8 @@ def logits_of(model: nn.Module, batch: int = 1_000) -> Callable[[np.ndarray], np
         try:
             out = []
             with torch.inference_mode():
-                for start in range(0, len(pixels), batch):
-                    x = torch.from_numpy(pixels[start : start + batch]).float() / 255
+                for start in range(0, len(pixels), _BATCH):
+                    x = torch.from_numpy(pixels[start : start + _BATCH]).float() / 255
                     x = (((x.unsqueeze(1) if x.ndim == 3 else x) - mean) / std).expand(-1, channels, -1, -1)
                     out.append(model(x.to(like.device, like.dtype)).float().cpu())
             return torch.cat(out).numpy()
@@ -42,7 +45,7 @@ def logits_of(model: nn.Module, batch: int = 1_000) -> Callable[[np.ndarray], np
 
 
 class TorchClassifier(Classifier):
-    """A network of the zoo that reads pictures as an exported file does.
+    """A network of the zoo as a classifier, with the same methods as `OnnxClassifier`.
 
     Args:
         model: from `lenet_zoo.create_model`, on any device.

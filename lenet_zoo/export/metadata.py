@@ -6,7 +6,6 @@ No path, user or host name of the exporting machine and no time of day is among 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -25,12 +24,11 @@ def attach(
     spec: InputSpec,
     precision: str,
     sha256: str,
-    packages: Sequence[str] = ("onnx", "numpy", "torch"),
 ) -> None:
     """Write the metadata; lists and mappings as JSON.
 
-    Of the card, what belongs into a file that travels alone: labels, preparation, confidence, tag, data set, licence,
-    the recipe's name and the single figures.
+    From the card come labels, preparation, confidence, tag, data set, licence, the recipe's name, and the figures that
+    are single numbers.
     """
     convention = {
         "name": spec.name,
@@ -55,7 +53,7 @@ def attach(
         "input": convention,
         "precision": precision,
         "weights_sha256": sha256,
-        "created_with": {"lenet_zoo": __version__} | {package: version(package) for package in packages},
+        "created_with": {"lenet_zoo": __version__} | {name: version(name) for name in ("onnx", "numpy", "torch")},
     }
     known = {key: _text(properties[key]) for key in sorted(properties) if properties[key] is not None}
     onnx.helper.set_model_props(model, known)
@@ -63,7 +61,7 @@ def attach(
 
 
 def _figures(value: Any) -> Any:
-    """The single numbers of a split: tables per class and confusion matrices are the card's own business."""
+    """The single numbers of a split; tables per class and confusion matrices stay in the card."""
     if not isinstance(value, dict):
         return value
     return {key: figure for key, figure in value.items() if not isinstance(figure, dict | list)}
