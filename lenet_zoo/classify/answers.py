@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenet_zoo.cards import Card
+from lenet_zoo.classify.confidence import none_of_these, probabilities, refusal
 from lenet_zoo.errors import InputError, NoDigitError
 from lenet_zoo.pictures.preparation import Preparation
 
@@ -82,15 +83,12 @@ class Classifier(ABC):
             pixels: uint8 N×28×28 (the file's own height and width), 0 background and 255 ink; or N×C×28×28 for a
                 network of C channels.
 
-        Returns: float32 N×classes; rows sum to 1.
+        Returns: float32 N×classes. Rows sum to 1 or, where the card's `confidence` has a rubbish class, to 1 less the
+            probability of "none of these".
 
         Raises: InputError for another dtype, rank or size, and for an empty batch.
         """
-        logits = self.predict_logits(pixels)
-        logits -= logits.max(axis=1, keepdims=True)
-        np.exp(logits, out=logits)
-        logits /= logits.sum(axis=1, keepdims=True)
-        return logits
+        return probabilities(self.predict_logits(pixels), self.card.confidence)
 
     def predict(
         self,
@@ -108,7 +106,8 @@ class Classifier(ABC):
             min_confidence: a picture whose best answer is below this probability is rejected.
 
         Returns:
-            One `Prediction` per picture, in order. A picture without anything to read is rejected, with the reason.
+            One `Prediction` per picture, in order. A picture without anything to read is rejected, with the reason;
+            so is one of which "none of these" is the likeliest (the networks of 1998 have such a class).
 
         Raises: InputError for a picture that cannot be opened, and for arguments out of range.
         """
@@ -179,6 +178,8 @@ class Classifier(ABC):
     def _prediction(self, row: NDArray[np.float32], top_k: int, min_confidence: float) -> Prediction:
         best = np.argsort(-row, kind="stable")[:top_k]
         top = tuple(Candidate(self.labels[i], float(row[i])) for i in best)
+        if none_of_these(row[None])[0]:
+            return Prediction(None, top[0].confidence, top, refusal(row, top[0].label))
         if top[0].confidence < min_confidence:
             reason = f"the best answer, {top[0].label!r}, has confidence {top[0].confidence:.3f} < {min_confidence:g}"
             return Prediction(None, top[0].confidence, top, reason)

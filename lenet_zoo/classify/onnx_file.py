@@ -21,7 +21,7 @@ __all__ = ["FORMAT", "OnnxFile", "card_in", "metadata_of", "read_file", "read_me
 
 FORMAT = "lenet_zoo/1"
 _REQUIRED = ("model", "input", "labels", "precision", "weights_sha256", "created_with")
-_JSON = {"input": dict, "labels": list, "created_with": dict, "metrics": dict}
+_JSON = {"input": dict, "labels": list, "created_with": dict, "metrics": dict, "confidence": dict}
 # onnxruntime's own operator sets, beside ONNX's (whose name is empty, or written out).
 _DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc")
 _DEEPEST = 20  # graphs within graphs; a network of the zoo has one
@@ -66,7 +66,8 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     Returns:
         model, labels, input (name, dtype, shape, mean, std, …), precision, weights_sha256 and created_with; where
-        known also tag, dataset, metrics, licence and recipe; and the file's own opset, ir_version and bytes.
+        known also tag, dataset, metrics, confidence, licence and recipe; and the file's own opset, ir_version and
+        bytes.
 
     Raises: ArtifactError for a file that is missing, not ONNX, truncated, or not of this zoo.
     """

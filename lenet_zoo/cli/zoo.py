@@ -160,7 +160,12 @@ def _answer(row: dict[str, Any]) -> str:
     if row["label"] is None:
         reason = row["reason"].removeprefix(f"{row['path']}: ")
         return f"{row['path']}: rejected: {reason}"
-    return f"{row['path']}: " + ", ".join(f"{top['label']} ({100 * top['confidence']:.1f} %)" for top in row["top"])
+    return f"{row['path']}: " + ", ".join(f"{top['label']} ({_percent(top['confidence'])})" for top in row["top"])
+
+
+def _percent(probability: float) -> str:
+    """Never rounded up to a certainty, as on the page in the browser."""
+    return "> 99.9 %" if probability > 0.999 else f"{100 * probability:.1f} %"
 
 
 def _classifier(name: str) -> Classifier:
@@ -188,14 +193,16 @@ def evaluate(
     from lenet_zoo.datasets.loading import load_dataset
     from lenet_zoo.evaluation import evaluate as run_evaluation
 
-    logits = _classifier(name).predict_logits
+    classifier = _classifier(name)
     data = load_dataset(dataset, train=train, root=data_root, download=download)
-    result = run_evaluation(logits, data)
+    result = run_evaluation(classifier.predict_logits, data, classifier.card.confidence)
     if json:
         print_json({"name": name, "dataset": dataset, "split": "train" if train else "test", **result.as_dict()})
         return
     console.print(
-        f"{name} on {dataset}: average loss {result.loss:.4f}, accuracy {_accuracy(result.correct, result.total)}",
+        f"{name} on {dataset}: average loss {result.loss:.4f}, accuracy {_accuracy(result.correct, result.total)}, "
+        f"expected calibration error {100 * result.calibration_error:.2f} %"
+        + (f", {result.none_of_these:,} rejected as none of the network's classes" if result.none_of_these else ""),
         highlight=False,
         soft_wrap=True,
     )

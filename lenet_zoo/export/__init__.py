@@ -72,7 +72,8 @@ def export_onnx(
         input: 'normalized' for an input `input`, float32 [batch, C, H, W] as the model takes it, or 'pixels' for an
             input `pixels`, uint8 [batch, C, H, W], 0 background and 255 ink, with the normalisation in the graph.
         precision: 'fp32', or 'int8': weights and activations in 8 bits, some 30 % of the size.
-        probabilities: add an output `probabilities`, the softmax of `logits`.
+        probabilities: add an output `probabilities`, what `predict_array` gives: the softmax of `logits`, by the
+            temperature and rubbish class of the card's `confidence` if it has one.
         calibration: pictures that set int8's ranges: uint8 N×28×28 or N×C×H×W, a .npy file, or a folder of pictures,
             which are prepared as for `predict`; by default training pictures that travel with the package.
         fast: rewrite the graph for speed; the function stays the same.
@@ -80,7 +81,8 @@ def export_onnx(
             written layer by layer, since the fast form has no C1 map to show.
         input_size: (height, width), when it is not the one that the network's cfg gives.
         card: facts of a network of your own for the file to carry, in place of `model.card`: 'labels' (one text per
-            class), 'preparation', 'dataset', 'metrics', 'licence', 'tag' and 'recipe', as in `lenet_zoo.model_card`.
+            class), 'preparation', 'confidence', 'dataset', 'metrics', 'licence', 'tag' and 'recipe', as in
+            `lenet_zoo.model_card`.
 
     Returns:
         The path. The output is `logits` [batch, classes] (`features` [batch, 84] for num_classes=0; [batch, classes,
@@ -144,12 +146,13 @@ def export(
         spec,
         fast=fast and not intermediates,
         probabilities=probabilities,
+        confidence=known.confidence,
         intermediates=intermediates,
         quantizer=quantizer,
     )
     attach(graph, known, spec, precision, weights_sha256(network.state_dict()))
     data = check_model(graph)
-    parity = verify(data, network, spec, real, precision, probabilities)
+    parity = verify(data, network, spec, real, precision, known.confidence)
     try:
         write_atomic(path, data)
     except OSError as error:

@@ -24,6 +24,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from lenet_zoo.cards import Confidence
 from lenet_zoo.errors import InputError
 from lenet_zoo.export.graph import IR_VERSION, OPSET, Array, Graph, InputSpec, Quantizer
 from lenet_zoo.models import LeNet5Classic, LeNet5Modern
@@ -38,6 +39,7 @@ def build_graph(
     *,
     fast: bool = True,
     probabilities: bool = False,
+    confidence: Confidence | None = None,
     intermediates: bool = False,
     quantizer: Quantizer | None = None,
     observe: bool = False,
@@ -49,6 +51,7 @@ def build_graph(
         spec: the graph's input.
         fast: the rewritten form, else layer by layer.
         probabilities: add the output `probabilities`.
+        confidence: how they come from the logits; None for the plain softmax.
         intermediates: add C1, S2, C3, S4, C5 and F6, each after squashing, as outputs (layer by layer only).
         quantizer: write int8 weights and activations.
         observe: add every activation that int8 would quantize as an output.
@@ -65,7 +68,7 @@ def build_graph(
     if probabilities:
         if output != "logits":
             raise InputError("probabilities of a network without an output layer (num_classes=0)")
-        names.append(g.add("Softmax", [output], "probabilities", axis=1))
+        names.append(g.probabilities(output, model.num_classes, confidence))
     if intermediates:
         names += list(form.maps)
         for layer, tensor in form.maps.items():

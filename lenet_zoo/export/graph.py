@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from lenet_zoo.cards import InputConvention
+from lenet_zoo.cards import Confidence, InputConvention
 
 __all__ = ["IR_VERSION", "OPSET", "Array", "Graph", "InputSpec", "Quantizer"]
 
@@ -130,6 +130,22 @@ class Graph:
             return self.add("Gemm", [x, *self._weights(name, x, weight, bias)], name, transB=1)
         product = self.add("MatMul", [x, self.constant(f"{name}.weight", weight.T)], f"{name}_product")
         return self.add("Add", [product, self.constant(f"{name}.bias", bias)], name)
+
+    def probabilities(self, logits: str, classes: int, confidence: Confidence | None) -> str:
+        """`lenet_zoo.classify.confidence.probabilities` of batch×classes…"""
+        if confidence is None:
+            return self.add("Softmax", [logits], "probabilities", axis=1)
+        cold = self.constant("temperature", np.float32(confidence.temperature))
+        scaled = self.add("Div", [logits, cold], "scaled_logits")
+        if confidence.j is None:
+            return self.add("Softmax", [scaled], "probabilities", axis=1)
+        # The rubbish class is the last of the softmax, and left out of the output.
+        axis, rubbish = self.shape("class_axis", 1), np.float32(-confidence.j / confidence.temperature)
+        one_more = [self.shape("one_more", 0, 1), self.constant("rubbish", rubbish), axis]
+        padded = self.add("Pad", [scaled, *one_more], "with_rubbish")
+        whole = self.add("Softmax", [padded], "with_none_of_these", axis=1)
+        ends = [self.shape("first_class", 0), self.shape("classes", classes), axis]
+        return self.add("Slice", [whole, *ends], "probabilities")
 
     def _weights(self, name: str, x: str, weight: Array, bias: Array) -> list[str]:
         if self.quantizer is None or x not in self._scales:
