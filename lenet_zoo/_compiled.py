@@ -13,11 +13,11 @@ from pathlib import Path
 __all__ = ["load_library"]
 
 _COMPILERS = ("c++", "g++", "clang++")
-# As -ffast-math, less what would hide NaN and what would change the rounding mode of the whole process.
+# -ffast-math without the flags that hide NaN or change the rounding mode of the whole process.
 _FAST_MATH = ["-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-fassociative-math"]
 _FLAGS = ["-std=c++17", "-O3", "-funroll-loops", *_FAST_MATH, "-shared", "-fPIC", "-pthread"]
-# Tried in turn: compilers differ in what they call this machine. The first is GCC's, which else jams two sums into one
-# loop that it cannot vectorise, at half the speed.
+# Tried in turn, since compilers name "this machine" differently. The first is for GCC, which otherwise merges two sums
+# into one loop that it cannot vectorise, at half the speed.
 _GCC = ["-march=native", "-mprefer-vector-width=512", "-fno-loop-unroll-and-jam"]
 _TUNING: list[list[str]] = [_GCC, ["-march=native"], ["-mcpu=native"], []]
 
@@ -27,7 +27,7 @@ def load_library(source: Path, without: str) -> ctypes.CDLL | None:
 
     Args:
         source: the file.
-        without: what happens without it, for the warning: 'training goes on through …'.
+        without: what happens without the library, for the warning: 'training goes on through …'.
 
     Returns: the loaded library, or None after a warning when there is no compiler or it fails.
     """

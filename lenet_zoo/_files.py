@@ -1,4 +1,4 @@
-"""Files: written so that a killed process leaves the old one or the new one, and JSON read without trust in it."""
+"""Write files in one step (a killed process leaves the old one or the new one), and parse JSON from strangers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 __all__ = ["atomic_path", "parse_json", "write_atomic"]
 
-_DEEPEST = 32  # lists and objects within each other; our own files have six
+_DEEPEST = 32  # levels of lists and objects; our own files have six
 
 
 @contextmanager
@@ -31,10 +31,10 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         target = Path(os.path.realpath(asked))
         mode = _mode(target)
-        # The stem tells whose half file it is after a kill. Cut, both fit where a name of full length fits.
+        # After a kill, the stem shows which file this was to be. Stem and suffix are cut: the random part needs room.
         temporary = target.with_name(f".{asked.stem[:32]}-{os.urandom(8).hex()}{asked.suffix[:16]}")
-        # The kernel applies the umask, which cannot be read without setting it for every thread. What others may not
-        # read when it is done, they may not read while it is written.
+        # The kernel applies the umask; we cannot read it without setting it for every thread. A file that replaces
+        # another is private until it is complete, since the old one may be.
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666 if mode is None else 0o600))
     except OSError as error:
         # The user knows the file that was asked for, not the temporary one.
@@ -58,7 +58,7 @@ def _mode(target: Path) -> int | None:
         return None
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    if not stat.S_ISREG(mode):  # renaming over a device or a pipe would do away with it
+    if not stat.S_ISREG(mode):  # renaming over a device or a pipe would remove it
         raise OSError(errno.EINVAL, "it is not a regular file")
     return stat.S_IMODE(mode)
 
@@ -72,10 +72,10 @@ def write_atomic(target: str | os.PathLike[str], data: bytes | str) -> Path:
 
 
 def parse_json(content: bytes | str) -> Any:
-    """JSON that may come from a stranger, as plain values.
+    """Parse JSON that may come from a stranger.
 
     Raises: ValueError, of one line, for what is not UTF-8 or not JSON, is nested over 32 deep, or holds a number that
-    is not finite or half of a surrogate pair, which no file could be written with again.
+    is not finite or half of a surrogate pair (which UTF-8 cannot encode).
     """
     text = content.decode("utf-8") if isinstance(content, bytes) else content
     try:

@@ -79,7 +79,7 @@ class Card:
         architecture: 'lenet5_classic', 'lenet5_modern', or a teacher's name.
         labels: one text per class, in the order of the logits.
         preparation: how a picture becomes pixels for it.
-        input: what its forward pass takes; None where that is told elsewhere (by the tag's cfg).
+        input: what its forward pass takes; None in a card file that leaves it to the network's cfg.
         confidence: what turns logits into honest probabilities; None for the plain softmax.
         tag: the name of the weights within the architecture.
         dataset: what they were trained on.
@@ -136,9 +136,9 @@ class Card:
             if key not in _FIELDS:
                 rest[key] = value
             elif value is not None:
-                kind, told = _FIELDS[key]
+                kind, wanted = _FIELDS[key]
                 if not isinstance(value, kind) or isinstance(value, bool):
-                    raise error(f"{what} is damaged: its {key!r} is {_short(value)}, and must be {told}")
+                    raise error(f"{what} is damaged: its {key!r} is {_short(value)}, and must be {wanted}")
                 fields[key] = value
         try:
             if "labels" in fields:
@@ -169,7 +169,7 @@ class Card:
         return cls.parse(document, f"the card {path}", defaults=defaults)
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON has it; what is not known is left out."""
+        """The card as plain JSON values; what is not known is left out."""
         found: dict[str, Any] = dict(
             architecture=self.architecture or None,
             tag=self.tag,
@@ -198,7 +198,7 @@ class Card:
     # -- changes ------------------------------------------------------------------------------------------------
 
     def without_claims(self) -> Card:
-        """What stays true of a network whose weights are no longer those of the card: what it reads and answers."""
+        """For a network whose weights have changed: what it takes and answers stays; tag, figures and origin go."""
         return Card(
             architecture=self.architecture,
             labels=self.labels,
@@ -208,20 +208,23 @@ class Card:
         )
 
     def fitted(self, classes: int, channels: int, size: int) -> Card:
-        """For a network of so many classes, channels and that size.
+        """This card for a network of `classes` classes that takes `channels`×`size`×`size` pixels.
 
-        Labels of another number of classes give way to the classes' numbers.
+        If the card has not as many labels as there are classes, they become '0', '1', ….
         """
         labels = self.labels if len(self.labels) == classes else tuple(map(str, range(classes)))
         return replace(self, labels=labels, preparation=self.preparation.fitted(channels, size))
 
     def check_weights(self, weights: Path, path: Path) -> None:
-        """Raise WeightsError unless `weights` is the file that this card, read from `path`, belongs to."""
+        """Compare the SHA-256 of the file `weights` with this card's, which was read from `path`.
+
+        Raises: WeightsError when they differ.
+        """
         if self.sha256 is not None and sha256_of(weights) != self.sha256:
             raise WeightsError(f"the card {path} belongs to other weights than {weights}: its SHA-256 is another")
 
 
-# Field → its type in JSON, and what an error calls that.
+# Field → its type in JSON, and the name of that type in an error.
 _FIELDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     **dict.fromkeys(("architecture", "tag", "dataset", "licence", "sha256", "preparation"), (str, "a text")),
     "params": (int, "a whole number"),
@@ -313,13 +316,13 @@ def load(name: str) -> Card:
 
 
 def shipped_as(architecture: str, sha256: str) -> Card | None:
-    """The shipped card of the weights whose file would have this SHA-256, or None."""
+    """The shipped card of the weights with this SHA-256 (of their file), or None."""
     for name in names():
         if name.split(".")[0] == architecture:
             try:
                 card = load(name)
             except WeightsError:
-                continue  # a damaged installation names no network; it does not stop the use of another
+                continue  # a damaged card does not stop the use of another network
             if card.sha256 == sha256:
                 return card
     return None

@@ -72,5 +72,5 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def exit_status(error: BaseException) -> int:
-    """Of a command line that `error` ends: 2 when what was typed has to change, else 1."""
+    """Exit status: 2 for usage errors, 1 for anything else."""
     return 2 if isinstance(error, UnknownModelError | InputError | MissingExtraError) else 1

@@ -1,4 +1,4 @@
-"""How well a network does: logits and labels → figures. Never torch."""
+"""Figures of a network on a data set: logits and labels → loss, accuracy, confusion. It imports no torch."""
 
 from __future__ import annotations
 
@@ -38,15 +38,19 @@ class Evaluation:
         return self.correct / self.total
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON has it: lists in place of tuples."""
+        """As plain JSON values: lists in place of tuples."""
         tables = {name: [list(row) for row in getattr(self, name)] for name in ("per_class", "confusion")}
         return {**asdict(self), **tables, "accuracy": self.accuracy}
 
 
 def evaluate(logits: Callable[[np.ndarray], np.ndarray], data: Dataset) -> Evaluation:
-    """Run `logits` (uint8 N×28×28 → N×classes) over a data set.
+    """Run a network over a data set.
 
-    Raises: InputError when the number of classes is not the data set's.
+    Args:
+        logits: uint8 pixels N×28×28 → logits N×classes, such as `classify.torch.logits_of(model)`.
+        data: pictures and labels.
+
+    Raises: InputError when the network has not as many classes as the data set.
     """
     found = np.asarray(logits(data.images.numpy()), dtype=np.float64)
     labels = data.labels.numpy()

@@ -1,4 +1,4 @@
-"""The zoo's front door: a thin view of timm's registry, which is the only registry there is."""
+"""Networks by name: a thin layer over timm's registry, which is the only one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["card_of", "create_model", "create_transform", "list_models", "load_network", "model_card", "resolve"]
 
-# timm's prefixes for weights that live elsewhere: their names are not ours to check.
+# timm's prefixes for weights outside of the package, whose names we cannot check.
 _SOURCES = ("hf-hub:", "hf_hub:", "local-dir:")
 
 
@@ -39,6 +39,8 @@ def list_models(filter: str = "", pretrained: bool = False) -> list[str]:
     Args:
         filter: a shell pattern, such as 'lenet5_classic*'; empty for all.
         pretrained: tags with weights in place of architectures.
+
+    Returns: the names, sorted.
     """
     from timm.models import list_pretrained
 
@@ -110,7 +112,8 @@ def create_model(
         return _create_from_source(name, pretrained, **kwargs).eval()
     resolve(name)
     if checkpoint_path:
-        # As a pretrained file it goes through the network's checkpoint filter; the shapes asked for are the file's.
+        # Loaded as a pretrained file, so that it passes the network's checkpoint filter. num_classes and in_chans are
+        # taken for the file's own: nothing is adapted.
         pretrained = True
         overlay = dict(kwargs.pop("pretrained_cfg_overlay", None) or {}, file=str(checkpoint_path))
         overlay |= dict(num_classes=num_classes or 10, input_size=(in_chans or 1, 28, 28), description=None)
@@ -120,7 +123,7 @@ def create_model(
 
 
 def _create_from_source(name: str, pretrained: bool, **kwargs: Any) -> nn.Module:
-    """A network from a folder or from the Hub: of a damaged one, timm raises whatever its reading happens to end in."""
+    """A network from a folder or from the Hub. A damaged one makes timm raise errors of many classes; here, one."""
     import timm
 
     from lenet_zoo.models._base import UNREADABLE
@@ -140,7 +143,7 @@ def _create_from_source(name: str, pretrained: bool, **kwargs: Any) -> nn.Module
     return model
 
 
-# As our own networks and the reference implementation call them.
+# Keys of the output layer and of C1: our own, and the reference implementation's.
 _CLASSIFIERS = ("output.weight", "fc_layer2.weight")
 _FIRST = ("C1.weight", "conv_layer1.0.weight")
 
@@ -149,8 +152,8 @@ def load_network(name: str, weights: Path | None = None) -> LeNet5:
     """A network with weights and their card, in evaluation mode.
 
     Args:
-        name: as in `create_model`; with `weights`, what they are weights of.
-        weights: a file as for `create_model`'s checkpoint_path; numbers of classes and of channels are the file's.
+        name: as in `create_model`; with `weights`, the architecture that they are for.
+        weights: a file as for `create_model`'s checkpoint_path; it decides the numbers of classes and of channels.
 
     Raises: as `create_model`; InputError for another network than the two of the zoo.
     """
@@ -202,9 +205,11 @@ def model_card(name: str) -> dict[str, Any]:
     """The card of a tag: architecture, tag, params, dataset, labels, recipe, metrics, seeds, licence, sha256, …
 
     Args:
-        name: `architecture.tag`, or an architecture for its default tag. Of 'local-dir:FOLDER' and 'hf-hub:REPOSITORY'
-            the card is what their config says, architecture, params, labels and input, and a folder's `card.json` if it
-            has one.
+        name: `architecture.tag`, or an architecture for its default tag. For 'local-dir:FOLDER' and 'hf-hub:REPOSITORY'
+            the card holds what their config says (architecture, params, labels, input), and all of a folder's
+            `card.json` where there is one.
+
+    Returns: the card as plain JSON values; what is not known is left out.
 
     Raises:
         UnknownModelError: no such name; the text has the nearest one.
@@ -216,13 +221,16 @@ def model_card(name: str) -> dict[str, Any]:
 def create_transform(model_or_name: nn.Module | str) -> Callable[[Image], Tensor]:
     """The preprocessing of a network: PIL image → float tensor C×H×W, grey (RGB for 3 channels), sized, normalised.
 
-    The picture is taken as it is, ink bright on dark: `lenet_zoo.digit_from_image` makes such a one of any picture.
+    The picture must have bright ink on a dark ground: `lenet_zoo.digit_from_image` makes such a one of any picture.
 
     Args:
         model_or_name: a network, or a name as in `create_model`.
 
+    Returns: a function, torchvision's `Compose`.
+
     Raises:
         UnknownModelError: no network or tag of that name.
+        InputError: a network of 2 channels, or of more than 3.
         WeightsError: a folder or a repository that is missing or damaged.
     """
     from timm.data import resolve_data_config

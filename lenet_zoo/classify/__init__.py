@@ -1,4 +1,4 @@
-"""Answers from an exported file: onnxruntime, numpy and pillow, never torch."""
+"""Pictures to labels, by an exported file (here, without torch) or by a network in torch (`classify.torch`)."""
 
 from lenet_zoo.classify.answers import Candidate, Classifier, Prediction
 from lenet_zoo.classify.onnx import OnnxClassifier

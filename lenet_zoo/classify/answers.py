@@ -1,4 +1,4 @@
-"""What every classifier of pictures answers, whichever engine computes its logits."""
+"""What all classifiers share, whichever engine computes the logits: from pictures to pixels, from logits to answers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What was read in one picture.
+    """The answer to one picture.
 
     Attributes:
         label: the best label, or None when the picture was rejected.
@@ -101,9 +101,9 @@ class Classifier(ABC):
         """Read pictures.
 
         Args:
-            images: uint8 N×28×28 as for `predict_array`; or paths and PIL images, one or many, which are brought into
-                that form: characters by `lenet_zoo.digit_from_image`, and other pictures, if the network was trained
-                on such (`preparation`), by scaling alone.
+            images: uint8 N×28×28 as for `predict_array`; or paths and PIL images, one or many. These become pixels as
+                the network's `preparation` says: 'character' finds the character (`lenet_zoo.digit_from_image`),
+                'picture' only scales.
             top_k: how many answers to give per picture.
             min_confidence: a picture whose best answer is below this probability is rejected.
 
@@ -120,7 +120,7 @@ class Classifier(ABC):
         return self._predict_pictures(list(images), top_k, min_confidence)
 
     def check_answers(self, top_k: int, min_confidence: float) -> None:
-        """Whether `predict` can give such answers, whatever the pictures are.
+        """Check these arguments of `predict`, before any picture is read.
 
         Raises: InputError for arguments out of range.
         """

@@ -18,8 +18,8 @@ from lenet_zoo.errors import ArtifactError, InputError
 
 __all__ = ["OnnxClassifier"]
 
-# Pictures per run, at least and at most. The maps of so many stay in a core's cache, and a run's fixed cost is spread
-# over them; an array for several cores is cut finer, down to what is worth a thread's time. A GPU wants many at once.
+# Pictures per run, fewest and most. The maps of 48 fit in a core's cache, and share a run's fixed cost. For several
+# cores an array is cut finer, down to 16: fewer are not worth a thread's time. A GPU wants many at once.
 _PIECE = (16, 48)
 _PIECE_DEVICE = (4096, 4096)
 _ACCELERATORS = ("CUDAExecutionProvider", "OpenVINOExecutionProvider")
@@ -42,7 +42,7 @@ class OnnxClassifier(Classifier):
     Attributes:
         path: the file.
         metadata: what the file says of itself, as `read_metadata` returns it.
-        card: what that says of the network.
+        card: what the metadata say of the network.
         labels: one text per class.
         size: height and width of the pictures that it takes.
         providers: those that the session uses.
@@ -165,7 +165,7 @@ class OnnxClassifier(Classifier):
         return logits
 
     def _run_one(self, running: _Running, piece: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """A single picture takes less time than handing it to onnxruntime does, unless its buffers are bound before."""
+        """Run one picture in buffers that are bound once: passing an array would take longer than the network."""
         one = running.one
         if not hasattr(one, "binding"):
             one.taken = np.empty((1, self.channels, *self.size), np.uint8 if self._scale is None else np.float32)

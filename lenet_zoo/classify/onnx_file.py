@@ -1,8 +1,8 @@
 """What an ONNX file says of itself, read from its bytes.
 
-A deployment has onnxruntime and not the `onnx` package, and onnxruntime tells a file's metadata only after it has built
-a session of it. The few fields that matter here are read straight from the protobuf wire format, with every length
-checked: a file may come from a stranger.
+A deployment has onnxruntime and not the `onnx` package, and onnxruntime gives a file's metadata only after it has built
+a session of it. So the few fields that are needed are read from the protobuf wire format here. Every length is checked,
+since a file may come from a stranger.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _NESTED: dict[str, dict[int, str]] = {
 
 @dataclass
 class OnnxFile:
-    """The outside of an ONNX file.
+    """The header of an ONNX file: everything but its graph.
 
     Attributes:
         path: where it was read from.
@@ -75,7 +75,7 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def read_file(path: str | os.PathLike[str]) -> OnnxFile:
-    """Read and check a file's outside.
+    """Read a file and check its header.
 
     Raises: ArtifactError for a file that is missing, not ONNX or truncated, that keeps tensors in other files, or
     that names an operator set which onnxruntime does not have.
@@ -133,7 +133,7 @@ def metadata_of(file: OnnxFile) -> dict[str, Any]:
     return metadata
 
 
-# Keys of the metadata that a card calls otherwise, or that are the file's own.
+# Keys of the metadata that have another name in a card; and those that describe the file, not the network.
 _RENAMED = {"model": "architecture", "weights_sha256": "sha256"}
 _OF_THE_FILE = ("input", "precision", "opset", "ir_version", "bytes")
 
@@ -221,7 +221,7 @@ def _read_model(data: memoryview, file: OnnxFile) -> None:
 
 
 def _refuse_external(data: memoryview, message: str, path: Path, depth: int) -> None:
-    """A tensor kept in another file could name any file of this machine."""
+    """Refuse tensors that are kept in other files: they could name any file of this machine."""
     if depth > 4 * _DEEPEST:
         raise _Damaged("its graphs are nested too deeply")
     nested = _NESTED[message]

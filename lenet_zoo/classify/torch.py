@@ -17,7 +17,8 @@ __all__ = ["TorchClassifier", "logits_of"]
 def logits_of(model: nn.Module, batch: int = 1_000) -> Callable[[np.ndarray], np.ndarray]:
     """A function from uint8 pixels N×28×28 (or N×C×28×28 in colour) to the float32 logits N×classes of a torch network.
 
-    The network's own cfg normalises; grey goes to every channel that it has. Evaluation mode, restored afterwards.
+    Pixels are normalised as the network's cfg says; grey is repeated over its channels. The network runs in evaluation
+    mode, `batch` pictures at a time, and has its own mode back afterwards.
     """
     cfg = model.pretrained_cfg
     mean, std = (torch.tensor(cfg[key]).view(1, -1, 1, 1) for key in ("mean", "std"))  # type: ignore[index]
@@ -42,7 +43,7 @@ def logits_of(model: nn.Module, batch: int = 1_000) -> Callable[[np.ndarray], np
 
 
 class TorchClassifier(Classifier):
-    """A network of the zoo that reads pictures as an exported file does.
+    """A network of the zoo as a classifier, with the same methods as `OnnxClassifier`.
 
     Args:
         model: from `lenet_zoo.create_model`, on any device.

@@ -36,10 +36,13 @@ def finetune(
     in_chans: Annotated[int, typer.Option("--in-chans", help="1 (grey), or 3 for pictures in colour.")] = 1,
     prepare: Annotated[
         Literal["character", "picture"] | None,
-        typer.Option("--as", help="Of --data-dir: find the character and centre it, or take the picture as it is."),
+        typer.Option(
+            "--as", help="How --data-dir is read: find the character and centre it, or take the picture as it is."
+        ),
     ] = None,
     freeze: Annotated[
-        str, typer.Option("--freeze", metavar="LAYERS", help="Not to train, such as c1,c3; body: all but the last.")
+        str,
+        typer.Option("--freeze", metavar="LAYERS", help="Layers not to train, such as c1,c3; body: all but the last."),
     ] = "",
     layer_decay: Annotated[
         float | None, typer.Option("--layer-decay", help="Learning rate × this for each layer below the output.")
@@ -48,9 +51,11 @@ def finetune(
         int | None, typer.Option("--few-shot", metavar="K", help="Train on K pictures of each class.")
     ] = None,
     test_part: Annotated[
-        float | None, typer.Option("--test-part", help="Held out for testing, where the data have no test set.")
+        float | None, typer.Option("--test-part", help="Part held out for testing, if the data have no test set.")
     ] = None,
-    val_part: Annotated[float, typer.Option("--val-part", help="Of the training pictures, held out to watch.")] = 0.1,
+    val_part: Annotated[
+        float, typer.Option("--val-part", help="Part of the training pictures held out for validation.")
+    ] = 0.1,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of draws, order, distortions and new weights.")] = 0,
     recipe: Annotated[str, typer.Option("--recipe", help="A shipped recipe or a .toml file.")] = "finetune",
     set_: Annotated[

@@ -102,7 +102,7 @@ def _print_mapping(document: dict[str, Any]) -> None:
 
 
 def _in_words(value: Any, brackets: bool = False) -> str:
-    """A value of a card or of a file's metadata; what stands in another one has brackets around it."""
+    """A value of a card or of a file's metadata as text; values within another are in brackets."""
     if isinstance(value, dict):
         text = ", ".join(f"{key} {_in_words(inner, brackets=True)}" for key, inner in value.items())
         return f"({text})" if brackets else text
@@ -133,7 +133,7 @@ def predict(
 
     paths = [path for image in images for path in pictures_in(image)]
     classifier = _classifier(name)
-    classifier.check_answers(top_k, min_confidence)  # in the loop it would be said of every picture
+    classifier.check_answers(top_k, min_confidence)  # the loop would repeat the error for every picture
     rows: list[dict[str, Any]] = []
     with Progress(console=messages, transient=True, disable=len(paths) < 50) as progress:
         for path in progress.track(paths, description="reading"):
@@ -164,7 +164,7 @@ def _answer(row: dict[str, Any]) -> str:
 
 
 def _classifier(name: str) -> Classifier:
-    """Either kind of network, as something that reads pictures."""
+    """The classifier of an .onnx file, or of a network by name."""
     if is_onnx(name):
         from lenet_zoo.classify import OnnxClassifier
 

@@ -1,1 +1,1 @@
-"""Data sets as tensors: those that torchvision fetches, folders of one's own, and distortions of whole batches."""
+"""Data sets as tensors: those that torchvision fetches, folders of one's own, and distortions."""

@@ -28,7 +28,7 @@ __all__ = ["Augmentation", "Draws", "augment", "draw"]
 class Augmentation:
     """How far pictures are distorted. Everything at 0 (the default) leaves them as they are.
 
-    Each amount is drawn uniformly and symmetrically, for every picture and epoch anew.
+    Each amount is drawn uniformly, in either direction alike, for every picture and epoch anew.
 
     Attributes:
         rotation: up to this many degrees either way.
@@ -106,7 +106,7 @@ def draw(how: Augmentation, count: int, seed: int, epoch: int, size: int = 28) -
 
     The same arguments give the same numbers on every machine and in every process.
     """
-    # One stream per (seed, epoch); the multiplier is prime, so that no two runs of sane length share one.
+    # One stream per (seed, epoch): no two share one, with fewer than a million epochs.
     random = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
 
     def uniform(*shape: int) -> Tensor:

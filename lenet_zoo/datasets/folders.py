@@ -5,8 +5,8 @@
       B/  …                        val/    A/ …  B/ …      (or validation/, or none)
                                    test/   A/ …  B/ …      (or none)
 
-Classes are numbered in the order of their names. Folders within a class belong to it; hidden files and files that
-are no pictures do not count.
+Classes are numbered in the order of their names. Pictures in folders within a class belong to that class. Hidden files
+and files that are no pictures are left out.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MOST_CLASSES = 1_000
 """More classes than this are refused: 84 features do not tell them apart, and such a folder is most often a mistake."""
 
 _SPLITS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
-_MANY = 1_000  # pictures whose reading takes long enough to be announced
+_MANY = 1_000  # pictures: reading more takes long enough to be announced
 
 
 def load_folder(
@@ -50,8 +50,10 @@ def load_folder(
         folder: a folder per class, or `train` and, if there are such, `val` and `test` with a folder per class in each.
         preparation: how each picture becomes pixels; by default as a character. In grey, colour becomes grey; in
             colour, grey pictures get three equal channels.
-        strict: a picture that cannot be used, or some in colour among grey ones, is an error; otherwise `say` is told.
-        say: told of each picture that is left out, and how many there were.
+        strict: pictures that cannot be used, and colour mixed with grey, are errors. By default such pictures are left
+            out, or converted, and `say` is called.
+        say: called with a line for each picture that is left out, and with one for their number; by default nothing
+            is said.
 
     Returns:
         'train' and, for a folder that is split already, 'validation' and 'test': images uint8 N×28×28, or N×3×28×28;
@@ -59,7 +61,8 @@ def load_folder(
 
     Raises:
         DataError: no folder, fewer than two or more than `MOST_CLASSES` classes, classes that differ only by case, a
-            class without a usable picture, a class that is only in `val` or `test`; with `strict`, what is said above.
+            class without a usable picture, a class that is only in `val` or `test`; with `strict`, also the first
+            picture that cannot be used, or pictures of both kinds.
     """
     folder = Path(folder)
     files = {split: _files_of(path, split) for split, path in _splits_of(folder).items()}
@@ -103,7 +106,7 @@ def _splits_of(folder: Path) -> dict[str, Path]:
     """'train', 'validation' and 'test' folders where they are; else the folder itself as 'train'."""
     inner = _folders_in(folder)
     names = [_SPLITS.get(path.name.lower()) for path in inner]
-    # Toy trains beside toy cars are classes: a split has nothing else beside it, and folders within.
+    # 'train' may be a class, beside 'car': it is a split only if all folders beside it are, and with folders in it.
     if "train" not in names or None in names or not _folders_in(inner[names.index("train")]):
         return {"train": folder}
     if len(set(names)) != len(names):
@@ -125,7 +128,7 @@ def _files_of(folder: Path, split: str) -> dict[str, list[Path]]:
                 try:
                     found[path.name] += pictures_in(inner)
                 except InputError:
-                    continue  # files of other kinds alone
+                    continue  # only files of other kinds
     return found
 
 
@@ -136,7 +139,7 @@ def _check_classes(folder: Path, classes: tuple[str, ...]) -> None:
         raise DataError(f"{folder} has one class, {classes[0]!r}: give at least two, a folder of pictures for each")
     seen: dict[str, str] = {}
     for name in classes:
-        # Unicode has two ways to write é, and Windows and macOS one folder for a and A.
+        # Unicode has two ways to write é; on Windows and macOS, a and A are one folder.
         key = unicodedata.normalize("NFC", name).casefold()
         if key in seen:
             raise DataError(
@@ -147,7 +150,7 @@ def _check_classes(folder: Path, classes: tuple[str, ...]) -> None:
 
 
 class _Reader:
-    """Pictures to arrays, with an account of those that cannot be used."""
+    """Reads pictures into arrays, and counts those that cannot be used."""
 
     def __init__(
         self,

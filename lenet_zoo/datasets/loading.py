@@ -1,4 +1,4 @@
-"""Data sets as tensors in memory: a whole MNIST fits in 47 MB, and is there at once for every epoch."""
+"""Data sets as tensors in memory: all of MNIST's training set takes 47 MB."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def _download(name: str, source: _Source, train: bool, root: Path) -> None:
                 return  # another process has fetched it in the meantime
             except DataError:
                 pass
-            # Whoever made an earlier one no longer holds the lock: it was killed.
+            # We hold the lock, so that earlier folders are those of downloads that were killed.
             for abandoned in root.glob(f".{kind}-*"):
                 shutil.rmtree(abandoned, ignore_errors=True)
             staging = Path(tempfile.mkdtemp(prefix=f".{kind}-", dir=root))
@@ -206,16 +206,16 @@ def _digits() -> Dataset:
 
 
 def _enlarged(digit: Any) -> Any:
-    """float32 8×8, ink 1, cut to the digit's box as these are → uint8 28×28.
+    """One of scikit-learn's digits, float32 8×8, ink 1, cut to its box → uint8 28×28.
 
-    `digit_from_image` is for pictures whose ink is to be found first, and makes it black or white. Here every pixel is
-    a share of ink, from 4×4 binary ones, and a network that is fine-tuned makes good use of that.
+    Each of its pixels is the share of ink in 4×4 binary pixels. `digit_from_image` would make them black or white, and
+    fine-tuning would lose what the shares tell.
     """
     import numpy as np
     from PIL import Image
 
     smooth = np.asarray(Image.fromarray(digit).resize((80, 80), Image.Resampling.BICUBIC))
-    # Strokes as bright as MNIST's are, and nothing where the interpolation swings past 0 and 1.
+    # Strokes as bright as MNIST's; the interpolation overshoots 0 and 1, which is cut off.
     ink = np.clip((smooth - 0.1) / 0.8, 0, 1)
     box = np.rint(np.asarray(Image.fromarray(ink).resize((20, 20), Image.Resampling.BOX)) * 255).astype(np.uint8)
     mass = box.sum()

@@ -62,7 +62,7 @@ def load_calibration(source: object, preparation: Preparation) -> Pixels:
 
 
 def sample(pixels: Pixels) -> Pixels:
-    """At most 1,000 of the pictures, always the same ones, from all over: arrays are often sorted by class."""
+    """At most 1,000 of the pictures, drawn with a fixed seed: the first 1,000 of a sorted array lack some classes."""
     if len(pixels) <= _MOST:
         return pixels
     return pixels[np.sort(np.random.default_rng(0).choice(len(pixels), _MOST, replace=False))]

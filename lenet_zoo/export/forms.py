@@ -83,7 +83,7 @@ def _finish(g: Graph, spec: InputSpec, form: _Form, names: list[str]) -> onnx.Mo
     graph = helper.make_graph(g.nodes, form.architecture, [x], untyped, g.constants)
     opset = helper.make_opsetid("", OPSET)
     model = helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="lenet_zoo")
-    # The outputs' shapes are what strict inference finds, so that none is written down by hand and wrong.
+    # The outputs' shapes are those that strict inference finds: a shape written down by hand could be wrong.
     inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
     for declared, found in zip(model.graph.output, inferred.graph.output, strict=True):
         declared.CopyFrom(found)
@@ -179,7 +179,7 @@ class _Form:
         return s2[0], s2[1], c5[0], c5[1]
 
     def flat(self, pad: int) -> bool:
-        """C5's map is one unit wide and high, and the head may forget that it is a map."""
+        """Whether C5's map is 1×1 and pooled, so that the head works on N×120 in place of a map."""
         return self.sizes(pad)[2:] == (1, 1) and self.model.global_pool != ""
 
     def c5(self, g: Graph, x: str, weight: Array, bias: Array, pad: int) -> str:
@@ -198,7 +198,7 @@ class _Form:
         return g.activation(g.add("Flatten", [g.add(op, [x], "C5_pooled")], "C5_flat")), 2
 
     def output(self, g: Graph, x: str, rank: int) -> str:
-        """From the output layer's tensor to the graph's output: without pooling, the classes come second again."""
+        """The graph's output, from the output layer's tensor; without pooling (rank 4) the classes go to axis 1."""
         name = "logits" if self.model.num_classes else "features"
         if rank == 4:
             return g.add("Transpose", [x], name, perm=[0, 3, 1, 2])

@@ -26,7 +26,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class InputSpec(InputConvention):
-    """What the graph takes: what the network does, under a name.
+    """The graph's input: what the network takes, and the name of the input.
 
     Attributes:
         name: 'pixels' (uint8, 0 background, 255 ink) or 'input' (float32, normalised as the model takes it).
@@ -74,8 +74,8 @@ class Graph:
     """Collects nodes and constants. Every method returns the name of the tensor it makes.
 
     With a `quantizer`, `activation` marks the tensors that travel in uint8, and the convolutions and matrix products
-    that read such a tensor have their weights in int8. Without one it only notes the names, for the calibration to look
-    at. The output layer reads F6's state in float32: it has 1 % of the weights, and its roundings would go straight
+    that read such a tensor have their weights in int8. Without one, it only collects their names for the calibration.
+    The output layer reads F6's state in float32: it has 1 % of the weights, and its rounding errors would go straight
     into the logits.
     """
 
@@ -101,7 +101,7 @@ class Graph:
         return name
 
     def activation(self, x: str) -> str:
-        """`x` in the precision in which it travels between layers."""
+        """`x` as the next layer reads it: through uint8, if there is a quantizer."""
         if self.quantizer is None:
             self.activations.append(x)
             return x

@@ -29,8 +29,8 @@ def attach(
 ) -> None:
     """Write the metadata; lists and mappings as JSON.
 
-    Of the card, what belongs into a file that travels alone: labels, preparation, tag, data set, licence, the recipe's
-    name and the single figures.
+    From the card come labels, preparation, tag, data set, licence, the recipe's name, and the figures that are single
+    numbers.
     """
     convention = {
         "name": spec.name,
@@ -62,7 +62,7 @@ def attach(
 
 
 def _figures(value: Any) -> Any:
-    """The single numbers of a split: tables per class and confusion matrices are the card's own business."""
+    """The single numbers of a split; tables per class and confusion matrices stay in the card."""
     if not isinstance(value, dict):
         return value
     return {key: figure for key, figure in value.items() if not isinstance(figure, dict | list)}

@@ -1,4 +1,4 @@
-"""Is the graph the model? Asked of the bytes that are about to be written, before anybody can pick them up."""
+"""Compare a graph with its model: the very bytes that are about to be written, before they are."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from lenet_zoo.export.graph import InputSpec
 
 __all__ = ["Parity", "check_model", "open_session", "verify"]
 
-# Of the largest logit, and at least of 10: float32 sums in another order differ by some 1e-6 of it.
+# The largest difference allowed, as a part of the largest logit (of 10 at least). Float32 sums in another order differ
+# by about 1e-6 of it.
 TOLERANCE = 1e-5
-# int8 is another function, near the model: 95 of 100 pictures should keep their label. It is refused when so many have
-# changed it that this is no accident of the few pictures at hand: more than chance allows once in a hundred files. A
-# wrong scale or zero point fails that at once; the accuracy itself is for a test set to measure.
+# An int8 graph may change the label of 5 % of all pictures. Of the few that are compared here, it may change more by
+# chance: it is refused when a graph that changes exactly 5 % would reach that number less than once in a hundred
+# times. A wrong scale or zero point is found that way; how accurate a graph is, a test set has to measure.
 INT8_CHANGED, INT8_CHANCE = 0.05, 0.01
 
 
@@ -96,7 +97,7 @@ def verify(
     batches: list[NDArray] = [real[:1], noise[:2], noise, real]
     if spec.name == "input":
         batches = [spec.normalize(batch) for batch in batches]
-        # What a float graph is fed need not have been pixels.
+        # A float graph may be given values that never were pixels.
         batches.insert(0, random.standard_normal((3, *real.shape[1:])).astype(np.float32))
     difference = largest = 0.0
     for batch in batches:

@@ -2,8 +2,8 @@
 
 A folder holds, when it is finished, `model.safetensors` and `config.json` (what `timm.create_model("local-dir:FOLDER",
 pretrained=True)` loads), `model.onnx` with the class names inside, `card.json`, `curves.png`, `confusion.png`,
-`mistakes.png` and `log.jsonl`. Until then it holds `checkpoint.pt`, from which `resume` goes on. The card comes last: a
-folder with a card is whole. Of several processes the main one alone touches it.
+`mistakes.png` and `log.jsonl`. Until then it holds `checkpoint.pt`, from which `resume` goes on. The card is written
+last: a folder with a card is complete. Of several ranks, only rank 0 writes to it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from lenet_zoo.training.run import command_line
 
 __all__ = ["FineTuned", "Splits", "Start", "finetune", "learn", "load_finetuning", "load_splits"]
 
-# An epoch sees at least so many pictures: of few, each is seen several times in it, distorted anew each time.
+# An epoch has at least so many pictures: fewer are repeated within it, distorted anew each time.
 _LEAST_PER_EPOCH = 2_000
 
 
@@ -46,7 +46,7 @@ class FineTuned:
     Attributes:
         folder: where its files are.
         model: the network, on the CPU, in evaluation mode; `model.card` is what `card.json` holds.
-        card: the same as JSON has it.
+        card: the same as plain JSON values.
     """
 
     folder: Path
@@ -85,36 +85,43 @@ def finetune(
 
     The number of classes is the data's. Of a class that the network knows by the same name, the modern network keeps
     the row of its output layer; in the classic, which learns no output layer, classes that are single printable
-    characters get their own bitmaps as RBF codes, and others the default codes.
+    characters get their own bitmaps as RBF codes, and others the default codes. After an error, nothing is left in
+    `out` unless a checkpoint was saved before.
 
     Args:
         out: the folder to make; it must not hold another run.
         dataset: one of `lenet_zoo.datasets.loading.DATASETS`, unless `data_dir` is given.
         data_dir: pictures of one's own, a folder per class (see `lenet_zoo.datasets.folders.load_folder`).
         model: any name that `create_model` takes: an architecture, `architecture.tag`, 'local-dir:FOLDER', …
-        weights: a weight file of one's own to start from, of the architecture of `model`.
+        weights: a weight file of one's own to start from, of the architecture of `model`; by default the weights that
+            `model` names.
         scratch: start from random weights, for comparison.
-        in_chans: 1, or 3 for pictures in colour (of `data_dir`).
+        in_chans: 1 (grey), or 3 for pictures in colour (of `data_dir`).
         prepare: how the pictures of `data_dir` are prepared: 'character' (the default for one channel) or 'picture'
             (the default for three); see `load_folder`.
-        freeze: layers that are not trained, by their names in any case ('c1,c3' or ['C1', 'C3']); 'body' stands for all
-            but the last layer that can learn: the output of the modern network, F6 of the classic.
+        freeze: layers that are not trained (by default none), by their names in any case ('c1,c3' or ['C1', 'C3']);
+            'body' stands for all but the last layer that can learn: the output of the modern network, F6 of the
+            classic.
         layer_decay: learning rate × this for each layer below the output; by default the recipe's.
-        few_shot: train on so many pictures of each class, drawn by the seed, and hold none of them out.
+        few_shot: train on so many pictures of each class, drawn by the seed, and hold none of them out; by default on
+            all pictures.
         test_part: part of the pictures held out for testing where the data have no test set, always the same ones; by
             default half of 'digits' and a fifth of a folder.
         val_part: part of the training pictures held out for validation, drawn by the seed, where the data have no
             validation set. With 0, few_shot, or a class of fewer than 10 pictures there is none, and all epochs are
             trained.
         seed: of new weights, of the draws above, of order and distortions.
-        recipe, changes: a shipped recipe or a .toml file, and fields of it to set.
+        recipe: a shipped recipe, or a .toml file.
+        changes: fields of the recipe → values to set.
         amp: mixed precision, bfloat16.
         strict: stop at the first picture that cannot be used, in place of leaving it out.
         resume: go on with what `out` holds.
-        device: 'auto', 'cpu', 'cuda' or 'mps'.
+        device: 'auto' (the best that this machine has), 'cpu', 'cuda' or 'mps'.
         data_root, download: as in `load_dataset`.
-        monitor: told of the progress, in the main process.
-        command: what the card says made it; by default the command line of this process.
+        monitor: an object whose methods are called as training goes on, on rank 0; by default nothing is said.
+        command: the command that the card gives; by default the command line of this process.
+
+    Returns: the folder, the network and its card.
 
     Raises:
         InputError: an argument out of range.
@@ -123,9 +130,8 @@ def finetune(
         TrainingError: `out` holds another run, or the run cannot go on.
         ArtifactError: the ONNX file is not the network.
         MissingExtraError: matplotlib, or scikit-learn for 'digits', is not installed.
-            Unless a checkpoint was saved before, nothing is left in `out`.
     """
-    from lenet_zoo import figures  # noqa: F401  missing matplotlib is said now, not after the training
+    from lenet_zoo import figures  # noqa: F401  fail early where matplotlib is missing
 
     accelerator = accelerator_for(device)
     if monitor is None or not accelerator.is_main_process:
@@ -152,7 +158,7 @@ def finetune(
             download=download,
             monitor=monitor,
         )
-    # A folder's own name must not choose a table of the recipe.
+    # For a folder, the preparation chooses the recipe's table: its name is the user's, and could be that of a data set.
     chosen = load_finetuning(recipe, start, data, preparation.kind if data_dir is not None else dataset, changes)
     run = dict(
         start=start.identity(),
@@ -181,7 +187,7 @@ def finetune(
 
 
 def _check_target(home: Path, resume: bool) -> None:
-    """Nothing of another's is overwritten."""
+    """Raise TrainingError if `home` cannot take this run without overwriting other files."""
     if home.exists() and not home.is_dir():
         raise TrainingError(f"{home} is a file: name a folder")
     if (home / "card.json").is_file():
@@ -214,11 +220,21 @@ def _finished(home: Path, run: Mapping[str, Any]) -> FineTuned:
 
 
 def load_finetuning(name: str, start: Start, data: Splits, table: str, changes: Mapping[str, Any] | None) -> Recipe:
-    """A recipe for these data; `table` is the data set's name, or 'character' or 'picture' for a folder's pictures."""
+    """A recipe for these data.
+
+    Args:
+        name: a shipped recipe, or a .toml file.
+        start: the network, whose architecture chooses a table of the recipe.
+        data: without validation pictures, every epoch is trained.
+        table: chooses another table: the data set's name; for a folder 'character' or 'picture', its preparation.
+        changes: fields to set.
+
+    Raises: InputError for an unknown recipe, a field out of range, and for the recipe of 1998.
+    """
     chosen = load_recipe(name, architecture=start.architecture, dataset=table, changes=changes)
     if not isinstance(chosen, Recipe):
         raise InputError(f"recipe {name!r} is the paper's own training, from the start: take another for fine-tuning")
-    # Without pictures to watch, every epoch is trained.
+    # Patience needs validation pictures.
     return chosen if data.validation is not None else replace(chosen, patience=0)
 
 
@@ -233,7 +249,7 @@ def learn(
     resume: bool = False,
     monitor: Monitor | None = None,
 ) -> Result:
-    """The training alone: checkpoints and log go to `folder`, and nothing else."""
+    """Only train: checkpoints and log go to `folder`, and nothing else. The options are those of `finetune`."""
     measured = {} if data.validation is None else {"validation": data.validation}
     return fit(
         lambda: start.build(data.train),

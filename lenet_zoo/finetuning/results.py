@@ -25,7 +25,7 @@ from lenet_zoo.training.run import figures_of, versions
 
 __all__ = ["RESULTS", "write_results"]
 
-# Classes that a confusion matrix has room for.
+# A figure of a confusion matrix has room for so many classes.
 _MOST_IN_FIGURE = 60
 
 RESULTS = (
@@ -35,7 +35,7 @@ RESULTS = (
     "curves.png",
     "confusion.png",
     "mistakes.png",
-    "card.json",  # the last: with it the folder is whole
+    "card.json",  # written last: a folder with a card is complete
 )
 
 
@@ -83,7 +83,7 @@ def write_results(
         figures.save(figures.curves({data.test.name: result.history}), staging / "curves.png")
         figures.save(figures.confusion(*_most_confused(found, classes)), staging / "confusion.png")
         worst = figures.worst_mistakes(logits, data.test.labels.numpy())
-        # A character is shown as on paper, and a picture with its own light and shade.
+        # Characters are drawn dark on light, as on paper; pictures as they are.
         theme = "dark" if data.test.preparation.kind == "picture" else "light"
         sheet = figures.mistakes(worst, data.test.images.numpy(), classes, theme=theme)
         figures.save(sheet, staging / "mistakes.png")
@@ -95,7 +95,7 @@ def write_results(
 
 
 def _most_confused(found: Evaluation, classes: Sequence[str]) -> tuple[np.ndarray, list[str]]:
-    """The confusion matrix, of many classes that of those with most mistakes, and their names."""
+    """The confusion matrix and the names of its classes: all, or those with most mistakes if there are too many."""
     matrix = np.array(found.confusion)
     wrong = matrix.sum(0) + matrix.sum(1) - 2 * matrix.diagonal()
     shown = np.sort(np.argsort(-wrong, kind="stable")[:_MOST_IN_FIGURE])

@@ -1,4 +1,4 @@
-"""What is trained on, what is watched meanwhile, and what is tested on."""
+"""The pictures of a fine-tuning run: for training, for validation and for testing."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from lenet_zoo.training.engine import Monitor
 
 __all__ = ["Splits", "load_splits"]
 
-# Below so many pictures of a class to train on, a part of them held out would say nothing.
+# Of fewer training pictures of a class, a part held out would be too small to measure anything.
 _LEAST_TO_VALIDATE = 10
 
 
 @dataclass(frozen=True)
 class Splits:
-    """What is trained on, what is watched meanwhile (or nothing), and what is tested on."""
+    """Pictures for training, for validation after each epoch (None: there are none), and for testing."""
 
     train: Dataset
     validation: Dataset | None
     test: Dataset
 
     def fingerprint(self) -> str:
-        """The same for the same pictures, labels, classes and split."""
+        """A hash of pictures, labels, classes and split."""
         digest = hashlib.sha256()
         for part in (self.train, self.validation, self.test):
             if part is not None:

@@ -1,4 +1,4 @@
-"""Where fine-tuning starts: a network, its weights, what its output layer knows, and what of it is trained."""
+"""Where fine-tuning starts: a network, its weights, the classes that it knows, and the layers that are trained."""
 
 from __future__ import annotations
 
@@ -26,7 +26,18 @@ __all__ = ["Start"]
 
 @dataclass(frozen=True)
 class Start:
-    """Where fine-tuning starts: a network, its weights, and what of it is trained."""
+    """Where fine-tuning starts.
+
+    Attributes:
+        model: the name of the network, as in `create_model`.
+        architecture: 'lenet5_classic' or 'lenet5_modern'.
+        weights: a weight file of one's own, or None for those that `model` names.
+        scratch: the weights are random.
+        in_chans: channels of the pictures, 1 or 3.
+        freeze: the layers that are not trained.
+        known: the names of the classes that the weights know.
+        sha256: of the weights, '' for random ones.
+    """
 
     model: str
     architecture: str
@@ -34,7 +45,7 @@ class Start:
     scratch: bool
     in_chans: int
     freeze: frozenset[str]
-    known: tuple[str, ...]  # the classes that the weights know, by name
+    known: tuple[str, ...]
     sha256: str
 
     @classmethod
@@ -46,7 +57,7 @@ class Start:
         in_chans: int = 1,
         freeze: str | Sequence[str] = (),
     ) -> Start:
-        """Check what can be checked before any data are read.
+        """Find the network and check the options, which are those of `finetune`, before any data are read.
 
         Raises: InputError, UnknownModelError, WeightsError.
         """
@@ -73,13 +84,13 @@ class Start:
         )
 
     def build(self, data: Dataset) -> LeNet5:
-        """The network before its first step, new parts drawn from torch's global generator."""
+        """The network before its first step; torch's global generator draws the weights of new layers."""
         network, known = _network(self.model, self.weights, self.scratch, self.in_chans)
         _set_classes(network, known, data.classes)
         for name, module in network.named_children():
             module.requires_grad_(name not in self.freeze)
         cfg: dict[str, Any] = dict(network.pretrained_cfg)  # type: ignore[arg-type]
-        # The file is that of the weights that we start from.
+        # The cfg still names the file of the weights that we start from.
         cfg.update(
             file=None,
             url="",
@@ -93,13 +104,13 @@ class Start:
         return network
 
     def kept(self, classes: Sequence[str]) -> int:
-        """How many classes start with what the network knows of them."""
+        """How many of the classes keep something: a row of the output layer (modern), or a bitmap (classic)."""
         if self.architecture == "lenet5_classic":
             return len(classes) if _characters(classes) is not None and not self.scratch else 0
         return len(set(classes) & set(self.known))
 
     def identity(self) -> dict[str, Any]:
-        """What a resumed run must start from as well."""
+        """What must be the same for a run to be resumed."""
         return dict(
             architecture=self.architecture, sha256=self.sha256, in_chans=self.in_chans, freeze=sorted(self.freeze)
         )
@@ -121,7 +132,7 @@ def _network(model: str, weights: Path | None, scratch: bool, in_chans: int) -> 
 
 
 def _set_classes(network: LeNet5, known: Sequence[str], classes: Sequence[str]) -> None:
-    """An output layer for `classes`, with what the network knows of those that have the same name."""
+    """Put an output layer for `classes` in place; a class that is known by the same name keeps its row."""
     old = network.output
     if isinstance(network, LeNet5Classic):
         network.reset_classifier(len(classes), characters=_characters(classes))
@@ -136,7 +147,7 @@ def _set_classes(network: LeNet5, known: Sequence[str], classes: Sequence[str]) 
 
 
 def _characters(classes: Sequence[str]) -> str | None:
-    """The classes as characters that have bitmaps, or None when one is no single printable character."""
+    """The classes as one text, or None unless each is a single printable character and so has a bitmap."""
     if all(len(name) == 1 and " " < name <= "~" for name in classes):
         return "".join(classes)
     return None

@@ -25,8 +25,8 @@ from lenet_zoo.models._card import attach, card_of
 
 __all__ = ["UNREADABLE", "LeNet5", "build", "check_keys", "tag_cfg"]
 
-# What torch, timm and safetensors raise for a file that is cut off, is no weight file, or holds no dictionary. Bytes
-# that are no pickle may end in any of those in the second line.
+# What torch, timm and safetensors raise for a file that is cut off, is no weight file, or holds no dictionary. The
+# second line is what unpickling arbitrary bytes may raise.
 UNREADABLE = (
     *(OSError, RuntimeError, SafetensorError, UnpicklingError, EOFError, AttributeError),
     *(ValueError, LookupError, AssertionError, TypeError, struct.error),
@@ -34,9 +34,10 @@ UNREADABLE = (
 
 
 def check_batch(x: Tensor, kernel: Tensor, smallest: int) -> Tensor:
-    """Return `x` if it is a batch that a network with the first `kernel` can take; else InputError says what would be.
+    """Return `x` if a network whose C1 has this kernel can take it.
 
-    Not in TorchScript, which knows no such errors.
+    Raises: InputError, which says what the network takes. A scripted network does not check: TorchScript has no such
+    errors.
     """
     if not torch.jit.is_scripting():
         _check_batch(x, kernel, smallest)
@@ -84,7 +85,7 @@ class LeNet5(nn.Module):
     head_hidden_size = 84
     # Set by a subclass: each layer before the head, by the paper's name, and the modules that make it up, in order.
     layers: ClassVar[dict[str, tuple[str, ...]]] = {}
-    # … its name in the registry, and mean and standard deviation that make its input of pixels in [0, 1].
+    # … its name in the registry, and the mean and standard deviation by which pixels in [0, 1] become its input.
     architecture: ClassVar[str] = ""
     normalization: ClassVar[tuple[float, float]] = (0.0, 1.0)
     __jit_unused_properties__: ClassVar[list[str]] = ["card"]
@@ -124,7 +125,7 @@ class LeNet5(nn.Module):
 
     @property
     def card(self) -> Card:
-        """What is known of the network as it is now; origin and figures only while its weights are the card's."""
+        """What is known of the network; tag, figures and origin only while its weights are the card's."""
         return card_of(self)
 
     @torch.jit.ignore
@@ -136,7 +137,7 @@ class LeNet5(nn.Module):
     def picture_size(self) -> tuple[int, int]:
         """Height and width of the pictures it is meant for, in pixels.
 
-        The cfg's, which are the tag's; but one that was built with pad=0 needs the paper's 32×32 whatever its tag says.
+        Those of the cfg, but never less than the network needs: built with pad=0, the classic needs the paper's 32×32.
         """
         least = self.smallest_input
         height, width = (getattr(self, "pretrained_cfg", None) or {}).get("input_size", (1, least, least))[-2:]
@@ -262,7 +263,7 @@ class LeNet5(nn.Module):
         self._set_head(num_classes, self.global_pool if global_pool is None else global_pool)
         like = self.C1.weight
         self.output = self.make_output(num_classes, like.device, like.dtype).train(self.training)
-        # What the old classes were called says nothing of the new ones; how pictures are prepared stays.
+        # The old labels do not name the new classes. The preparation of pictures stays.
         self._card = replace(self.card.without_claims(), labels=())
         self._card_weights = ""
 
@@ -319,7 +320,7 @@ def build(cls: type[LeNet5], variant: str, pretrained: bool, **kwargs: Any) -> L
             raise WeightsError(f"the weights do not fit {variant} as it was asked for: {what}") from error
         if file is None:
             raise
-        # What fails without the weights as well is no fault of theirs: a keyword that the network does not take.
+        # If building it without weights fails too, that error is the right one (an unknown keyword, say).
         build_model_with_cfg(cls, variant, False, **kwargs)
         raise WeightsError(
             f"{file} cannot be read as weights: give a .safetensors file or a state dict saved by torch"
@@ -327,7 +328,7 @@ def build(cls: type[LeNet5], variant: str, pretrained: bool, **kwargs: Any) -> L
 
 
 def _card_for(cfg: Any, file: Path | None) -> Card | None:
-    """The card of the weights that a cfg names; None for new weights, of which no more is known than the cfg says."""
+    """The card of the weights that a cfg names; None where nothing is known but the cfg, as of random weights."""
     if file is not None:
         path = cards.beside(file)
         if path is None:
@@ -348,9 +349,11 @@ def _card_for(cfg: Any, file: Path | None) -> Card | None:
 
 
 def check_keys(state_dict: Mapping[str, Tensor], model: nn.Module, variant: str) -> None:
-    """Raise `WeightsError` unless `state_dict` has `model`'s keys, those of the output layer apart.
+    """Compare the keys of `state_dict` with `model`'s, except those of the output layer.
 
-    timm loads leniently as soon as the number of classes differs, and would then leave a network half random.
+    When the number of classes differs, timm accepts missing keys, and the layers without weights would stay random.
+
+    Raises: WeightsError that names a missing or an unknown key.
     """
     wanted, found = (
         {key for key in keys if not key.startswith("output.")} for keys in (model.state_dict(), state_dict)

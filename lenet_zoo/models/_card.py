@@ -1,4 +1,4 @@
-"""The card that a network carries, and what of it holds for the weights that the network has now."""
+"""The card of a network in memory, and how much of it holds for the weights that the network has now."""
 
 import hashlib
 from collections.abc import Mapping
@@ -15,31 +15,31 @@ __all__ = ["attach", "card_of", "weights_sha256"]
 
 
 def weights_sha256(state: Mapping[str, Tensor]) -> str:
-    """SHA-256 of the weights as a safetensors file without metadata, which has one form only."""
+    """SHA-256 of the weights as a safetensors file without metadata: equal weights give the same bytes."""
     return hashlib.sha256(save({key: value.detach().cpu().contiguous() for key, value in state.items()})).hexdigest()
 
 
 def attach(model: Any, card: Card, whole: bool = True) -> None:
-    """Give a network its card. Its cfg, which is timm's own record of the same, says so from then on.
+    """Give a network its card, and write tag, labels and licence into its cfg too, where timm looks for them.
 
     Args:
         model: a network of the zoo.
-        card: of the weights that it has now or, where they are not `whole`, has in part.
-        whole: False when some layers are new: labels and preparation are then all that is taken from the card.
+        card: the card of its weights.
+        whole: False when some layers are new: only labels and preparation of the card hold then.
     """
     model._card = card
     model._card_weights = weights_sha256(model.state_dict()) if whole else ""
     found = card_of(model)
-    told = dict(tag=found.tag, label_names=list(found.labels), license=found.licence, num_classes=model.num_classes)
-    model.pretrained_cfg = model.default_cfg = {**model.pretrained_cfg, **told}
+    known = dict(tag=found.tag, label_names=list(found.labels), license=found.licence, num_classes=model.num_classes)
+    model.pretrained_cfg = model.default_cfg = {**model.pretrained_cfg, **known}
 
 
 def card_of(model: Any) -> Card:
     """What is known of a network of the zoo as it is now.
 
-    A network remembers the card that it was built with even when other weights were put in later, or when it was
-    trained. So tag, figures and origin are claimed only while the weights are the card's, or those of a shipped tag;
-    labels and preparation, which training does not change, stay.
+    Its weights may have changed since the card was attached, by training or `load_state_dict`. So tag, figures and
+    origin are given only while the weights' SHA-256 is that of the card, or of a shipped one. Labels and preparation
+    always stay.
     """
     architecture = model.architecture
     cfg: Any = getattr(model, "pretrained_cfg", None) or {}

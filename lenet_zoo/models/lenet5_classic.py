@@ -116,9 +116,10 @@ class PartialConv2d(nn.Module):
 class FullConnection(nn.Linear):
     """F6: N×120 → N×84, an ordinary linear layer whose results do not depend on the size of the batch.
 
-    A matrix product sums in an order that BLAS chooses by the number of rows; a convolution with a large kernel sums in
-    one and the same order. A logit adds up 84 squares, −250 in all for some weights, and shows F6's last bit: with a
-    matrix product, a picture alone and the same one among 1,000 differ by up to 6e-5 in their logits.
+    BLAS chooses the order in which a matrix product sums by the number of rows; a convolution with a large kernel
+    always sums in the same order. A logit adds up 84 squares (to −250, for some weights), which makes a difference in
+    F6's last bit visible: with a matrix product, the logits of a picture alone and of the same one among 1,000 differ
+    by up to 6e-5.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -140,7 +141,7 @@ class RBF(nn.Module):
         self.register_buffer("weight", codes)
 
     def forward(self, x: Tensor) -> Tensor:
-        # Written as the difference: |x|² − 2x·w + |w|² would cancel just where it matters, at the right class.
+        # Not as |x|² − 2x·w + |w|²: near 0, at the right class, large terms would cancel and leave rounding errors.
         return -(x.unsqueeze(-2) - self.weight).square().sum(-1)
 
 
@@ -162,7 +163,7 @@ def glyphs() -> dict[str, list[int]]:
     for block in blocks:
         head, *rows = block.split("\n")
         found[chr(int(head.split()[1]))] = [1 if dot == "#" else -1 for row in rows for dot in row]
-    # The figure leaves DEL as blank as the space, and two classes with one code cannot be told apart; all ink can.
+    # Fig. 3 leaves DEL blank, like the space, and two classes cannot share a code: here it is all ink.
     found["\x7f"] = [1] * 84
     return found
 

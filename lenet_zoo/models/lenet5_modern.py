@@ -97,7 +97,7 @@ class LeNet5Modern(LeNet5):
         return x
 
 
-# The reference implementation's modules, a state dict that people have on disk, and ours.
+# The reference implementation's names of the layers, as in state dicts that people have on disk → ours.
 _REFERENCE_NAMES = {
     "conv_layer1.0": "C1",
     "conv_layer2.0": "C3",

@@ -1,19 +1,25 @@
-"""Networks to export. Those that need no trained weights are drawn at random, with logits of a trained one's size."""
+"""Networks to export, and what an exported file is compared with."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnxruntime
 import pytest
 import torch
 from torch import nn
 
 import lenet_zoo
 
+NAMES = ("lenet5_modern", "lenet5_classic")
+Build = Callable[..., nn.Module]
+
 
 @pytest.fixture
-def network() -> Callable[..., nn.Module]:
+def network() -> Build:
     """Build a network by name with random weights, the same ones in every run."""
 
     def build(name: str, **options: Any) -> nn.Module:
@@ -27,3 +33,24 @@ def network() -> Callable[..., nn.Module]:
         return model
 
     return build
+
+
+def run(path: Path, x: np.ndarray) -> list[np.ndarray]:
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return session.run(None, {session.get_inputs()[0].name: x})
+
+
+def reference(model: nn.Module, x: np.ndarray) -> np.ndarray:
+    with torch.inference_mode():
+        return model(torch.from_numpy(x)).numpy()
+
+
+def pictures(*shape: int) -> np.ndarray:
+    return np.random.default_rng(5).integers(0, 256, shape, dtype=np.uint8)
+
+
+def normalized(model: nn.Module, pixels: np.ndarray) -> np.ndarray:
+    cfg = model.pretrained_cfg
+    return ((pixels.astype(np.float32) / 255 - np.float32(cfg["mean"][0])) / np.float32(cfg["std"][0])).astype(
+        np.float32
+    )

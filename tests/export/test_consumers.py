@@ -130,11 +130,11 @@ def test_environment_without_torch(
     )
     np.save(tmp_path / "pixels.npy", pixels)
     Image.fromarray(pixels[0, 0]).save(tmp_path / "digit.png")
-    command = [bare_python, "-c", script, artefact]
+    command = [bare_python, "-I", "-c", script, artefact]  # -I: whatever PYTHONPATH says
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     labels, one = done.stdout.splitlines()
     assert labels.split() == [str(i) for i in answers[0].argmax(1)]
     assert one == str(answers[0][0].argmax())
-    command = [bare_python, "-m", "lenet_zoo", "predict", artefact, "digit.png", "--json"]
+    command = [bare_python, "-I", "-m", "lenet_zoo", "predict", artefact, "digit.png", "--json"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)[0]["label"] == one

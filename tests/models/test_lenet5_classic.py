@@ -2,59 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
-from pathlib import Path
-
 import numpy as np
 import pytest
-import timm
 import torch
 from numpy.typing import NDArray
 
 import lenet_zoo
 from lenet_zoo.datasets.loading import Dataset
-from lenet_zoo.errors import InputError, WeightsError
-from lenet_zoo.models.lenet5_classic import (
-    CHARACTERS,
-    RBF,
-    FullConnection,
-    LeNet5Classic,
-    PartialConv2d,
-    ScaledTanh,
-    Subsample2d,
-    rbf_codes,
-)
+from lenet_zoo.errors import InputError
+from lenet_zoo.models.lenet5_classic import RBF, FullConnection, LeNet5Classic, PartialConv2d, ScaledTanh, Subsample2d
 
-# Table I, p. 8: the rows are S2's maps 0-5, the columns C3's maps 0-15, as they are printed.
-TABLE_I = [
-    "X...XXX..XXXX.XX",
-    "XX...XXX..XXXX.X",
-    "XXX...XXX..X.XXX",
-    ".XXX..XXXX..X.XX",
-    "..XXX..XXXX.XX.X",
-    "...XXX..XXXX.XXX",
-]
-
-
-@pytest.fixture
-def model() -> LeNet5Classic:
-    """The network with weights, biases and coefficients that are all different from their initial values."""
-    model = LeNet5Classic()
-    model.init_weights(generator=torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if name.endswith("bias") or name.startswith("S"):
-                parameter.add_(torch.empty_like(parameter).uniform_(-0.2, 0.2))
-    return model.eval()
-
-
-def pictures(*shape: int) -> torch.Tensor:
-    """Values in the network's input range."""
-    return torch.rand(*shape) * 1.275 - 0.1
-
-
-# --------------------------------------------------------------------------------------------------- architecture
+from .conftest import TABLE_I, paper_pictures
 
 
 def test_trainable_parameters_per_layer() -> None:
@@ -76,7 +34,7 @@ def test_trainable_parameters_per_layer() -> None:
 def test_connections_per_layer() -> None:
     """Counted on the network itself: how many outputs (with their own bias) and inputs each unit reads."""
     model = LeNet5Classic().double().eval()
-    x = pictures(1, 1, 28, 28).double()
+    x = paper_pictures(1, 1, 28, 28).double()
     found = {}
     for name, modules in model.stages():
         for module in modules[:-1]:
@@ -106,7 +64,7 @@ def test_connections_per_layer() -> None:
 
 
 def test_shapes_layer_by_layer(model: LeNet5Classic) -> None:
-    features, maps = model.forward_intermediates(pictures(2, 1, 28, 28))
+    features, maps = model.forward_intermediates(paper_pictures(2, 1, 28, 28))
     assert [tuple(m.shape[1:]) for m in maps] == [(6, 28, 28), (6, 14, 14), (16, 10, 10), (16, 5, 5), (120, 1, 1)]
     assert features.shape == (2, 120, 1, 1)
     assert model.forward_head(features, pre_logits=True).shape == (2, 84)
@@ -129,7 +87,7 @@ def test_an_absent_connection_gets_no_gradient_and_no_parameter(model: LeNet5Cla
     present = torch.tensor([[row[target] == "X" for row in TABLE_I] for target in range(16)])
     assert dense.shape == (16, 6, 5, 5)
     assert torch.equal(dense.flatten(2).abs().sum(2) > 0, present)
-    model(pictures(4, 1, 28, 28)).sum().backward()
+    model(paper_pictures(4, 1, 28, 28)).sum().backward()
     assert model.C3.weight.grad.flatten(1).abs().sum(1).min() > 0
 
 
@@ -143,7 +101,7 @@ def test_squashing_function() -> None:
 
 
 def test_squashing_follows_every_layer_up_to_f6(model: LeNet5Classic) -> None:
-    x = 50 * pictures(3, 1, 28, 28)  # drives every layer far into saturation
+    x = 50 * paper_pictures(3, 1, 28, 28)  # drives every layer far into saturation
     features, maps = model.forward_intermediates(x)
     for state in [*maps, features, model.forward_head(features, pre_logits=True)]:
         assert 1.0 < state.abs().max() <= 1.7159
@@ -175,7 +133,7 @@ def test_f6_is_an_ordinary_linear_layer() -> None:
 
 def test_the_field_is_padded_with_background(model: LeNet5Classic) -> None:
     """A 28×28 picture and the 32×32 field made by hand (−0.1 all around) give the same logits."""
-    x = pictures(3, 1, 28, 28)
+    x = paper_pictures(3, 1, 28, 28)
     field = torch.full((3, 1, 32, 32), -0.1)
     field[:, :, 2:30, 2:30] = x
     unpadded = LeNet5Classic(pad=0).eval()
@@ -249,7 +207,7 @@ def naive_forward(state: dict[str, NDArray[np.float64]], picture: NDArray[np.flo
 def test_equals_a_naive_forward_pass_written_from_the_paper(model: LeNet5Classic) -> None:
     model = model.double()
     state = {name: value.numpy() for name, value in model.state_dict().items()}
-    x = pictures(2, 1, 28, 28).double()
+    x = paper_pictures(2, 1, 28, 28).double()
     logits = model(x).detach().numpy()
     for i in range(2):
         np.testing.assert_allclose(-logits[i], naive_forward(state, x[i, 0].numpy()), rtol=1e-10)
@@ -261,200 +219,22 @@ def test_a_larger_picture_is_a_space_displacement_network(model: LeNet5Classic) 
     window = LeNet5Classic(pad=0).eval()
     window.load_state_dict(model.state_dict())
     for width in (32, 36, 64, 100):
-        x = pictures(1, 1, 32, width)
+        x = paper_pictures(1, 1, 32, width)
         logits = model(x)
         n = (width - 32) // 4 + 1
         assert logits.shape == (1, 10, 1, n)
         for k in range(n):
             alone = window(x[:, :, :, 4 * k : 4 * k + 32])
             torch.testing.assert_close(logits[:, :, 0, k], alone, rtol=1e-5, atol=1e-5)
-    assert model(pictures(2, 1, 40, 48)).shape == (2, 10, 3, 5)
-    assert model(pictures(0, 1, 40, 48)).shape == (0, 10, 3, 5)
+    assert model(paper_pictures(2, 1, 40, 48)).shape == (2, 10, 3, 5)
+    assert model(paper_pictures(0, 1, 40, 48)).shape == (0, 10, 3, 5)
 
 
 @pytest.mark.parametrize("pool", ["avg", "max"])
 def test_a_larger_picture_is_pooled_before_f6(model: LeNet5Classic, pool: str) -> None:
     model.reset_classifier(10, pool)
-    x = pictures(2, 1, 36, 36)
+    x = paper_pictures(2, 1, 36, 36)
     features = model.forward_features(x)
     assert features.shape == (2, 120, 3, 3)
     pooled = features.mean((2, 3)) if pool == "avg" else features.amax((2, 3))
     assert torch.equal(model(x), model.forward_head(pooled[:, :, None, None]))
-
-
-# ----------------------------------------------------------------------------------------------- initialisation
-
-FAN_IN = {"C1": 25, "C5": 400, "F6": 120}
-
-
-@pytest.mark.parametrize("power", [0.5, 1.0])
-def test_kernels_start_uniform_within_the_bound_of_their_fan_in(power: float) -> None:
-    """power 1/2 is the default, power 1 the appendix as printed (p. 41)."""
-    model = LeNet5Classic()
-    model.init_weights(power=power, generator=torch.Generator().manual_seed(0))
-    groups = {name: (getattr(model, name).weight, fan_in) for name, fan_in in FAN_IN.items()}
-    rows = iter(model.C3.weight)
-    for target in range(16):
-        reads = sum(row[target] == "X" for row in TABLE_I)
-        groups[f"C3 map {target}"] = (torch.stack([next(rows) for _ in range(reads)]), 25 * reads)
-    for name, (weight, fan_in) in groups.items():
-        bound = 2.4 / fan_in**power
-        assert weight.abs().max() <= bound, name
-        assert weight.abs().max() > 0.85 * bound, name
-        # 25 values or more: the standard deviation of a uniform distribution is bound/√3
-        assert weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.25), name
-    for name in ("C1", "C3", "C5", "F6", "S2", "S4"):
-        assert not getattr(model, name).bias.any()
-    assert set(model.S2.weight.tolist() + model.S4.weight.tolist()) == {0.25}
-
-
-def test_the_bound_printed_in_the_paper_kills_the_signal() -> None:
-    """C5's bound is 0.006 then, and F6 hardly depends on the picture; with the square root it does."""
-    spread = {}
-    for power in (0.5, 1.0):
-        model = LeNet5Classic().eval()
-        model.init_weights(power=power, generator=torch.Generator().manual_seed(0))
-        features = model.forward_features(pictures(16, 1, 28, 28) * torch.linspace(0, 1, 16).view(-1, 1, 1, 1))
-        spread[power] = model.forward_head(features, pre_logits=True).std(0).mean().item()
-    assert spread[1.0] < 0.01 < 0.1 < spread[0.5]
-
-
-def test_initial_weights_follow_the_generator() -> None:
-    a, b = LeNet5Classic(), LeNet5Classic()
-    a.init_weights(generator=torch.Generator().manual_seed(3))
-    b.init_weights(generator=torch.Generator().manual_seed(3))
-    assert all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True))
-    b.init_weights(generator=torch.Generator().manual_seed(4))
-    assert not torch.equal(a.F6.weight, b.F6.weight)
-
-
-# --------------------------------------------------------------------------------------------------- output codes
-
-
-def test_bitmaps_of_the_digits() -> None:
-    codes = torch.tensor(rbf_codes(10))
-    assert codes.shape == (10, 84)
-    assert set(codes.flatten().tolist()) == {-1, 1}
-    rows = ["".join("#" if v == 1 else "." for v in codes[2].tolist()[7 * r : 7 * r + 7]) for r in range(12)]
-    # the 2 of Fig. 3
-    assert rows == [
-        ".#####.",
-        ".......",
-        ".#####.",
-        "##...##",
-        "#....##",
-        "....##.",
-        "..###..",
-        ".##....",
-        "##.....",
-        "#######",
-        ".......",
-        ".......",
-    ]
-
-
-def test_nearest_digits_of_fig_3_are_6_and_8() -> None:
-    codes = torch.tensor(rbf_codes(10))
-    distance = {(i, j): int((codes[i] != codes[j]).sum()) for i in range(10) for j in range(i)}
-    assert min(distance.values()) == 12
-    assert [pair for pair, d in distance.items() if d == 12] == [(8, 6)]
-
-
-# SHA-256 over the codes, ink as 1 and paper as 0: a change would make every trained network useless.
-CODES = {
-    10: "a61b3bbe7e039b17",
-    26: "cc5c96280564cfa8",
-    36: "17447a56f51092d3",
-    62: "2daaffc435f77dae",
-    95: "f6924aa66f1cf909",
-    96: "174545016b7db45c",
-    97: "a351e67c2ced5131",
-    1000: "28f2e2562c9dde53",
-}
-
-
-@pytest.mark.parametrize("num_classes", CODES)
-def test_output_codes_are_distinct_and_the_same_everywhere(num_classes: int) -> None:
-    codes = rbf_codes(num_classes)
-    assert len(codes) == num_classes
-    assert all(len(code) == 84 and set(code) <= {-1, 1} for code in codes)
-    assert len({tuple(code) for code in codes}) == num_classes
-    digest = hashlib.sha256(bytes(v == 1 for code in codes for v in code)).hexdigest()
-    assert digest[:16] == CODES[num_classes]
-    assert LeNet5Classic(num_classes=num_classes).output.weight.tolist() == codes
-
-
-def test_few_classes_take_the_first_characters() -> None:
-    assert CHARACTERS[:62] == "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-    assert sorted(CHARACTERS) == [chr(c) for c in range(32, 128)]
-    assert rbf_codes(96)[:62] == rbf_codes(62)
-    assert rbf_codes(62)[10:36] == rbf_codes(26, "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
-
-
-def test_codes_of_many_classes_are_far_apart_and_do_not_depend_on_their_number() -> None:
-    assert rbf_codes(97) == rbf_codes(1000)[:97]
-    codes = torch.tensor(rbf_codes(1000), dtype=torch.float32)
-    distance = (84 - codes @ codes.T) / 2 + 84 * torch.eye(1000)
-    assert distance.min() >= 12  # no worse than the digits
-
-
-def test_characters_choose_the_bitmaps() -> None:
-    model = LeNet5Classic(num_classes=3, characters="x7?")
-    assert model.output.weight.tolist() == rbf_codes(3, "x7?")
-    assert rbf_codes(1, "7")[0] == rbf_codes(10)[7]
-    model.reset_classifier(2, characters="ab")
-    assert model.output.weight.tolist() == rbf_codes(2, "ab")
-    model.reset_classifier(10)
-    assert model.output.weight.tolist() == rbf_codes(10)
-
-
-@pytest.mark.parametrize(
-    ("characters", "message"),
-    [
-        ("ab", "2 characters for 3 classes: give one character per class"),
-        ("aba", "characters='aba' repeats one: each class needs a bitmap of its own"),
-        ("abé", "no bitmap for 'é': the paper's set is printable ASCII"),
-    ],
-)
-def test_characters_without_a_bitmap_of_their_own_are_refused(characters: str, message: str) -> None:
-    with pytest.raises(InputError) as error:
-        LeNet5Classic(num_classes=3, characters=characters)
-    assert str(error.value) == message
-
-
-# ---------------------------------------------------------------------------------------------- adapting weights
-
-
-def test_weights_with_another_connection_table_are_refused(model: LeNet5Classic) -> None:
-    state = model.state_dict()
-    state["C3.connection"] = state["C3.connection"].flip(0)
-    with pytest.raises(WeightsError, match="C3's connections are not those of Table I"):
-        timm.create_model("lenet5_classic", pretrained=True, pretrained_cfg_overlay=dict(state_dict=state))
-
-
-def test_loaded_weights_keep_the_characters_that_were_asked_for(model: LeNet5Classic) -> None:
-    overlay = dict(state_dict=model.state_dict())
-    loaded = timm.create_model(
-        "lenet5_classic", pretrained=True, pretrained_cfg_overlay=overlay, characters="abcdefghij"
-    )
-    assert loaded.output.weight.tolist() == rbf_codes(10, "abcdefghij")
-    assert torch.equal(loaded.F6.weight, model.F6.weight)
-
-
-def test_output_codes_survive_a_round_trip_of_the_weights() -> None:
-    letters = LeNet5Classic(num_classes=3, characters="abc")
-    fresh = LeNet5Classic(num_classes=3)
-    fresh.load_state_dict(letters.state_dict())
-    assert torch.equal(fresh.output.weight, letters.output.weight)
-
-
-def test_a_saved_network_remembers_its_characters_and_its_padding(tmp_path: Path) -> None:
-    def again() -> LeNet5Classic:
-        timm.models.save_for_hf(model, tmp_path, safe_serialization=True)
-        return timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()
-
-    model = timm.create_model("lenet5_classic", num_classes=3, characters="xyz", pad=0).eval()
-    x = pictures(2, 1, 32, 32)
-    assert torch.equal(again()(x), model(x))
-    model.reset_classifier(4)
-    assert torch.equal(again()(x), model(x))

@@ -3,43 +3,26 @@
 from __future__ import annotations
 
 import copy
-import math
 import pickle
 from typing import Any
 
 import pytest
 import timm
 import torch
-from timm.models import FeatureInfo, FeatureListNet, get_notrace_functions, get_notrace_modules, group_parameters
-from timm.models._features_fx import FeatureGraphNet
+from timm.models import group_parameters
 from timm.optim import create_optimizer_v2, param_groups_layer_decay
-from torch import Tensor, nn
-from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
 import lenet_zoo
 from lenet_zoo.errors import InputError
-from lenet_zoo.models._base import LeNet5
 
-NAMES = ["lenet5_classic", "lenet5_modern"]
+from .conftest import NAMES, batch, create, same_state
+
 TAGS = ["lenet5_classic.mnist", "lenet5_modern.baseline_mnist", "lenet5_modern.mnist"]
 
 pytestmark = [
     pytest.mark.parametrize("name", NAMES),
     pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning"),
 ]
-
-
-def create(name: str, **kwargs: Any) -> LeNet5:
-    return timm.create_model(name, **kwargs).eval()
-
-
-def batch(n: int = 2, channels: int = 1, size: int = 28) -> Tensor:
-    return torch.rand(n, channels, size, size)
-
-
-def same_state(a: nn.Module, b: nn.Module) -> bool:
-    left, right = a.state_dict(), b.state_dict()
-    return left.keys() == right.keys() and all(torch.equal(left[key], right[key]) for key in left)
 
 
 # -------------------------------------------------------------------------------------------------- forward, backward
@@ -215,226 +198,6 @@ def test_pretrained_features(name: str) -> None:
     x = batch()
     for a, b in zip(backbone(x), original.forward_intermediates(x, intermediates_only=True), strict=True):
         assert torch.equal(a, b)
-
-
-# ------------------------------------------------------------------------------------------------------------ features
-
-
-def check_features(info: FeatureInfo, maps: list[Tensor], size: int) -> None:
-    assert len(info.channels()) == len(maps) >= 3
-    assert info.reduction() == sorted(info.reduction())
-    for channels, reduction, features in zip(info.channels(), info.reduction(), maps, strict=True):
-        assert features.shape[:2] == (2, channels)
-        assert max(features.shape[2:]) <= math.ceil(size / reduction) + 1
-        assert features.isfinite().all()
-
-
-@pytest.mark.parametrize("size", [28, 96])
-@pytest.mark.parametrize("kind", ["list", "hook", "dict", "fx", "getter"])
-def test_features_only(name: str, kind: str, size: int) -> None:
-    whole = create(name)
-    model = create(name, features_only=True, feature_cls=kind)
-    inner = {"hook": "body", "fx": "graph_module", "getter": "model"}.get(kind)
-    missing, _ = (model.get_submodule(inner) if inner else model).load_state_dict(whole.state_dict(), strict=False)
-    assert not missing
-    x = batch(size=size)
-    maps = model(x)
-    maps = list(maps.values()) if isinstance(maps, dict) else maps
-    check_features(model.feature_info, maps, size)
-    for a, b in zip(maps, whole.forward_intermediates(x, intermediates_only=True), strict=True):
-        assert torch.equal(a, b)
-
-
-@pytest.mark.parametrize("indices", [(0,), (1, 3), (2, 4), (-1,)])
-@pytest.mark.parametrize("kind", ["list", "getter"])
-def test_features_at_chosen_levels(name: str, kind: str, indices: tuple[int, ...]) -> None:
-    model = create(name, features_only=True, feature_cls=kind, out_indices=indices)
-    maps = model(batch())
-    channels = [(6, 6, 16, 16, 120)[i] for i in indices]
-    assert [m.shape[1] for m in maps] == channels == model.feature_info.channels()
-    # what lies above the last level is gone
-    names = {key.split(".")[-2] for key, _ in model.named_parameters()}
-    assert ("C5" in names) == (max(i % 5 for i in indices) == 4)
-    assert not names & {"F6", "output"}
-
-
-def test_default_feature_extractor_is_timms_list(name: str) -> None:
-    assert isinstance(create(name, features_only=True), FeatureListNet)
-    assert isinstance(create(name, features_only=True, feature_cls="fx"), FeatureGraphNet)
-
-
-def test_forward_intermediates(name: str) -> None:
-    model, x = create(name), batch(size=36)
-    features, maps = model.forward_intermediates(x)
-    check_features(FeatureInfo(model.feature_info, (0, 1, 2, 3, 4)), maps, 36)
-    assert torch.equal(features, model.forward_features(x))
-    assert torch.equal(features, maps[-1])
-
-    everything = model.forward_intermediates(x, intermediates_only=True)
-    assert all(torch.equal(a, b) for a, b in zip(everything, maps, strict=True))
-
-    last, two = model.forward_intermediates(x, indices=2)
-    assert all(torch.equal(a, b) for a, b in zip(two, maps[-2:], strict=True))
-    assert torch.equal(last, features)
-
-    stopped, one = model.forward_intermediates(x, indices=[1], stop_early=True)
-    assert torch.equal(stopped, maps[1])
-    assert torch.equal(one[0], maps[1])
-    unstopped, one = model.forward_intermediates(x, indices=[1])
-    assert torch.equal(unstopped, features)
-    assert len(one) == 1
-
-    model.set_grad_checkpointing()
-    assert torch.equal(model.forward_intermediates(x)[0], features)
-    with pytest.raises(InputError, match=r"^output_fmt='NLC': the maps are 'NCHW'$"):
-        model.forward_intermediates(x, output_fmt="NLC")
-
-
-@pytest.mark.parametrize(("indices", "kept"), [(1, [4]), ([0], [0]), ([1, 2], [1, 2]), ([-2], [3])])
-def test_prune_intermediate_layers(name: str, indices: Any, kept: list[int]) -> None:
-    model, x = create(name), batch()
-    maps = model.forward_intermediates(x, intermediates_only=True)
-    assert model.prune_intermediate_layers(indices) == kept
-    pruned = model.forward_intermediates(x, indices=kept, intermediates_only=True)
-    assert all(torch.equal(a, maps[i]) for a, i in zip(pruned, kept, strict=True))
-    assert torch.equal(model(x), maps[kept[-1]])
-    left = {key.split(".")[0] for key, _ in model.named_parameters()}
-    assert not left & {"F6", "output", *["C1", "S2", "C3", "S4", "C5"][kept[-1] + 1 :]}
-
-
-def test_prune_can_spare_the_head(name: str) -> None:
-    model, x = create(name), batch()
-    logits = model(x)
-    model.prune_intermediate_layers(1, prune_head=False)
-    assert torch.equal(model(x), logits)
-
-
-# ---------------------------------------------------------------------------------------- scripting, tracing, compiling
-
-
-def fx_model(model: LeNet5) -> nn.Module:
-    arguments = dict(
-        leaf_modules=get_notrace_modules(), autowrap_functions=get_notrace_functions(), param_shapes_constant=True
-    )
-    train_nodes, eval_nodes = get_graph_node_names(model, tracer_kwargs=arguments)
-    return create_feature_extractor(
-        model,
-        train_return_nodes=[train_nodes[-1]],
-        eval_return_nodes=[eval_nodes[-1]],
-        tracer_kwargs=arguments,
-    )
-
-
-@pytest.mark.parametrize("pool", ["avg", ""])
-def test_torchscript(name: str, pool: str, tmp_path: Any) -> None:
-    model, x = create(name, global_pool=pool, scriptable=True), batch(size=36)
-    scripted = torch.jit.script(model)
-    assert torch.equal(scripted(x), model(x))
-    scripted.save(tmp_path / "model.pt")
-    assert torch.equal(torch.jit.load(tmp_path / "model.pt")(x), model(x))
-
-
-@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
-def test_torch_jit_trace(name: str) -> None:
-    model = create(name)
-    traced = torch.jit.trace(model, batch())
-    for x in (batch(), batch(5)):
-        assert torch.equal(traced(x), model(x))
-
-
-def test_fx_forward(name: str) -> None:
-    model, x = create(name), batch()
-    traced = fx_model(model).eval()
-    assert torch.equal(next(iter(traced(x).values())), model(x))
-    # the check of the batch is part of the graph
-    with pytest.raises(InputError, match=r"^a batch with 3 channels"):
-        traced(batch(1, 3))
-
-
-def test_fx_backward(name: str) -> None:
-    model = fx_model(create(name, num_classes=42)).train()
-    logits = next(iter(model(batch()).values()))
-    assert logits.shape == (2, 42)
-    logits.mean().backward()
-    assert all(p.grad is not None for p in model.parameters())
-
-
-def test_fx_then_torchscript(name: str) -> None:
-    model, x = create(name), batch()
-    scripted = torch.jit.script(fx_model(model).eval())
-    assert torch.equal(next(iter(scripted(x).values())), model(x))
-
-
-def test_fx_features_then_torchscript(name: str) -> None:
-    model = create(name, features_only=True, feature_cls="fx")
-    maps = torch.jit.script(model)(batch())
-    assert [m.shape[1] for m in maps] == [6, 6, 16, 16, 120]
-
-
-def test_torch_export(name: str) -> None:
-    model, x = create(name), batch(3)
-    with torch.no_grad():
-        exported = torch.export.export(model, (x,), dynamic_shapes=({0: torch.export.Dim("batch")},)).module()
-        for n in (1, 3, 9):
-            torch.testing.assert_close(exported(x[:1].expand(n, -1, -1, -1)), model(x[:1]).expand(n, -1))
-
-
-def test_torch_compile_traces_the_whole_forward(name: str) -> None:
-    model, x = create(name), batch()
-    with torch.no_grad():
-        compiled = torch.compile(model, backend="eager", fullgraph=True)
-        assert torch.equal(compiled(x), model(x))
-
-
-# ----------------------------------------------------------------------------------------------------- device and dtype
-
-
-@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
-def test_dtype_reaches_every_floating_tensor(name: str, dtype: torch.dtype) -> None:
-    model = create(name, dtype=dtype)
-    tensors = [t for t in model.state_dict().values() if t.is_floating_point()]
-    assert {t.dtype for t in tensors} == {dtype}
-    assert model(batch().to(dtype)).dtype == dtype
-    assert torch.get_default_dtype() == torch.float32
-
-
-def test_low_precision_agrees_with_float32(name: str) -> None:
-    model, x = create(name), batch(16)
-    exact = model(x)
-    for dtype, tolerance in ((torch.float16, 0.01), (torch.bfloat16, 0.06)):
-        rough = copy.deepcopy(model).to(dtype)(x.to(dtype)).float()
-        assert (rough - exact).abs().max() < tolerance * exact.abs().max()
-
-
-def test_autocast(name: str) -> None:
-    model, x = create(name), batch()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        logits = model(x)
-        assert model(x.bfloat16()).shape == (2, 10)
-    assert (logits.float() - model(x)).abs().max() < 0.06 * model(x).abs().max()
-
-
-def test_meta_device_then_weights(name: str) -> None:
-    model = create(name, device="meta")
-    assert all(t.is_meta for t in model.state_dict().values())
-    assert model(batch().to("meta")).shape == (2, 10)
-    source, x = create(name), batch()
-    model.to_empty(device="cpu").load_state_dict(source.state_dict())
-    assert torch.equal(model(x), source(x))
-
-
-def test_device_context(name: str) -> None:
-    with torch.device("meta"):
-        model = create(name)
-    assert all(t.is_meta for t in model.state_dict().values())
-
-
-@pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format])
-def test_memory_format(name: str, memory_format: torch.memory_format) -> None:
-    model, x = create(name), batch(4)
-    logits = model(x)
-    model = model.to(memory_format=memory_format)
-    torch.testing.assert_close(model(x.to(memory_format=memory_format)), logits, rtol=1e-5, atol=1e-5)
 
 
 # ---------------------------------------------------------------------------------------------------- groups, optimiser

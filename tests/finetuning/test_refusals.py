@@ -1,0 +1,104 @@
+"""Wrong arguments, folders and weights: one clear line, and nothing left behind."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import lenet_zoo
+from lenet_zoo import cards
+from lenet_zoo.errors import DataError, InputError, TrainingError, UnknownModelError, WeightsError
+from lenet_zoo.finetuning import finetune
+
+from .conftest import QUICK, Listener
+
+pytest.importorskip("matplotlib")
+
+
+def refused(kind: type[Exception], out: Path, **options: Any) -> str:
+    with pytest.raises(kind) as caught:
+        finetune(out, **{"few_shot": 1, "changes": {"epochs": 1}, **options})
+    assert not out.exists()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "text"),
+    [
+        ({"model": "lenet5_moderm"}, UnknownModelError, "Did you mean 'lenet5_modern'?"),
+        ({"dataset": "digitz"}, InputError, "Did you mean 'digits'?"),
+        ({"recipe": "finetuen"}, InputError, "Did you mean 'finetune'?"),
+        ({"recipe": "lecun1998", "changes": None}, InputError, "is the paper's own training"),
+        ({"recipe": "best"}, InputError, "learns from a teacher (distill=1), and here is none: set teacher="),
+        ({"freeze": "c2"}, InputError, "no layer 'c2' to freeze. Did you mean"),
+        ({"freeze": "body,output"}, InputError, "leaves nothing to train"),
+        ({"in_chans": 2}, InputError, "in_chans=2: pictures have 1 channel (grey) or 3 (colour)"),
+        ({"few_shot": 0}, InputError, "0 pictures per class: at least 1"),
+        ({"few_shot": 500}, DataError, "fewer than the 500 asked for"),
+        ({"test_part": 1.5}, InputError, "a part of 1.5 cannot be held out"),
+        ({"val_part": -1}, InputError, "val_part=-1"),
+        ({"scratch": True, "weights": "x.safetensors"}, InputError, "leave weights out, or scratch"),
+        ({"weights": "none.safetensors"}, WeightsError, "no weight file none.safetensors"),
+        ({"changes": {"epoch": 1}}, InputError, "Did you mean 'epochs'?"),
+        ({"layer_decay": 2}, InputError, "layer_decay=2.0: 0 or more, 1 at most"),
+        ({"device": "tpu"}, InputError, "no device 'tpu' here"),
+        ({"data_dir": "nowhere"}, DataError, "no folder nowhere"),
+    ],
+)
+def test_wrong_arguments_leave_nothing(
+    options: dict[str, Any], kind: type[Exception], text: str, tmp_path: Path
+) -> None:
+    assert text in refused(kind, tmp_path / "out", **options)
+
+
+def test_bad_folders_leave_nothing(letters: Path, tmp_path: Path) -> None:
+    single = tmp_path / "single"
+    shutil.copytree(letters / "a", single / "a")
+    assert "has one class, 'a'" in refused(DataError, tmp_path / "out", data_dir=single)
+    broken = tmp_path / "broken"
+    shutil.copytree(letters, broken)
+    bad = sorted((broken / "a").iterdir())[0]
+    bad.write_bytes(bad.read_bytes()[:50])
+    assert str(bad) in refused(DataError, tmp_path / "out", data_dir=broken, strict=True)
+    said = Listener()
+    finetune(tmp_path / "fine", data_dir=broken, few_shot=2, changes={"epochs": 1}, monitor=said)
+    assert f"left out: {bad}" in said.said[0]
+    assert said.said[1].startswith("1 of 36 pictures")
+
+
+def test_weights_of_another_shape(tmp_path: Path) -> None:
+    state = lenet_zoo.create_model("lenet5_modern").state_dict()
+    state["C3.weight"] = torch.zeros(16, 6, 3, 3)
+    save_file(state, tmp_path / "small.safetensors")
+    text = refused(WeightsError, tmp_path / "out", weights=tmp_path / "small.safetensors")
+    assert "C3.weight" in text
+    classic = load_file(cards.weight_path("lenet5_classic.mnist"))
+    save_file(classic, tmp_path / "classic.safetensors")
+    text = refused(WeightsError, tmp_path / "out", weights=tmp_path / "classic.safetensors")
+    assert "not lenet5_modern's" in text
+    grey = lenet_zoo.create_model("lenet5_modern").state_dict()
+    save_file(grey, tmp_path / "grey.safetensors")
+    text = refused(InputError, tmp_path / "out", weights=tmp_path / "grey.safetensors", in_chans=3)
+    assert "holds weights for 1 channels and in_chans=3 was asked for" in text
+
+
+def test_nothing_of_another_is_overwritten(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "config.json").write_text("{}")
+    with pytest.raises(TrainingError, match=r"holds a config\.json that is not of this run"):
+        finetune(out, few_shot=1, changes=QUICK)
+    assert [path.name for path in out.iterdir()] == ["config.json"]
+    (tmp_path / "file").touch()
+    with pytest.raises(TrainingError, match="is a file: name a folder"):
+        finetune(tmp_path / "file", few_shot=1, changes=QUICK)
+    (out / "config.json").unlink()
+    finetune(out, few_shot=1, changes=QUICK)
+    with pytest.raises(TrainingError, match="holds a finished network: name another folder"):
+        finetune(out, few_shot=1, changes=QUICK)

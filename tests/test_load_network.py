@@ -1,0 +1,57 @@
+"""`load_network`: any network by name, from weight files and folders."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import timm
+import torch
+
+import lenet_zoo
+from lenet_zoo.errors import WeightsError
+from lenet_zoo.registry import load_network
+
+NAMES = ("lenet5_modern", "lenet5_classic")
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "_orig_mod.module."])
+def test_classes_and_channels_are_the_files(tmp_path: Path, name: str, suffix: str, prefix: str) -> None:
+    network = lenet_zoo.create_model(name, num_classes=26, in_chans=3)
+    state = {prefix + key: value for key, value in network.state_dict().items()}
+    path = tmp_path / f"weights{suffix}"
+    safetensors.torch.save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
+    model = load_network(name, path)
+    assert (model.num_classes, model.in_chans) == (26, 3)
+    assert (model.card.tag, model.card.labels) == (None, tuple(map(str, range(26))))
+
+
+@pytest.mark.parametrize("inside", ["model", "state_dict", "model_ema", "state_dict_ema"])
+def test_classes_are_those_of_a_checkpoints_network(tmp_path: Path, inside: str) -> None:
+    network = lenet_zoo.create_model("lenet5_modern", num_classes=26)
+    torch.save({inside: network.state_dict(), "epoch": 3}, tmp_path / "last.pt")
+    assert load_network("lenet5_modern", tmp_path / "last.pt").num_classes == 26
+
+
+@pytest.mark.parametrize("content", [b"a,b\n1,2\n", b"hello world", b"", b"\xff\xfe", b"PK\x03\x04", b"(lp0\n."])
+@pytest.mark.parametrize("suffix", ["csv", "safetensors"])
+def test_a_file_that_is_no_weight_file(tmp_path: Path, content: bytes, suffix: str) -> None:
+    path = tmp_path / f"weights.{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError) as error:
+        load_network("lenet5_modern", path)
+    assert str(error.value) == (
+        f"{path} cannot be read as weights: give a .safetensors file or a state dict saved by torch"
+    )
+
+
+def test_a_folder_brings_its_card(tmp_path: Path) -> None:
+    timm.models.save_for_hf(lenet_zoo.create_model("lenet5_modern", num_classes=2), tmp_path, safe_serialization=True)
+    assert load_network(f"local-dir:{tmp_path}").card.labels == ("0", "1")
+    (tmp_path / "card.json").write_text(json.dumps(dict(labels=["x", "y"], preparation="picture")))
+    model = load_network(f"local-dir:{tmp_path}")
+    assert (model.num_classes, model.card.labels, model.card.preparation.kind) == (2, ("x", "y"), "picture")
