@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import lenet_zoo
 from lenet_zoo import cards
 
 ROOT = Path(__file__).parents[1]
@@ -17,6 +18,8 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    for module in ("build", "hatchling"):
+        pytest.importorskip(module, reason=f"needs {module}: pip install --group dev (pip 25.1 or later)")
     folder = tmp_path_factory.mktemp("dist")
     done = subprocess.run(
         [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)],
@@ -37,7 +40,7 @@ def test_weights_cards_tables_and_recipes_are_in_wheel_and_sdist(built: tuple[Pa
     assert wanted <= set(zipfile.ZipFile(wheel).namelist())
     with tarfile.open(sdist) as archive:
         inside = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
-    assert wanted | {"LICENSE", "README.md", "hubconf.py", "tests/test_package.py"} <= inside
+    assert wanted | {"LICENSE", "README.md", "CITATION.cff", "hubconf.py", "tests/test_package.py"} <= inside
 
 
 def test_the_wheel_works_from_any_directory(built: tuple[Path, Path], tmp_path: Path) -> None:
@@ -55,3 +58,7 @@ def test_the_wheel_works_from_any_directory(built: tuple[Path, Path], tmp_path: 
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["60000"]
+
+
+def test_the_citation_names_this_version() -> None:
+    assert f"\nversion: {lenet_zoo.__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")

@@ -1,7 +1,7 @@
 """The command line: `lenet-zoo`, or `python -m lenet_zoo`. It parses, calls and prints; the work is done elsewhere.
 
 Each module of this package adds its commands to `app` (in `_app.py`); none imports torch before a command runs, so that
-`--help` and `lenet-zoo predict FILE.onnx` start at once.
+`--help` and `lenet-zoo predict FILE.onnx` start at once, and work in a deployment without torch.
 """
 
 from __future__ import annotations
@@ -10,9 +10,31 @@ import sys
 
 __all__ = ["main"]
 
+# module → what to give pip. The other extras are asked for where they are used, by MissingExtraError.
+_BROUGHT_BY = dict.fromkeys(
+    (
+        *("PIL", "accelerate", "filelock", "numpy", "onnx", "onnxruntime", "rich", "safetensors", "timm", "tomli"),
+        *("torch", "torchvision", "typer", "wrapt"),
+    ),
+    "lenet-zoo",
+) | {"onnxscript": "'lenet-zoo[bench]'"}
+
 
 def main(argv: list[str] | None = None) -> None:
-    """Run one command and exit: 0 on success, 1 for a failed or interrupted job, 2 for wrong arguments."""
-    from lenet_zoo.cli._app import run
+    """Run one command and exit: 0 on success, 1 for a failed or interrupted job, 2 for wrong arguments.
 
-    sys.exit(run(sys.argv[1:] if argv is None else argv))
+    A command that needs a package which is not installed says so in one line, with status 2: a deployment may have
+    none but those that an ONNX file needs (docs/deploy.md).
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        from lenet_zoo.cli._app import run
+
+        status = run(argv)
+    except ModuleNotFoundError as error:
+        if error.name not in _BROUGHT_BY or "--debug" in argv:
+            raise
+        needed = f"this command needs {error.name}, which is not installed: pip install {_BROUGHT_BY[error.name]}"
+        print(f"lenet-zoo: {needed}", file=sys.stderr)
+        status = 2
+    sys.exit(status)
