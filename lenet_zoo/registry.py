@@ -84,8 +84,9 @@ def create_model(
         name: an architecture ('lenet5_modern'), an `architecture.tag` ('lenet5_modern.baseline_mnist'), or timm's
             'local-dir:FOLDER' and 'hf-hub:REPOSITORY'.
         pretrained: load the tag's weights (an architecture alone: its default tag's).
-        checkpoint_path: a weight file of one's own to load, safetensors or a state dict saved by torch (read with
-            weights_only); the reference implementation's key names are understood. A `card.json` beside it (what
+        checkpoint_path: a weight file of one's own to load: safetensors, or what torch saved of a state dict or of a
+            training checkpoint around one (read with weights_only). Prefixes such as Lightning's `model.` are taken
+            off, and the reference implementation's key names are understood. A `card.json` beside it (what
             `lenet-zoo train` writes) or a file of the same name in .json is its card.
         num_classes, in_chans: by default those of the tag or the folder, and of a weight file 10 and 1.
         global_pool: how C5's map is pooled when the input is larger than nominal: 'avg', 'max', or '' for not at all.
@@ -126,7 +127,7 @@ def _create_from_source(name: str, pretrained: bool, **kwargs: Any) -> nn.Module
     """A network from a folder or from the Hub. A damaged one makes timm raise errors of many classes; here, one."""
     import timm
 
-    from lenet_zoo.models._base import UNREADABLE
+    from lenet_zoo.models.weight_files import UNREADABLE
 
     try:
         model: nn.Module = timm.create_model(name, pretrained=pretrained, **kwargs)
@@ -158,11 +159,12 @@ def load_network(name: str, weights: Path | None = None) -> LeNet5:
     Raises: as `create_model`; InputError for another network than the two of the zoo.
     """
     from lenet_zoo.models._base import LeNet5
+    from lenet_zoo.models.weight_files import read_state
 
     if weights is None:
         model = create_model(name, pretrained=True)
     else:
-        shapes = _shapes(weights)
+        shapes = {key: tensor.shape for key, tensor in read_state(weights).items()}
         classes, channels = (
             next((shapes[key][axis] for key in keys if len(shapes.get(key, ())) > axis), None)
             for keys, axis in ((_CLASSIFIERS, 0), (_FIRST, 1))
@@ -171,24 +173,6 @@ def load_network(name: str, weights: Path | None = None) -> LeNet5:
     if not isinstance(model, LeNet5):
         raise InputError(f"{name} is a {type(model).__name__}: take lenet5_modern or lenet5_classic")
     return model
-
-
-def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    import torch
-    from timm.models import load_state_dict
-
-    from lenet_zoo.models._base import UNREADABLE
-
-    if not path.is_file():
-        raise WeightsError(f"no weight file {path}")
-    try:
-        # As timm will read it: unpacked from a training checkpoint, and without the prefixes that wrappers add to keys.
-        state = load_state_dict(str(path), weights_only=True)
-        return {key: tuple(value.shape) for key, value in state.items() if isinstance(value, torch.Tensor)}
-    except UNREADABLE as error:
-        raise WeightsError(
-            f"{path} cannot be read as weights: give a .safetensors file or a state dict saved by torch"
-        ) from error
 
 
 def card_of(name: str) -> Card:
