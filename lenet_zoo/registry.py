@@ -236,12 +236,42 @@ def create_transform(model_or_name: nn.Module | str) -> Callable[[Image], Tensor
     mean, std = (list(config[key]) * (channels if len(config[key]) == 1 else 1) for key in ("mean", "std"))
     return transforms.Compose(
         [
+            transforms.Lambda(_as_image),
             transforms.Grayscale() if channels == 1 else transforms.Lambda(_in_colour),
             transforms.Resize((height, width), transforms.InterpolationMode(config["interpolation"])),
             transforms.ToTensor(),
             transforms.Normalize(mean, std),
         ]
     )
+
+
+def _as_image(picture: Any) -> Image:
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    from lenet_zoo.pictures.reading import load_picture
+
+    if isinstance(picture, Image.Image):
+        return picture
+    wanted = "give a uint8 array H×W or H×W×3, a uint8 tensor H×W, 1×H×W or 3×H×W, or a PIL image"
+    if isinstance(picture, torch.Tensor):
+        array = picture.detach().cpu().numpy()
+        if array.ndim == 3 and array.shape[0] in (1, 3):
+            array = array.transpose(1, 2, 0)
+        elif array.ndim != 2:
+            raise InputError(f"a tensor of shape {tuple(picture.shape)} is not one picture: {wanted}")
+    elif isinstance(picture, np.ndarray):
+        array = picture
+    else:
+        return load_picture(picture)
+    if array.dtype != np.uint8:
+        raise InputError(f"a picture of {array.dtype}: {wanted}")
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if array.size == 0 or array.ndim not in (2, 3) or array.shape[2:] not in ((), (3,)):
+        raise InputError(f"an array of shape {array.shape} is not one picture: {wanted}")
+    return Image.fromarray(np.ascontiguousarray(array))
 
 
 def _in_colour(image: Image) -> Image:
