@@ -7,6 +7,7 @@ import shutil
 import socket
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset as TorchDataset
 
 from lenet_zoo.datasets.by_hand import put_in_place, root_of
 from lenet_zoo.errors import DataError, InputError, MissingExtraError, did_you_mean
@@ -23,8 +25,10 @@ __all__ = ["DATASETS", "Dataset", "data_root", "load_dataset", "validation_split
 
 
 @dataclass(frozen=True)
-class Dataset:
-    """Pictures and their classes.
+class Dataset(TorchDataset[tuple[Any, int]]):
+    """Pictures and their classes: tensors in memory, and a map-style data set for torch's DataLoader.
+
+    `data[i]` is the pair (picture, label): a uint8 tensor 1×28×28 (3×28×28 in colour), or what `transform` makes of it.
 
     Attributes:
         name: as in `DATASETS`.
@@ -32,6 +36,7 @@ class Dataset:
         labels: int64 N, the class of each picture.
         classes: the names of the classes, in the order of the labels.
         preparation: how a user's picture is brought into the form of these.
+        transform: applied to each picture that is taken by its index, such as `lenet_zoo.create_transform(model)`.
     """
 
     name: str
@@ -39,9 +44,16 @@ class Dataset:
     labels: Tensor
     classes: tuple[str, ...]
     preparation: Preparation = field(default_factory=Preparation)
+    transform: Callable[[Any], Any] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        picture = self.images[index]
+        if picture.ndim == 2:
+            picture = picture[None]
+        return picture if self.transform is None else self.transform(picture), int(self.labels[index])
 
 
 @dataclass(frozen=True)
@@ -79,7 +91,12 @@ def data_root(root: str | os.PathLike[str] | None = None) -> Path:
 
 
 def load_dataset(
-    name: str, *, train: bool, root: str | os.PathLike[str] | None = None, download: bool = False
+    name: str,
+    *,
+    train: bool,
+    root: str | os.PathLike[str] | None = None,
+    download: bool = False,
+    transform: Callable[[Any], Any] | None = None,
 ) -> Dataset:
     """Load a data set into memory.
 
@@ -90,6 +107,7 @@ def load_dataset(
         root: the folder that holds torchvision's layout (`MNIST/raw/…`); see `data_root`. Files that were fetched by
             hand may also lie in it packed by gzip (`train-images-idx3-ubyte.gz`), in `MNIST` or directly in the root.
         download: fetch what is missing, through torchvision.
+        transform: see `Dataset`.
 
     Raises:
         InputError: an unknown name.
@@ -99,9 +117,8 @@ def load_dataset(
     if name not in DATASETS:
         raise InputError(f"no data set called {name!r}.{did_you_mean(name, DATASETS)} Known: {', '.join(DATASETS)}")
     source = DATASETS[name]
-    if source is None:
-        return _digits()
-    return _from_torchvision(name, source, train, data_root(root), download)
+    found = _digits() if source is None else _from_torchvision(name, source, train, data_root(root), download)
+    return replace(found, transform=transform)
 
 
 def validation_split(data: Dataset, size: int = 10_000) -> tuple[Dataset, Dataset]:
