@@ -10,14 +10,11 @@ import sys
 
 __all__ = ["main"]
 
-# module → what to give pip. The other extras are asked for where they are used, by MissingExtraError.
-_BROUGHT_BY = dict.fromkeys(
-    (
-        *("PIL", "accelerate", "filelock", "numpy", "onnx", "onnxruntime", "rich", "safetensors", "timm", "tomli"),
-        *("torch", "torchvision", "typer", "wrapt"),
-    ),
-    "lenet-zoo",
-) | {"onnxscript": "'lenet-zoo[bench]'"}
+# The modules that `pip install lenet-zoo` brings. Those of extras are asked for where they are used.
+_DEPENDENCIES = {
+    *("PIL", "accelerate", "filelock", "numpy", "onnx", "onnxruntime", "rich", "safetensors", "timm", "tomli"),
+    *("torch", "torchvision", "typer", "wrapt"),
+}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -32,9 +29,9 @@ def main(argv: list[str] | None = None) -> None:
 
         status = run(argv)
     except ModuleNotFoundError as error:
-        if error.name not in _BROUGHT_BY or "--debug" in argv:
+        if error.name not in _DEPENDENCIES or "--debug" in argv:
             raise
-        needed = f"this command needs {error.name}, which is not installed: pip install {_BROUGHT_BY[error.name]}"
+        needed = f"this command needs {error.name}, which is not installed: pip install lenet-zoo"
         print(f"lenet-zoo: {needed}", file=sys.stderr)
         status = 2
     sys.exit(status)

@@ -4,8 +4,9 @@ Pixels to grey (`grey_from_rgba`)
     G1. Backdrop. Where alpha is below 255 the colours are laid over one grey b: (c·a + b·(255 − a) + 127) // 255. Let m
         be the median luma of the pixels with alpha ≥ 128. If more than 1 in 200 of them is over 64 levels away from m,
         the picture brings its own paper, and b = m. Else all of it is ink, and b contrasts: 255 for m < 128, else 0.
-    G2. Luma is (19595 R + 38470 G + 7471 B + 32768) >> 16. When the squared spread of R, G or B (of the picture reduced
-        to 256 px) is over 4 times that of the luma, that channel is the grey: ink and paper that differ in hue alone.
+    G2. Luma is (19595 R + 38470 G + 7471 B + 32768) >> 16. When the squared spread of R, G or B is over 4 times
+        that of the luma, that channel is the grey: ink and paper that differ in hue alone. The spread is that of the
+        picture reduced as in R2 of `character`, to 32 … 63 px (luma after it).
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ import numpy as np
 from PIL import Image
 
 from lenet_zoo.errors import InputError
-from lenet_zoo.pictures.kernels import Bytes, Ints, fit
-from lenet_zoo.pictures.reading import picture_name
+from lenet_zoo.pictures.kernels import Bytes, Ints
+from lenet_zoo.pictures.reading import picture_name, reduced
 
 __all__ = ["grey_from_rgba", "to_grey"]
+
+_SPREAD_SIDE = 32
 
 
 def to_grey(image: Image.Image) -> Bytes:
@@ -45,40 +48,41 @@ def to_grey(image: Image.Image) -> Bytes:
         image = image.convert("LA")
     elif image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa"):
         image = image.convert("RGB")
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return _grey_from_rgb(image)
     return grey_from_rgba(np.asarray(image.convert("RGBA")))
 
 
 def grey_from_rgba(rgba: Bytes) -> Bytes:
     """Steps G1 and G2 of this module: uint8 H×W×4, alpha not premultiplied → uint8 H×W."""
-    alpha = rgba[..., 3]
-    channels = [np.ascontiguousarray(rgba[..., index]) for index in range(3)]  # reducing strided ones is slow
+    colours, alpha = rgba[..., :3], rgba[..., 3]
     if alpha.min() < 255:
-        backdrop = _backdrop(_luma(*channels), alpha)
-        rest = backdrop * (255 - alpha.astype(np.uint32)) + 127
-        channels = [((channel * alpha.astype(np.uint32) + rest) // 255).astype(np.uint8) for channel in channels]
-    luma = _luma(*channels)
-    spreads = [_spread(fit(channel)) for channel in channels]
+        luma = np.asarray(Image.fromarray(np.ascontiguousarray(colours)).convert("L"))
+        rest = _backdrop(luma, alpha) * (255 - alpha[..., None].astype(np.uint16)) + 127
+        colours = ((colours * alpha[..., None].astype(np.uint16) + rest) // 255).astype(np.uint8)
+    return _grey_from_rgb(Image.fromarray(np.ascontiguousarray(colours)))
+
+
+def _grey_from_rgb(image: Image.Image) -> Bytes:
+    small = reduced(image, _SPREAD_SIDE)
+    channels = np.asarray(small).reshape(-1, 3).T.astype(np.int64)
+    spreads = [_spread(channel) for channel in channels]
     widest = max(range(3), key=spreads.__getitem__)
-    return channels[widest] if spreads[widest] > 4 * _spread(fit(luma)) else luma
+    in_hue = spreads[widest] > 4 * _spread(np.asarray(small.convert("L")).ravel().astype(np.int64))
+    # Pillow's conversion to L is the luma of G2, to the bit.
+    return np.asarray(image.getchannel(widest) if in_hue else image.convert("L"))
 
 
-def _luma(red: Bytes, green: Bytes, blue: Bytes) -> Bytes:
-    total = red * np.uint32(19595)
-    total += green * np.uint32(38470)
-    total += blue * np.uint32(7471)
-    return ((total + 32768) >> 16).astype(np.uint8)
+def _spread(values: Ints) -> int:
+    """The squared deviations from the mean, times the number of values."""
+    return values.size * int(values @ values) - int(values.sum()) ** 2
 
 
 def _backdrop(luma: Bytes, alpha: Bytes) -> int:
-    opaque = luma[alpha >= 128].astype(np.int64)
+    opaque = luma[alpha >= 128].astype(np.int16)
     if not opaque.size:
         return 255
     median = int(np.sort(opaque)[(opaque.size - 1) // 2])
     if 200 * np.count_nonzero(np.abs(opaque - median) > 64) > opaque.size:
         return median
     return 255 if median < 128 else 0
-
-
-def _spread(values: Ints) -> int:
-    mean = int(values.sum()) // values.size
-    return int(((values - mean) ** 2).sum())

@@ -1,26 +1,27 @@
-"""Exact arithmetic on pictures: integers in, the same integers out on every machine and in every language.
+"""Fast integer loops over pictures: resampling, means, extremes, Otsu's threshold. Exact on every machine.
 
-`//` rounds down; every resampling rounds to the nearest after each axis, rows first, averages areas when it shrinks and
-interpolates linearly between pixel centres when it enlarges.
+Everything works on uint8 and widens only as far as its sums need. Float64 appears for whole numbers below 2^53 alone.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 __all__ = [
+    "Box",
     "Bytes",
     "Ints",
     "Mask",
     "box_of",
-    "boxes_of",
-    "components",
     "extreme",
     "extreme_along",
     "fit",
+    "halved",
     "nearest",
     "otsu",
     "ring",
@@ -28,12 +29,11 @@ __all__ = [
     "window_mean",
 ]
 
+Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
-Bytes = npt.NDArray[np.uint8]
-
-# The working picture of step 2: enough for a hair line of a large scan, little enough for Python.
-_LEAST_SIDE, _MOST_SIDE = 112, 256
+Box = tuple[int, int, int, int]
+"""First row, row after the last, first column, column after the last."""
 
 
 def nearest(numerator: Any, denominator: Any) -> Any:
@@ -46,134 +46,148 @@ def ring(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.concatenate([values[0], values[-1], values[1:-1, 0], values[1:-1, -1]])
 
 
-def box_of(mask: Mask) -> tuple[int, int, int, int]:
-    """First row, row after the last, first column and column after the last that hold something."""
+def box_of(mask: Mask) -> Box:
+    """The box of what a mask holds, which must be something."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
 
 
-def fit(grey: npt.NDArray[Any]) -> Ints:
-    """Step 2."""
-    height, width = grey.shape
-    long = max(height, width)
-    return scale_to(grey, min(max(long, _LEAST_SIDE), _MOST_SIDE))
+# ---- Resampling ------------------------------------------------------------------------------------------------------
 
 
-def scale_to(values: npt.NDArray[Any], long: int) -> Ints:
-    """Resample so that the longer side is `long` and the aspect is kept."""
+def halved(values: Bytes, factor: int) -> Bytes:
+    """Means of factor×factor blocks, to the nearest, halves up; `factor` is a power of two.
+
+    Rows and columns that fill no block are left out. Pillow's `reduce` does it: for a power of two its arithmetic is
+    (sum + factor²/2) // factor², exactly.
+    """
+    height, width = (side // factor * factor for side in values.shape)
+    return np.asarray(Image.fromarray(values).reduce(factor, box=(0, 0, width, height)))
+
+
+def fit(values: Bytes, long: int) -> Bytes:
+    """`scale_to`, fast for large pictures.
+
+    A picture of 4 times the size or more is first reduced in blocks (`halved`), by the largest power of two that leaves
+    2·`long` pixels of the longer side and one of the shorter.
+    """
+    factor = 1
+    while max(values.shape) // (4 * factor) >= long and min(values.shape) >= 2 * factor:
+        factor *= 2
+    return scale_to(halved(values, factor) if factor > 1 else values, long)
+
+
+def scale_to(values: Bytes, long: int) -> Bytes:
+    """Resample so that the longer side is `long` and the aspect is kept: rows first, each axis to the nearest."""
     most = max(values.shape)
     height, width = (max(1, int(nearest(side * long, most))) for side in values.shape)
-    return np.ascontiguousarray(_resample_rows(_resample_rows(values, height).T, width).T)
+    values = _resample_rows(values, height)
+    return np.ascontiguousarray(_resample_rows(np.ascontiguousarray(values.T), width).T)
 
 
-def _resample_rows(values: npt.NDArray[Any], rows: int) -> Ints:
-    before = values.shape[0]
-    if rows == before:
-        return values.astype(np.int64)
-    if rows < before:
-        # Row i covers the old rows from i·before/rows to (i + 1)·before/rows: whole rows, less and plus a fraction.
-        first, fraction = np.divmod(np.arange(rows) * before, rows)
-        share = fraction[:, None] * values[first].astype(np.int64)
-        total = rows * np.add.reduceat(values, first, axis=0, dtype=np.int64) - share
-        total[:-1] += share[1:]
-        return nearest(total, before)
-    lower, fraction = np.divmod((2 * np.arange(rows) + 1) * before - rows, 2 * rows)
-    low = values[np.maximum(lower, 0)].astype(np.int64)
-    high = values[np.minimum(lower + 1, before - 1)].astype(np.int64)
-    return nearest((2 * rows - fraction[:, None]) * low + fraction[:, None] * high, 2 * rows)
+def _resample_rows(values: Bytes, rows: int) -> Bytes:
+    if rows == values.shape[0]:
+        return values
+    parts, whole = _shares(values.shape[0], rows)
+    kind = np.uint16 if 256 * whole <= 65536 else np.uint32  # holds 255 · whole + whole // 2
+    total = np.full((rows, values.shape[1]), whole // 2, kind)
+    for index, share in parts:
+        total += values[index] * share.astype(kind)
+    total //= kind(whole)
+    return total.astype(np.uint8)
 
 
-def window_mean(values: Ints, radius: int) -> Ints:
+@lru_cache(maxsize=256)
+def _shares(before: int, rows: int) -> tuple[list[tuple[Ints, Ints]], int]:
+    """New row i is the sum of old rows index[i] times share[i], over the parts, divided by the whole."""
+    places = np.arange(rows)
+    if rows < before:  # means of areas: row i covers i·before … (i + 1)·before, where an old row is `rows` long
+        start = places * before
+        parts = []
+        for step in range(before // rows + 2):
+            old = start // rows + step
+            share = np.minimum(start + before, (old + 1) * rows) - np.maximum(start, old * rows)
+            if (share > 0).any():
+                parts.append((np.minimum(old, before - 1), np.maximum(share, 0)[:, None]))
+        return parts, before
+    lower, fraction = np.divmod((2 * places + 1) * before - rows, 2 * rows)  # linear between the pixels' centres
+    low = np.maximum(lower, 0), (2 * rows - fraction)[:, None]
+    return [low, (np.minimum(lower + 1, before - 1), fraction[:, None])], 2 * rows
+
+
+# ---- Windows ---------------------------------------------------------------------------------------------------------
+
+
+def window_mean(values: Bytes, radius: int) -> Bytes:
     """The mean, rounded down, over the window of 2·radius + 1 rows and then columns, as far as the picture goes."""
+    if radius == 1 and min(values.shape) > 2:
+        return np.ascontiguousarray(_mean_of_three(np.ascontiguousarray(_mean_of_three(values).T)).T)
     for _ in range(2):
-        length = values.shape[0]
-        sums = np.concatenate([np.zeros_like(values[:1]), values.cumsum(axis=0)])
-        start = np.maximum(np.arange(length) - radius, 0)
-        end = np.minimum(np.arange(length) + radius + 1, length)
-        values = ((sums[end] - sums[start]) // (end - start)[:, None]).T
-    return values
+        near, count = _windows(values.shape[0], radius)
+        # Sums of whole numbers below 2^24, and quotients that are whole or 1/count away from it: float32 is exact.
+        values = ((near @ values.astype(np.float32)) / count).astype(np.uint8).T
+    return np.ascontiguousarray(values)
 
 
-def extreme(values: Ints, radius: int, choose: np.ufunc) -> Ints:
-    """The maximum or minimum over a square window of 2·radius + 1, as far as the picture goes."""
-    return extreme_along(extreme_along(values, radius, choose, 0), radius, choose, 1)
+def _mean_of_three(values: Bytes) -> Bytes:
+    wide = values.astype(np.uint16)
+    total = wide.copy()
+    total[1:] += wide[:-1]
+    total[:-1] += wide[1:]
+    total[1:-1] //= np.uint16(3)
+    total[[0, -1]] //= np.uint16(2)
+    return total.astype(np.uint8)
 
 
-def extreme_along(values: Ints, radius: int, choose: np.ufunc, axis: int) -> Ints:
-    radius = min(radius, values.shape[axis] - 1)
-    # Repeating the end pixel adds nothing to a window that holds it already.
-    padding = [(radius, radius) if index == axis else (0, 0) for index in (0, 1)]
-    values = np.pad(values, padding, mode="edge")
-    values = values.T if axis else values
-    span, window = 1, 2 * radius + 1
-    while span < window:  # windows of 1, 2, 4, … and at last two that overlap
-        step = min(span, window - span)
-        values = choose(values[:-step], values[step:])
+@lru_cache(maxsize=256)
+def _windows(length: int, radius: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    places = np.arange(length)
+    near = (np.abs(places[:, None] - places) <= radius).astype(np.float32)
+    return near, near.sum(1, keepdims=True)
+
+
+def extreme(values: npt.NDArray[Any], radius: int, choose: np.ufunc) -> npt.NDArray[Any]:
+    """The maximum or minimum (`or`, `and` of masks) over a square of 2·radius + 1, as far as the picture goes."""
+    columns = np.ascontiguousarray(extreme_along(values, radius, choose).T)
+    return np.ascontiguousarray(extreme_along(columns, radius, choose).T)
+
+
+def extreme_along(values: npt.NDArray[Any], radius: int, choose: np.ufunc) -> npt.NDArray[Any]:
+    """The same over 2·radius + 1 rows."""
+    length = values.shape[0]
+    radius = min(radius, length - 1)
+    if not radius:
+        return values
+    # Repeating the end row adds nothing to a window that holds it already.
+    window = np.empty((length + 2 * radius, values.shape[1]), values.dtype)
+    window[:radius] = values[0]
+    window[radius : radius + length] = values
+    window[radius + length :] = values[-1]
+    span, wanted = 1, 2 * radius + 1
+    while span < wanted:  # windows of 1, 2, 4, … and at last two that overlap
+        step = min(span, wanted - span)
+        window = choose(window[:-step], window[step:])
         span += step
-    return values.T if axis else values
+    return window
 
 
-def otsu(levels: Ints) -> tuple[int, int, int]:
+# ---- Threshold -------------------------------------------------------------------------------------------------------
+
+_LEVELS = np.arange(256)
+
+
+def otsu(levels: Bytes) -> tuple[int, int, int]:
     """Otsu's threshold (levels of at least it are the upper class) and the means of both classes, rounded down.
 
-    Levels are 0 … 511 (above counts as 511). On one level only, both means are it.
+    Of several thresholds that are equally good, the lowest. On one level only: 256, and both means are it.
     """
-    histogram = np.bincount(np.minimum(levels, 511).ravel(), minlength=512)
-    count, total = int(levels.size), int((histogram * np.arange(512)).sum())
-    below, sum_below = histogram.cumsum()[:-1], (histogram * np.arange(512)).cumsum()[:-1]
+    histogram = np.bincount(levels.ravel(), minlength=256)
+    below, sum_below = histogram.cumsum(), (histogram * _LEVELS).cumsum()
+    count, total = int(below[-1]), int(sum_below[-1])
     weight = below * (count - below)
-    if not weight.any():
-        return 512, total // count, total // count
     distance = (count * sum_below - below * total).astype(np.float64)
-    score = distance * distance / np.maximum(weight, 1)
-    best = int(np.argmax(np.where(weight > 0, score, -1.0)))
+    best = int((distance * distance / np.maximum(weight, 1)).argmax())
+    if not weight[best]:
+        return 256, total // count, total // count
     lower = int(below[best])
     return best + 1, int(sum_below[best]) // lower, (total - int(sum_below[best])) // (count - lower)
-
-
-def components(mask: Mask) -> tuple[Ints, int]:
-    """8-connected pieces: their labels (0 outside, then 1, 2, … in order of their first pixel) and their number."""
-    changes = np.diff(np.pad(mask.astype(np.int8), ((0, 0), (1, 1))), axis=1)
-    rows, starts = np.nonzero(changes == 1)
-    ends = np.nonzero(changes == -1)[1]  # in the same order: each run has its end before the next one starts
-    runs = list(zip(rows.tolist(), starts.tolist(), ends.tolist(), strict=True))
-    parents = list(range(len(runs)))
-
-    def root(run: int) -> int:
-        while parents[run] != run:
-            parents[run] = parents[parents[run]]
-            run = parents[run]
-        return run
-
-    previous: list[int] = []
-    current: list[int] = []
-    first, at = 0, -1
-    for run, (row, start, end) in enumerate(runs):
-        if row != at:
-            previous, current = (current if row == at + 1 else []), []
-            first, at = 0, row
-        current.append(run)
-        while first < len(previous) and runs[previous[first]][2] < start:
-            first += 1
-        for other in previous[first:]:
-            if runs[other][1] > end:
-                break
-            older, newer = sorted((root(other), root(run)))
-            parents[newer] = older
-    names: dict[int, int] = {}
-    values = [names.setdefault(root(run), len(names) + 1) for run in range(len(runs))]
-    labels = np.zeros(mask.shape, np.int64)
-    labels[mask] = np.repeat(np.array(values, np.int64), ends - starts)
-    return labels, len(names)
-
-
-def boxes_of(labels: Ints, count: int) -> list[tuple[int, int, int, int]]:
-    rows, columns = np.nonzero(labels)
-    which = labels[rows, columns] - 1
-    edges = []
-    for places in (rows, columns):
-        least, most = np.full(count, labels.size), np.zeros(count, np.int64)
-        np.minimum.at(least, which, places)
-        np.maximum.at(most, which, places + 1)
-        edges += [least.tolist(), most.tolist()]
-    return list(zip(*edges, strict=True))

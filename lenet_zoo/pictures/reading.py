@@ -22,17 +22,21 @@ MAX_PIXELS = 64_000_000
 PictureSource = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image.Image
 
 # Decoders of plain raster pictures. Pillow knows more, among them EPS, which starts Ghostscript on the file.
+_ORIENTATION = 0x0112  # EXIF's tag
+
 _FORMATS = frozenset(
     {"AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM", "QOI", "SGI", "TGA", "TIFF"}
     | {"WEBP", "XBM"}
 )
 
 
-def load_picture(source: PictureSource) -> Image.Image:
+def load_picture(source: PictureSource, enough: int | None = None) -> Image.Image:
     """Decode a picture completely, first frame, turned upright by its EXIF orientation.
 
     Args:
         source: a path, the bytes of a file, an open binary file or a PIL image.
+        enough: pixels that the longer side needs. A JPEG file is then decoded at 1/2, 1/4 or 1/8 of its size, and any
+            file that is grey or RGB is reduced by a power of two (`reduced`), as far as that many are left.
 
     Raises:
         InputError: missing, unreadable, empty, damaged, of an unknown format, or over `MAX_PIXELS` (judged by the
@@ -40,14 +44,14 @@ def load_picture(source: PictureSource) -> Image.Image:
     """
     name = picture_name(source)
     if isinstance(source, Image.Image):
-        return _decode(source, name)
+        return _decode(source, name, enough)
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _open(io.BytesIO(source), name)
+        return _open(io.BytesIO(source), name, enough)
     if isinstance(source, (str, os.PathLike)):
         with _open_file(Path(source)) as stream:
-            return _open(stream, name)
+            return _open(stream, name, enough)
     if hasattr(source, "read") and hasattr(source, "seek"):
-        return _open(source, name)
+        return _open(source, name, enough)
     raise InputError(
         f"a {type(source).__name__} is not a picture: pass a path, the bytes of a file, an open binary file or a PIL "
         "image (Image.fromarray makes one of an array)"
@@ -119,7 +123,7 @@ def _open_file(path: Path) -> IO[bytes]:
         raise InputError(_why_unreadable(path, error)) from None
 
 
-def _open(stream: IO[bytes], name: str) -> Image.Image:
+def _open(stream: IO[bytes], name: str, enough: int | None) -> Image.Image:
     start = stream.tell()
     if not stream.read(1):
         raise InputError(f"{name} is empty (0 bytes)")
@@ -134,10 +138,13 @@ def _open(stream: IO[bytes], name: str) -> Image.Image:
         raise InputError(f"{name} is not a picture of a known format (PNG, JPEG, GIF, BMP, TIFF, WebP …)") from None
     except Exception as error:  # decoders raise all sorts of things on hostile bytes
         raise InputError(f"{name} is a damaged picture: {_one_line(error)}") from None
-    return _decode(image, name)
+    if enough and image.width * image.height <= MAX_PIXELS:
+        factor = min(8, reduction(image.size, enough))
+        image.draft(None, (max(1, image.width // factor), max(1, image.height // factor)))  # only JPEG has drafts
+    return _decode(image, name, enough)
 
 
-def _decode(image: Image.Image, name: str) -> Image.Image:
+def _decode(image: Image.Image, name: str, enough: int | None) -> Image.Image:
     if image.width * image.height > MAX_PIXELS:
         raise InputError(_too_large(name))
     if image.width * image.height == 0:
@@ -151,9 +158,33 @@ def _decode(image: Image.Image, name: str) -> Image.Image:
     except Exception as error:
         raise InputError(f"{name} is a damaged picture: {_one_line(error)}") from None
     try:
-        return ImageOps.exif_transpose(image)
+        if image.getexif().get(_ORIENTATION, 1) != 1:
+            image = ImageOps.exif_transpose(image)
     except Exception:  # unreadable EXIF data say nothing about the pixels
+        pass
+    return reduced(image, enough) if enough and image.mode in ("L", "RGB") else image
+
+
+def reduction(size: tuple[int, int], enough: int) -> int:
+    """The largest power of two by which a picture of this size can be reduced, `enough` pixels left of its longer side.
+
+    At least one pixel is left of the shorter one.
+    """
+    factor = 1
+    while max(size) // (2 * factor) >= enough and min(size) >= 2 * factor:
+        factor *= 2
+    return factor
+
+
+def reduced(image: Image.Image, enough: int) -> Image.Image:
+    """Means of blocks of `reduction` pixels each way, to the nearest, halves up, what fills no block left out.
+
+    For a power of two that is exactly Pillow's arithmetic, (sum + n/2) // n.
+    """
+    factor = reduction(image.size, enough)
+    if factor == 1 or "transparency" in image.info:
         return image
+    return image.reduce(factor, box=(0, 0, image.width // factor * factor, image.height // factor * factor))
 
 
 def _too_large(name: str) -> str:

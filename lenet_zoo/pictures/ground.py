@@ -1,0 +1,95 @@
+"""What the character stands on: polarity, slope of light, paper, tests for noise. Steps 4 to 6 of `character`."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from lenet_zoo.errors import NoDigitError
+from lenet_zoo.pictures.kernels import Bytes, Ints, Mask, extreme, nearest, ring, window_mean
+
+__all__ = ["ink_is_bright", "levelled", "refuse_noise", "refuse_soft_light", "rise_above_paper"]
+
+Shorts = npt.NDArray[np.int16]
+
+
+def ink_is_bright(picture: Bytes) -> bool:
+    """Step 4."""
+    nearby = window_mean(picture, max(1, max(picture.shape) // 3)).astype(np.int16)
+    from_border = picture.astype(np.int16) - _border_plane(picture)
+    return _skewness(from_border) + _skewness(window_mean(picture, 1) - nearby) > 0
+
+
+def _skewness(residual: Shorts) -> float:
+    values = residual.ravel().astype(np.float64)
+    squares = values * values  # the sums of cubes stay far below 2^53
+    return float(squares @ values) / max(1.0, float(squares @ np.abs(values)))
+
+
+def _border_plane(picture: Bytes) -> Shorts:
+    """The plane through the border pixels by least squares, in whole levels.
+
+    Coordinates count from the middle in half pixels: their sums over the border are 0, so that the three coefficients
+    are three independent quotients.
+    """
+    height, width = picture.shape
+    by_row, by_column = np.zeros(height, np.int64), np.zeros(width, np.int64)
+    by_row[:] = picture[:, [0, -1]].sum(1) if width > 1 else picture[:, 0]
+    by_column[:] = picture[[0, -1]].sum(0) if height > 1 else picture[0]
+    by_row[[0, -1]] = picture[[0, -1]].sum(1)
+    by_column[[0, -1]] = picture[:, [0, -1]].sum(0)
+    rows, row_square = _border_axis(height, width)
+    columns, column_square = _border_axis(width, height)
+    middle = int(nearest(int(by_row.sum()), 2 * (height + width) - 4 if min(height, width) > 1 else height * width))
+    along_rows = nearest(rows * int(rows @ by_row), row_square) if row_square else rows
+    along_columns = nearest(columns * int(columns @ by_column), column_square) if column_square else columns
+    return (along_rows + middle).astype(np.int16)[:, None] + along_columns.astype(np.int16)[None, :]
+
+
+@lru_cache(maxsize=256)
+def _border_axis(length: int, across: int) -> tuple[Ints, int]:
+    """Coordinates along one axis, and the sum of their squares over the border pixels."""
+    places = 2 * np.arange(length) - (length - 1)
+    count = np.full(length, min(across, 2))
+    count[[0, -1]] = across
+    return places, int((places * places * count).sum())
+
+
+def levelled(picture: Bytes) -> Bytes:
+    """Step 5, first half. A border that is half ink, half paper is no slope of light: the plane must explain it."""
+    plane = _border_plane(picture)
+    around, slope = ring(picture).astype(np.int64), ring(plane).astype(np.int64)
+    if 2 * _variance(around - slope) >= _variance(around):
+        return picture
+    middle = int(nearest(int(slope.sum()), slope.size))
+    return np.clip(picture - plane + middle, 0, 255).astype(np.uint8)
+
+
+def _variance(values: Ints) -> int:
+    return values.size * int(values @ values) - int(values.sum()) ** 2
+
+
+def rise_above_paper(picture: Bytes) -> Bytes:
+    """Step 5, second half."""
+    radius = max(1, 3 * max(picture.shape) // 10)
+    paper = extreme(extreme(window_mean(picture, 1), radius, np.minimum), radius, np.maximum)
+    return picture - np.minimum(picture, paper)
+
+
+def refuse_noise(rise: Bytes, mask: Mask, contrast: int, pitch: int) -> None:
+    """Step 6, the background's steps from one original pixel to the next, which are `pitch` pixels apart."""
+    calm = ~(mask[:, pitch:] | mask[:, :-pitch])
+    one, other = rise[:, pitch:], rise[:, :-pitch]
+    steps = int(((np.maximum(one, other) - np.minimum(one, other)) * calm).sum())
+    if contrast * np.count_nonzero(calm) < 4 * steps:
+        raise NoDigitError("no digit: the picture is noise")
+
+
+def refuse_soft_light(rise: Bytes, mask: Mask, contrast: int, radius: int) -> None:
+    """Step 6, the edge of the ink."""
+    edge = mask & ~extreme(mask, 1, np.logical_and)
+    climb = extreme(rise, radius, np.maximum) - extreme(rise, radius, np.minimum)
+    if 4 * int((climb * edge).sum()) < 3 * contrast * np.count_nonzero(edge):
+        raise NoDigitError("no digit: the picture is light and shade without a stroke")

@@ -1,0 +1,105 @@
+"""Which pieces of the ink are the character. Step 8 of `character`."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from lenet_zoo.errors import NoDigitError
+from lenet_zoo.pictures.components import Pieces, components
+from lenet_zoo.pictures.kernels import Bytes, Ints, Mask, extreme
+
+__all__ = ["SEVERAL", "central", "kept_pieces"]
+
+SEVERAL = "several characters: give a picture of one"
+
+
+@lru_cache(maxsize=256)
+def _nearness(length: int) -> tuple[Ints, Ints]:
+    """256 in the middle of an axis, falling evenly to the ends; and its sums over all that comes before a place."""
+    places = np.arange(length)
+    weights = 512 * np.minimum(places + 1, length - places) // (length + 1)
+    return weights, np.concatenate([[0], weights.cumsum()])
+
+
+def _weight(pieces: Pieces) -> Ints:
+    """Area weighted by nearness to the middle in both directions: the asked character counts, not its neighbour."""
+    rows, _ = _nearness(pieces.shape[0])
+    _, columns = _nearness(pieces.shape[1])
+    return pieces.total(rows[pieces.rows] * (columns[pieces.ends] - columns[pieces.starts]))
+
+
+def central(pieces: Pieces) -> int:
+    """The piece of the largest weight."""
+    return int(_weight(pieces).argmax())
+
+
+def kept_pieces(rise: Bytes, mask: Mask, pale: int, shrunk: bool, whole: tuple[int, int] | None) -> Mask:
+    """The mask without edges, rules, neighbours, specks and shadows, which are paler than `pale`.
+
+    Args:
+        shrunk: whether the picture was twice as large.
+        whole: height and width of the picture when it is looked at whole; None once it has been cut closer.
+
+    Raises:
+        NoDigitError: shadows only, more than 12 pieces, or several characters.
+    """
+    height, width = mask.shape
+    # A hair line of a large picture may have broken: gaps of 2 px are bridged.
+    hair = shrunk and 32 * np.count_nonzero(mask) < mask.size
+    pieces = components(extreme(mask, 1, np.logical_or) if hair else mask)
+    tops, bottoms, lefts, rights = pieces.boxes
+    heights, widths, area, weight = bottoms - tops, rights - lefts, pieces.area, _weight(pieces)
+    sides = pieces.borders
+    stray = ((widths == width) & (10 * heights <= height)) | ((heights == height) & (10 * widths <= width))
+    stray |= (2 * sides >= np.array([[width], [width], [height], [height]])).any(0)
+    keep = np.ones(pieces.count, np.bool_)
+    # A character that is cut by its box runs along the border, too: but it outweighs what else there is.
+    rest = int(np.maximum(heights, widths)[~stray].max(initial=0))
+    if 6 * rest >= max(height, width) and 4 * int(weight[~stray].max()) >= int(weight[stray].max(initial=0)):
+        keep = ~stray
+    keep &= pieces.sums(rise * mask) >= pale * (pieces.sums(mask) if hair else area)
+    if not keep.any():
+        raise NoDigitError("no digit: the picture is light and shade without a stroke")
+    main = int(np.where(keep, weight, -1).argmax())
+    cut = sides.max(0) > 0
+    cut[main] = False
+    keep &= ~cut
+    keep &= 20 * area >= area[keep].max()
+    # A dot beside the character: no broken stroke, as those lie within the box.
+    beside = (lefts + rights < 2 * lefts[main]) | (lefts + rights > 2 * rights[main])
+    beside |= (tops + bottoms < 2 * tops[main]) | (tops + bottoms > 2 * bottoms[main])
+    sizes = np.maximum(heights, widths)
+    keep &= ~(beside & (5 * sizes <= sizes[main]))
+    if keep.sum() > 12:
+        raise NoDigitError("no digit: the picture is noise")
+    if pieces.count > 1 and _several(pieces, main, keep, cut & ~stray, whole):
+        raise NoDigitError(SEVERAL)
+    return pieces.mask(keep) & mask if hair else pieces.mask(keep)
+
+
+def _several(pieces: Pieces, main: int, keep: Mask, cut: Mask, whole: tuple[int, int] | None) -> bool:
+    """Whether others of the main piece's height stand beside it, on its line."""
+    tops, bottoms, lefts, rights = pieces.boxes
+    heights, widths, area, width = bottoms - tops, rights - lefts, pieces.area, pieces.shape[1]
+    string = whole is not None and 5 * whole[1] >= 9 * whole[0]
+    if string:
+        others = keep | cut
+    elif (cut & (8 * area >= area[main])).any():
+        return False  # neighbours' remnants: what else stands here whole is a neighbour, too
+    else:
+        others = keep & (24 * np.minimum(lefts, width - rights) >= width)
+    overlap = np.minimum(rights, rights[main]) - np.maximum(lefts, lefts[main])
+    level = np.minimum(bottoms, bottoms[main]) - np.maximum(tops, tops[main])
+    others &= (8 * overlap <= np.minimum(widths, widths[main])) & (4 * area >= area[main])
+    others &= (2 * heights >= heights[main]) & (2 * heights[main] >= heights)
+    others &= 8 * level >= 5 * np.maximum(heights, heights[main])
+    others[main] = False
+    count = np.count_nonzero(others)
+    if not count or string or count > 1 or whole is None:
+        return bool(count)
+    # Of two, one is a neighbour that came along unless both together stand nearer to the middle than the main one.
+    others[main] = True
+    both = abs(int(lefts[others].min()) + int(rights[others].max()) - width)
+    return both < abs(int(lefts[main]) + int(rights[main]) - width)

@@ -1,0 +1,95 @@
+"""Rules of paper, tables and boxes that cross the picture, found in the ink. Step 7 of `character`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lenet_zoo.pictures.components import components, run_lengths
+from lenet_zoo.pictures.kernels import Bytes, Mask, box_of, extreme_along
+from lenet_zoo.pictures.pieces import central
+
+__all__ = ["rules_in"]
+
+
+def rules_in(mask: Mask, rise: Bytes) -> Mask | None:
+    """The pixels that belong to rules alone, not to a stroke that crosses one; None where there are none."""
+    upright, lying = _lying_rules(mask.T), _lying_rules(mask)
+    if upright is None and lying is None:
+        return None
+    nothing = np.zeros_like(mask)
+    columns, column_bands = (part.T for part in upright) if upright is not None else (nothing, nothing)
+    rows, row_bands = lying if lying is not None else (nothing, nothing)
+    rules = rows | columns | (row_bands & column_bands & mask)
+    rest = mask & ~rules
+    if not rest.any():
+        return None
+    pieces = components(rest)
+    top, bottom, left, right = (int(edge[central(pieces)]) for edge in pieces.boxes)
+    if 6 * max(bottom - top, right - left) < max(mask.shape):
+        return None  # nothing is left: a 1
+    top, bottom, left, right = box_of(rest)
+    # The bar of a 4 or 7 that is cut to its ink crosses its picture, too: but then the character fills the picture in
+    # the other direction as well, and the bar is as dark as the rest.
+    fills, near = False, max(mask.shape) // 32
+    if lying is not None:
+        first, last = _extent(rows, 1)
+        fills |= min(top, first) <= near and max(bottom, last) >= mask.shape[0] - near
+    if upright is not None:
+        first, last = _extent(columns, 0)
+        fills |= min(left, first) <= near and max(right, last) >= mask.shape[1] - near
+    if fills:
+        rule_sum, rest_sum = int(rise[rules].sum()), int(rise[rest].sum())
+        if 10 * rule_sum * np.count_nonzero(rest) >= 9 * rest_sum * np.count_nonzero(rules):
+            return None
+    return rules
+
+
+def _extent(mask: Mask, axis: int) -> tuple[int, int]:
+    """The first row (axis 1) or column (axis 0) that holds something, and the one after the last."""
+    places = np.flatnonzero(mask.any(axis))
+    return int(places[0]), int(places[-1]) + 1
+
+
+def _lying_rules(mask: Mask) -> tuple[Mask, Mask] | None:
+    """Pixels of the rules that go from left to right, and their course, crossing strokes included."""
+    height, width = mask.shape
+    if not mask[:, :2].any() and not mask[:, -2:].any():
+        return None
+    thick, reach = max(height, width) // 9, max(2, max(height, width) // 14)
+    mask = np.ascontiguousarray(mask)
+    depth = run_lengths(np.ascontiguousarray(mask.T)).T
+    # Straight stretches of what is thin, by an opening along the row that forgives a step of one pixel; and whole long
+    # runs, so that the crossings of a grid do not break them.
+    thin = extreme_along(mask & (depth <= thick), 1, np.logical_or)
+    course = extreme_along(np.ascontiguousarray(thin.T), reach, np.logical_and)
+    course = np.ascontiguousarray(extreme_along(course, reach, np.logical_or).T)
+    course |= mask & (2 * run_lengths(mask) >= width)
+    if not course.any():
+        return None
+    rules, courses = np.zeros_like(mask), np.zeros_like(mask)
+    for top, bottom, left, right in zip(*(edge.tolist() for edge in components(course).boxes), strict=True):
+        if 8 * (right - left) < width:
+            continue
+        first = max(0, top - 2)
+        band = slice(first, bottom + 2)  # what continues the stretch lies in it
+        part = course[band]
+        columns = np.flatnonzero(part.any(0))
+        start, end = int(columns[0]), int(columns[-1]) + 1
+        if 5 * (bottom - top - 1) > end - start or 4 * columns.size < 3 * (end - start):
+            continue
+        if 5 * columns.size < 4 * width or (start > 1 and end < width - 1):
+            continue
+        if not all(_leaves(part[:, at].nonzero()[0] + first, at, mask.shape) for at in (start, end - 1)):
+            continue
+        depths = np.sort(depth[band][part & mask[band]])
+        if not depths.size or depths[depths.size // 2] > thick:
+            continue
+        # The lower quartile: a bar of the character upon the rule is thicker.
+        rules[band] |= mask[band] & part & (2 * depth[band] <= 3 * depths[depths.size // 4] + 3)
+        courses[band] |= part
+    return (rules, courses) if rules.any() else None
+
+
+def _leaves(rows: np.ndarray, column: int, shape: tuple[int, int]) -> bool:
+    """Whether a stretch whose end has these rows leaves the picture there, by the side or by the top or bottom."""
+    return min(column, shape[1] - 1 - column) <= 1 or int(rows[0]) <= 1 or int(rows[-1]) >= shape[0] - 2

@@ -1,0 +1,223 @@
+"""What stands around a character goes, the character stays whole, several are no digit: made-up pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from lenet_zoo.errors import NoDigitError
+from lenet_zoo.pictures.character import digit_from_grey
+
+Points = list[tuple[float, float]]
+
+# Unit strokes, x to the right and y down.
+THREE: Points = [(0.1, 0.1), (0.6, 0.0), (0.85, 0.2), (0.4, 0.45), (0.9, 0.7), (0.6, 1.0), (0.1, 0.9)]
+FOUR: Points = [(0.55, 0.0), (0.0, 0.6), (1.0, 0.55), (0.7, 0.3), (0.72, 1.0)]
+SEVEN: Points = [(0.0, 0.0), (0.9, 0.05), (0.35, 1.0)]
+ONE: Points = [(0.55, 0.0), (0.45, 1.0)]
+
+
+def page(height: int = 200, width: int = 200, paper: int = 235) -> Image.Image:
+    return Image.new("L", (width, height), paper)
+
+
+def write(
+    image: Image.Image, stroke: Points, left: float, top: float, height: float, pen: int = 10, ink: int = 40
+) -> Image.Image:
+    """The stroke in a box of `height` and 0.65 of it, from its upper left corner."""
+    points = [(left + x * height * 0.65, top + y * height) for x, y in stroke]
+    draw = ImageDraw.Draw(image)
+    draw.line(points, fill=ink, width=pen, joint="curve")
+    for x, y in (points[0], points[-1]):
+        draw.ellipse((x - pen / 2, y - pen / 2, x + pen / 2, y + pen / 2), fill=ink)
+    return image
+
+
+def digit(image: Image.Image) -> np.ndarray:
+    return digit_from_grey(np.asarray(image))
+
+
+def alike(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.corrcoef(one.ravel().astype(float), other.ravel().astype(float))[0, 1])
+
+
+def alone(stroke: Points = THREE, **options: int) -> Image.Image:
+    return write(page(), stroke, 65, 50, 100, **options)
+
+
+# ---- What goes -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("side", ["left", "right", "top", "bottom", "both"])
+@pytest.mark.parametrize("stroke", [THREE, FOUR, SEVEN])
+def test_a_neighbours_remnant_that_the_border_cuts(stroke: Points, side: str) -> None:
+    image = alone(stroke)
+    if side in ("left", "both"):
+        write(image, THREE, -40, 50, 100)
+    if side in ("right", "both"):
+        write(image, FOUR, 170, 55, 100)
+    if side == "top":
+        write(image, SEVEN, 70, -75, 100)
+    if side == "bottom":
+        write(image, THREE, 60, 170, 100)
+    assert alike(digit(image), digit(alone(stroke))) > 0.97
+
+
+def test_of_two_neighbours_the_one_in_the_middle_stays_even_if_it_is_the_smaller() -> None:
+    image = write(alone(SEVEN), THREE, -52, 10, 180, pen=16)
+    assert alike(digit(image), digit(alone(SEVEN))) > 0.95
+
+
+@pytest.mark.parametrize("at", [3, 30, 97, 125, 190])
+@pytest.mark.parametrize("slope", [0, 6])
+@pytest.mark.parametrize("upright", [False, True])
+def test_a_rule_that_crosses_the_picture(at: int, slope: int, upright: bool) -> None:
+    image = alone(THREE)
+    ends = ((0, at), (199, at + slope))
+    ImageDraw.Draw(image).line([end[::-1] for end in ends] if upright else list(ends), fill=90, width=3)
+    assert alike(digit(image), digit(alone(THREE))) > 0.7
+
+
+@pytest.mark.parametrize("line", [60, 150, 190, 215])
+@pytest.mark.parametrize("square", [25, 40])
+@pytest.mark.parametrize("stroke", [THREE, FOUR, SEVEN])
+def test_squared_paper(stroke: Points, square: int, line: int) -> None:
+    image = page()
+    draw = ImageDraw.Draw(image)
+    for place in range(square // 2, 200, square):
+        draw.line([(place, 0), (place, 199)], fill=line)
+        draw.line([(0, place), (199, place)], fill=line)
+    assert alike(digit(write(image, stroke, 65, 50, 100)), digit(alone(stroke))) > (0.75 if line == 60 else 0.85)
+
+
+@pytest.mark.parametrize(("height", "line"), [(30, 150), (30, 200), (100, 60), (100, 150), (100, 200)])
+@pytest.mark.parametrize("gap", [20, 36])
+def test_lined_paper(height: int, gap: int, line: int) -> None:
+    image = page()
+    for place in range(gap // 2, 200, gap):
+        ImageDraw.Draw(image).line([(0, place), (199, place)], fill=line, width=2)
+    pen = max(4, height // 10)
+    left, top = 100 - height * 0.32, 100 - height / 2
+    plain = digit(write(page(), SEVEN, left, top, height, pen))
+    assert alike(digit(write(image, SEVEN, left, top, height, pen)), plain) > 0.8
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (0, 1), (1, 0), (1, 1)])
+def test_a_corner_of_a_box(corner: tuple[int, int]) -> None:
+    image = alone(FOUR)
+    x, y = (12 if low == 0 else 188 for low in corner)
+    lines = [(x, 0 if corner[1] else 199), (x, y), (0 if corner[0] else 199, y)]
+    ImageDraw.Draw(image).line(lines, fill=40, width=5)
+    assert alike(digit(image), digit(alone(FOUR))) > 0.97
+
+
+@pytest.mark.parametrize("edge", ["left", "bottom"])
+def test_an_edge_of_a_box(edge: str) -> None:
+    grey = np.array(alone(FOUR))
+    if edge == "left":
+        grey[:, 4:9] = 40
+    else:
+        grey[-9:-4] = 40
+    assert alike(digit_from_grey(grey), digit(alone(FOUR))) > 0.97
+
+
+@pytest.mark.parametrize("at", [(30, 150), (160, 150), (160, 60), (100, 180), (45, 20)])
+@pytest.mark.parametrize("size", [4, 9, 14])
+def test_a_speck_or_a_full_stop_beside_the_digit(at: tuple[int, int], size: int) -> None:
+    image = alone(SEVEN)
+    ImageDraw.Draw(image).ellipse((at[0], at[1], at[0] + size, at[1] + size), fill=40)
+    assert alike(digit(image), digit(alone(SEVEN))) > 0.97
+
+
+def test_dots_along_the_border_as_of_a_dotted_line() -> None:
+    image = alone(THREE)
+    for place in range(4, 200, 14):
+        ImageDraw.Draw(image).ellipse((place, 190, place + 5, 195), fill=40)
+    assert alike(digit(image), digit(alone(THREE))) > 0.97
+
+
+# ---- What stays ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("power", [2, 3, 4, 6])
+@pytest.mark.parametrize("half", [0.3, 0.42])
+@pytest.mark.parametrize("aspect", [0.8, 1.0])
+def test_a_ring_is_a_0_and_no_frame(power: float, half: float, aspect: float) -> None:
+    y, x = np.mgrid[-0.5:0.5:280j, -0.5:0.5:280j]
+    radius = (np.abs(x / (half * aspect)) ** power + np.abs(y / half) ** power) ** (1 / power)
+    zero = digit_from_grey(np.where(np.abs(radius - 1) * half < 0.035, 0, 255).astype(np.uint8))
+    assert zero[12:16, 12:16].max() == 0
+    rows, columns = np.flatnonzero(zero.any(1)), np.flatnonzero(zero.any(0))
+    assert np.ptp(rows) + 1 == 20
+    assert abs(np.ptp(columns) + 1 - 20 * aspect) <= 1
+
+
+def test_a_block_8_that_fills_its_picture_is_no_frame() -> None:
+    grey = np.full((28, 28), 255, np.uint8)
+    grey[1:27, 3:25] = 0
+    grey[4:12, 6:22] = grey[15:24, 6:22] = 255
+    eight = digit_from_grey(grey)
+    assert eight[:, 14].nonzero()[0].size < 18  # three bars, with paper between them
+    assert eight[14].nonzero()[0].size >= 14  # the middle one
+
+
+@pytest.mark.parametrize("margin", [1, 3])
+@pytest.mark.parametrize("stroke", [THREE, FOUR, SEVEN, ONE])
+def test_a_digit_cut_to_its_box_keeps_its_bars(stroke: Points, margin: int) -> None:
+    grey = np.asarray(alone(stroke))
+    rows, columns = np.flatnonzero((grey < 200).any(1)), np.flatnonzero((grey < 200).any(0))
+    box = grey[rows[0] - margin : rows[-1] + 1 + margin, columns[0] - margin : columns[-1] + 1 + margin]
+    assert alike(digit_from_grey(box), digit(alone(stroke))) > (0.9 if stroke is ONE else 0.96)
+
+
+@pytest.mark.parametrize("contrast", [9, 14, 24])
+@pytest.mark.parametrize("side", [28, 200])
+@pytest.mark.parametrize("grain", [0.0, 0.5])
+def test_very_faint_ink(contrast: int, side: int, grain: float) -> None:
+    paper = 250
+    pen = max(2, side // 16)
+    image = write(page(side, side, paper), SEVEN, side * 0.32, side * 0.25, side / 2, pen, paper - contrast)
+    plain = write(page(side, side, paper), SEVEN, side * 0.32, side * 0.25, side / 2, pen, 0)
+    grey = np.asarray(image) + np.random.default_rng(0).normal(0, grain, (side, side))
+    assert alike(digit_from_grey(np.rint(grey).clip(0, 255).astype(np.uint8)), digit(plain)) > 0.85
+
+
+# ---- Several characters ----------------------------------------------------------------------------------------------
+
+
+def number(strokes: list[Points], height: int, gap: float, margin: int) -> Image.Image:
+    pitch = height * 0.65 + gap
+    image = page(height + 2 * margin, round(pitch * len(strokes) - gap) + 2 * margin)
+    for place, stroke in enumerate(strokes):
+        write(image, stroke, margin + place * pitch, margin, height, max(2, height // 10))
+    return image
+
+
+@pytest.mark.parametrize("strokes", [[FOUR, THREE], [ONE, SEVEN], [ONE, ONE], [FOUR, THREE, SEVEN, ONE], [THREE] * 8])
+@pytest.mark.parametrize(("height", "margin"), [(20, 6), (80, 40), (300, 60)])
+def test_several_characters_are_no_digit(strokes: list[Points], height: int, margin: int) -> None:
+    with pytest.raises(NoDigitError) as caught:
+        digit(number(strokes, height, height * 0.3, margin))
+    assert str(caught.value) == "several characters: give a picture of one"
+
+
+def test_a_number_in_the_middle_of_a_square_page() -> None:
+    image = write(write(page(), FOUR, 40, 65, 70), SEVEN, 110, 65, 70)
+    with pytest.raises(NoDigitError, match=r"^several characters: "):
+        digit(image)
+
+
+def test_a_digit_in_two_strokes_is_one_character() -> None:
+    image = page()
+    draw = ImageDraw.Draw(image)
+    draw.line([(60, 40), (60, 100), (140, 100)], fill=40, width=10)  # the corner of an open 4 …
+    draw.line([(125, 110), (120, 170)], fill=40, width=10)  # … and its stem, under it
+    both = digit(image)
+    assert both[4:12].any()
+    assert both[-10:-4].any()
+
+
+def test_ink_on_a_string_of_paper_is_one_character_where_nothing_stands_beside_it() -> None:
+    image = write(page(60, 400), SEVEN, 180, 10, 40, 5)
+    assert alike(digit(image), digit(alone(SEVEN))) > 0.85
