@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fnmatch
+import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +21,22 @@ if TYPE_CHECKING:
 
     from lenet_zoo.models._base import LeNet5
 
-__all__ = ["card_of", "create_model", "create_transform", "list_models", "load_network", "model_card", "resolve"]
+__all__ = [
+    "card_of",
+    "create_model",
+    "create_transform",
+    "is_foreign",
+    "layers_of",
+    "list_models",
+    "load_network",
+    "model_card",
+    "resolve",
+]
 
 # timm's prefixes for weights outside of the package, whose names we cannot check.
 _SOURCES = ("hf-hub:", "hf_hub:", "local-dir:")
+_DEFAULT_TAG = "mnist"  # timm's: the first of an architecture's default_cfgs
+_LAYERS = Path(__file__).parent / "models" / "tables" / "layers.json"
 
 
 def _architectures() -> list[str]:
@@ -31,6 +45,11 @@ def _architectures() -> list[str]:
     from lenet_zoo import models  # noqa: F401  registers them
 
     return sorted({name for module in ("lenet5_classic", "lenet5_modern") for name in timm_models(module=module)})
+
+
+def is_foreign(name: str) -> bool:
+    """Whether a name is of a folder or of a repository on the Hub, not of the zoo."""
+    return name.startswith(_SOURCES)
 
 
 def list_models(filter: str = "", pretrained: bool = False) -> list[str]:
@@ -55,14 +74,13 @@ def resolve(name: str) -> str:
 
     Raises: UnknownModelError with the nearest name.
     """
-    from timm.models import get_pretrained_cfg
-
-    architectures, tags = list_models(), list_models(pretrained=True)
+    # From the cards, which need no timm: a name is found, or refused, without loading torch.
+    tags = cards.names()
+    architectures = sorted({tag.split(".")[0] for tag in tags})
     if name in tags:
         return name
     if name in architectures:
-        cfg = get_pretrained_cfg(name)
-        return f"{name}.{cfg.tag}" if cfg is not None and cfg.tag else tags[[t.split(".")[0] for t in tags].index(name)]
+        return f"{name}.{_DEFAULT_TAG}"
     known = tags if "." in name else architectures + tags
     raise UnknownModelError(f"no network called {name!r}.{did_you_mean(name, known)} The zoo has {', '.join(tags)}")
 
@@ -109,7 +127,7 @@ def create_model(
 
     # timm leaves out what is None.
     kwargs |= dict(num_classes=num_classes, in_chans=in_chans, global_pool=global_pool, drop_rate=drop_rate)
-    if name.startswith(_SOURCES):
+    if is_foreign(name):
         return _create_from_source(name, pretrained, **kwargs).eval()
     resolve(name)
     if checkpoint_path:
@@ -177,12 +195,26 @@ def load_network(name: str, weights: Path | None = None) -> LeNet5:
 
 def card_of(name: str) -> Card:
     """The card of a network by its name; see `model_card`."""
-    if name.startswith(_SOURCES):
+    if is_foreign(name):
         model: Any = create_model(name, pretrained=name.startswith("local-dir:"))
         card: Card = model.card
         return card
-    # Cards are read without timm, so that listing the zoo needs no torch.
-    return cards.load(name if name in cards.names() else resolve(name))
+    return cards.load(resolve(name))
+
+
+def layers_of(name: str) -> list[dict[str, Any]]:
+    """The layer table of a network by its name, a mapping per row: see `models.layers.Layer`.
+
+    That of a tag is read from a table in the package, without torch.
+
+    Raises: as `card_of`.
+    """
+    if not is_foreign(name):
+        table: list[dict[str, Any]] = json.loads(_LAYERS.read_bytes())[resolve(name).split(".")[0]]
+        return table
+    from lenet_zoo.models.layers import layer_table
+
+    return [asdict(layer) for layer in layer_table(create_model(name, num_classes=len(card_of(name).labels)))]
 
 
 def model_card(name: str) -> dict[str, Any]:
@@ -221,7 +253,7 @@ def create_transform(model_or_name: nn.Module | str) -> Callable[[Image], Tensor
     from timm.models import get_pretrained_cfg
     from torchvision import transforms
 
-    if isinstance(model_or_name, str) and model_or_name.startswith(_SOURCES):
+    if isinstance(model_or_name, str) and is_foreign(model_or_name):
         model_or_name = create_model(model_or_name)
     if isinstance(model_or_name, str):
         cfg = get_pretrained_cfg(resolve(model_or_name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -69,24 +70,22 @@ def info(name: Network, json: Json = False) -> None:
             _print_mapping(document)
         return
 
-    from lenet_zoo.models.layers import layer_table
-    from lenet_zoo.registry import create_model, model_card
+    from lenet_zoo.registry import layers_of, model_card
 
-    card = model_card(name)
-    layers = layer_table(create_model(name, num_classes=len(card["labels"])))
+    card, layers = model_card(name), layers_of(name)
     if json:
-        print_json({"layers": [asdict(layer) for layer in layers], "card": card})
+        print_json({"layers": layers, "card": card})
         return
     table = Table("layer", "what", show_footer=True)
     for heading, footer in (
         ("output", "total"),
-        ("parameters", f"{sum(layer.parameters for layer in layers):,}"),
-        ("connections", f"{sum(layer.connections for layer in layers):,}"),
+        ("parameters", f"{sum(layer['parameters'] for layer in layers):,}"),
+        ("connections", f"{sum(layer['connections'] for layer in layers):,}"),
     ):
         table.add_column(heading, footer, justify="right")
     for layer in layers:
-        shape = "×".join(map(str, layer.output))
-        table.add_row(layer.name, layer.kind, shape, f"{layer.parameters:,}", f"{layer.connections:,}")
+        shape = "×".join(map(str, layer["output"]))
+        table.add_row(layer["name"], layer["kind"], shape, f"{layer['parameters']:,}", f"{layer['connections']:,}")
     console.print(table)
     _print_mapping({key: value for key, value in card.items() if key != "metrics"})
     for split, figures in card.get("metrics", {}).items():
@@ -132,7 +131,7 @@ def predict(
     from lenet_zoo.pictures.reading import pictures_in
 
     paths = [path for image in images for path in pictures_in(image)]
-    classifier = _classifier(name)
+    classifier = _fast_classifier(name)
     classifier.check_answers(top_k, min_confidence)  # the loop would repeat the error for every picture
     rows: list[dict[str, Any]] = []
     with Progress(console=messages, transient=True, disable=len(paths) < 50) as progress:
@@ -161,6 +160,24 @@ def _answer(row: dict[str, Any]) -> str:
         reason = row["reason"].removeprefix(f"{row['path']}: ")
         return f"{row['path']}: rejected: {reason}"
     return f"{row['path']}: " + ", ".join(f"{top['label']} ({100 * top['confidence']:.1f} %)" for top in row["top"])
+
+
+def _fast_classifier(name: str) -> Classifier:
+    """A tag's classifier, from an ONNX file in the user's cache, so that torch is loaded once to write it."""
+    from lenet_zoo.registry import is_foreign, load_network, resolve
+
+    if is_onnx(name) or is_foreign(name):
+        return _classifier(name)
+    from lenet_zoo.classify.cached import cached_classifier
+
+    tag = resolve(name)
+
+    def write(path: Path) -> None:
+        from lenet_zoo.export import export_onnx
+
+        export_onnx(load_network(tag), path, input="pixels")
+
+    return cached_classifier(tag, write)
 
 
 def _classifier(name: str) -> Classifier:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
+from lenet_zoo._files import user_cache
 from lenet_zoo.datasets.by_hand import put_in_place, root_of
 from lenet_zoo.errors import DataError, InputError, MissingExtraError, did_you_mean
 from lenet_zoo.pictures.preparation import Preparation
@@ -87,7 +88,7 @@ def data_root(root: str | os.PathLike[str] | None = None) -> Path:
         return Path(root)
     if os.environ.get("LENET_ZOO_DATA"):
         return Path(os.environ["LENET_ZOO_DATA"])
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lenet-zoo" / "data"
+    return user_cache() / "data"
 
 
 def load_dataset(
