@@ -3,8 +3,8 @@
     python examples/does_it_pay.py                        # writes docs/figures/finetune.json; goes on where it stopped
     python examples/does_it_pay.py --out try.json --datasets digits --seeds 2
 
-The table in the docs is made of that file. The start is MNIST's weights; each seed draws other pictures. On digits the
-classes are MNIST's own, and the output layer stays; Fashion-MNIST's are new.
+The table in the docs is made from that file. Fine-tuning starts from MNIST's weights; each seed draws other pictures.
+The classes of `digits` are MNIST's, so the output layer is kept; those of Fashion-MNIST are new to it.
 """
 
 import argparse
@@ -83,7 +83,7 @@ def main(argv: list[str] | None = None) -> None:
     found: dict[str, Any] = dict(run=run, machine={}, versions={}, unchanged={}, results={})
     if args.out.is_file():
         before = json.loads(args.out.read_text(encoding="utf-8"))
-        found = before if before["run"] == run else found  # other weights: everything anew
+        found = before if before["run"] == run else found  # other weights: measure everything again
     found["machine"] = f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
     found["versions"] = {name: version(name) for name in ("lenet-zoo", "torch", "timm")}
     args.out.parent.mkdir(parents=True, exist_ok=True)

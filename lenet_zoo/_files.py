@@ -1,4 +1,4 @@
-"""Write files in one step (a killed process leaves the old one or the new one), and parse JSON from strangers."""
+"""Write files in one step, one process at a time in a folder, and parse JSON from strangers."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import math
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-__all__ = ["atomic_path", "parse_json", "user_cache", "write_atomic"]
+from lenet_zoo.errors import LenetZooError
+
+__all__ = ["atomic_path", "one_writer", "parse_json", "user_cache", "write_atomic"]
 
 _DEEPEST = 32  # levels of lists and objects; our own files have six
 
@@ -106,3 +108,35 @@ def parse_json(content: bytes | str) -> Any:
             return document
         level = deeper
     raise ValueError("it is nested too deeply")
+
+
+@contextmanager
+def one_writer(folder: str | os.PathLike[str], refusal: type[LenetZooError]) -> Iterator[None]:
+    """Be the one process that writes to a folder, which is made where there is none.
+
+    The lock is a file `.lock` in the folder. It ends with the process that holds it, however that ends, and the file is
+    removed; so is a folder that was made here and stayed empty.
+
+    Raises: `refusal`, at once, when another process holds the lock; OSError when it cannot be made.
+    """
+    from filelock import FileLock, Timeout
+
+    folder = Path(folder)
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock", blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise refusal(
+            f"{folder}: another process is at work there: wait until it is done, or name another folder"
+        ) from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Windows removes it on release
+            (folder / ".lock").unlink()
+        lock.release()
+        if made:
+            with suppress(OSError):  # it is not empty
+                folder.rmdir()

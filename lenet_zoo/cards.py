@@ -221,7 +221,10 @@ class Card:
         Raises: WeightsError when they differ.
         """
         if self.sha256 is not None and sha256_of(weights) != self.sha256:
-            raise WeightsError(f"the card {path} belongs to other weights than {weights}: its SHA-256 is another")
+            raise WeightsError(
+                f"the card {path} belongs to other weights than {weights}, whose SHA-256 it does not name: "
+                "keep a weight file's own card beside it, or none"
+            )
 
 
 # Field → its type in JSON, and the name of that type in an error.

@@ -106,7 +106,7 @@ def create_model(
             training checkpoint around one (read with weights_only). Prefixes such as Lightning's `model.` are taken
             off, and the reference implementation's key names are understood. A `card.json` beside it (what
             `lenet-zoo train` writes) or a file of the same name in .json is its card.
-        num_classes, in_chans: by default those of the tag or the folder, and of a weight file 10 and 1.
+        num_classes, in_chans: by default those of the tag or the folder; for a weight file 10 and 1.
         global_pool: how C5's map is pooled when the input is larger than nominal: 'avg', 'max', or '' for not at all.
         drop_rate: dropout before the output layer, during training.
         **kwargs: what else `timm.create_model` takes (features_only, out_indices, pretrained_cfg_overlay, …), and what

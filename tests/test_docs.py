@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import pkgutil
 import re
 import shlex
 from collections.abc import Iterator
@@ -247,6 +248,15 @@ def test_every_command_and_field_is_documented() -> None:
     fields = pages.recipe_fields()
     assert "| `label_smoothing` |" in fields
     assert "| `literal_init` | false |" in fields
+
+
+def test_everything_on_the_python_page_exists() -> None:
+    found = re.findall(r"^\.\. auto\w+:: (\S+)\n(?:   :members: (.+)\n)?", text_of("api.md"), re.M)
+    assert len(found) > 30
+    for name, members in found:
+        thing = pkgutil.resolve_name(name)
+        for member in members.split(", ") if members else []:
+            assert getattr(thing, member).__doc__, f"{name}: {member}"
 
 
 def test_links_between_pages_lead_somewhere() -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from lenet_zoo._files import atomic_path, write_atomic
+from lenet_zoo._files import atomic_path, one_writer, write_atomic
+from lenet_zoo.errors import ScoringError, TrainingError
 
 
 def mode(path: Path) -> int:
@@ -96,3 +99,41 @@ def test_an_interruption_leaves_the_old_file_and_nothing_else(tmp_path: Path) ->
     with pytest.raises(KeyboardInterrupt):
         interrupted(target)
     assert (target.read_text(), list(tmp_path.iterdir())) == ("old", [target])
+
+
+def test_a_folder_has_one_writer_at_a_time(tmp_path: Path) -> None:
+    with one_writer(tmp_path, TrainingError):
+        with pytest.raises(ScoringError) as refusal, one_writer(tmp_path, ScoringError):
+            pass
+        with pytest.raises(TrainingError), one_writer(tmp_path, TrainingError):
+            pass
+    assert str(refusal.value) == (
+        f"{tmp_path}: another process is at work there: wait until it is done, or name another folder"
+    )
+    assert list(tmp_path.iterdir()) == []
+    with one_writer(tmp_path, TrainingError):
+        pass
+
+
+def test_a_folder_that_was_made_for_its_lock_goes_with_it_when_nothing_was_written(tmp_path: Path) -> None:
+    with one_writer(tmp_path / "runs" / "empty", TrainingError):
+        assert (tmp_path / "runs" / "empty").is_dir()
+    with one_writer(tmp_path / "runs" / "full", TrainingError):
+        (tmp_path / "runs" / "full" / "log").touch()
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["full"]
+
+
+def test_a_killed_process_is_no_longer_a_writer(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from lenet_zoo._files import one_writer; from lenet_zoo.errors import TrainingError\n"
+        "with one_writer(sys.argv[1], TrainingError): print('holds', flush=True); time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "holds\n"
+        with pytest.raises(TrainingError), one_writer(tmp_path, TrainingError):
+            pass
+        process.kill()
+    with one_writer(tmp_path, TrainingError):
+        pass
+    assert list(tmp_path.iterdir()) == []

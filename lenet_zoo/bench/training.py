@@ -26,8 +26,10 @@ from lenet_zoo.errors import InputError
 from lenet_zoo.evaluation import evaluate
 from lenet_zoo.registry import create_model
 from lenet_zoo.training.checkpoint import RunFolder
-from lenet_zoo.training.engine import Monitor, accelerator_for, fit
+from lenet_zoo.training.engine import fit
 from lenet_zoo.training.fused import fuse, is_compiled
+from lenet_zoo.training.monitor import Monitor
+from lenet_zoo.training.processes import ALONE
 from lenet_zoo.training.recipe import Recipe, load_recipe
 
 __all__ = ["TARGET", "Race", "Training", "time_training"]
@@ -140,10 +142,7 @@ def _fast(train: Dataset, test: Dataset, recipe: Recipe, seed: int, target: floa
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
         build = partial(create_model, "lenet5_modern")
-        accelerator = accelerator_for("cpu")
-        result = fit(
-            build, train, recipe, RunFolder(folder), seed=seed, accelerator=accelerator, monitor=clock, compiled=True
-        )
+        result = fit(build, train, recipe, RunFolder(folder), seed=seed, ranks=ALONE, monitor=clock, compiled=True)
     accuracy = _accuracy(result.model, test)
     return Race(seed, recipe.epochs, clock.end - clock.start, accuracy, accuracy >= target)
 

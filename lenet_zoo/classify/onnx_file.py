@@ -41,7 +41,7 @@ _NESTED: dict[str, dict[int, str]] = {
 
 @dataclass
 class OnnxFile:
-    """The header of an ONNX file: everything but its graph.
+    """An ONNX file: its bytes, and what it says of itself.
 
     Attributes:
         path: where it was read from.
@@ -75,7 +75,7 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def read_file(path: str | os.PathLike[str]) -> OnnxFile:
-    """Read a file and check its header.
+    """Read a file, and check all but its operators and weights.
 
     Raises: ArtifactError for a file that is missing, not ONNX or truncated, that keeps tensors in other files, or
     that names an operator set which onnxruntime does not have.

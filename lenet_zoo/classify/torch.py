@@ -14,13 +14,15 @@ from lenet_zoo.models._base import LeNet5
 
 __all__ = ["TorchClassifier", "logits_of"]
 
+_BATCH = 1_000
 
-def logits_of(model: nn.Module, batch: int = 1_000) -> Callable[[np.ndarray | Tensor], np.ndarray]:
-    """A function from uint8 pixels N×28×28 (or N×C×28×28) to the float32 logits N×classes of a torch network.
+
+def logits_of(model: nn.Module) -> Callable[[np.ndarray | Tensor], np.ndarray]:
+    """A function from uint8 pixels N×28×28 (or N×C×28×28 in colour) to the float32 logits N×classes of a torch network.
 
     Pixels are an array or a tensor, such as a `Dataset`'s images or a batch that a DataLoader makes of them. They are
-    normalised as the network's cfg says; grey is repeated over its channels. The network runs in evaluation mode,
-    `batch` pictures at a time, and has its own mode back afterwards.
+    normalised as the network's cfg says; grey is repeated over its channels. The network runs in evaluation mode, 1,000
+    pictures at a time, and has its own mode back afterwards.
 
     Raises (the function): InputError for pixels that are not uint8.
     """
@@ -38,8 +40,8 @@ def logits_of(model: nn.Module, batch: int = 1_000) -> Callable[[np.ndarray | Te
         try:
             out = []
             with torch.inference_mode():
-                for start in range(0, len(pixels), batch):
-                    x = pixels[start : start + batch].cpu().float() / 255
+                for start in range(0, len(pixels), _BATCH):
+                    x = pixels[start : start + _BATCH].cpu().float() / 255
                     x = (((x.unsqueeze(1) if x.ndim == 3 else x) - mean) / std).expand(-1, channels, -1, -1)
                     out.append(model(x.to(like.device, like.dtype)).float().cpu())
             return torch.cat(out).numpy()

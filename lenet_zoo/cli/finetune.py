@@ -76,7 +76,7 @@ def finetune(
     from lenet_zoo.finetuning import finetune as run
     from lenet_zoo.training.processes import job
 
-    with job(device) as speaks, Display(quiet=not speaks) as display:
+    with job(device) as on_rank_zero, Display(quiet=not on_rank_zero) as display:
         done = run(
             out,
             dataset=dataset,
@@ -102,7 +102,7 @@ def finetune(
             download=download,
             monitor=display.monitor,
         )
-    if not speaks:
+    if not on_rank_zero:
         return
     if json:
         print_json({"folder": str(done.folder), **done.card})

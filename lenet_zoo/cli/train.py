@@ -44,7 +44,7 @@ def train(
     from lenet_zoo.training.processes import job
     from lenet_zoo.training.run import train as run
 
-    with job(device) as speaks, Display(quiet=not speaks) as display:
+    with job(device) as on_rank_zero, Display(quiet=not on_rank_zero) as display:
         card = run(
             name,
             dataset=dataset,
@@ -60,7 +60,7 @@ def train(
             download=download,
             monitor=display.monitor,
         )
-    if not speaks:
+    if not on_rank_zero:
         return
     if json:
         print_json(card)
@@ -89,7 +89,7 @@ class Display:
     """The progress bar of the running epoch, and a line for each that is over."""
 
     def __init__(self, quiet: bool) -> None:
-        from lenet_zoo.training.engine import Monitor
+        from lenet_zoo.training.monitor import Monitor
 
         display = self
         self.progress = Progress(

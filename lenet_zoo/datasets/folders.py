@@ -106,7 +106,7 @@ def _splits_of(folder: Path) -> dict[str, Path]:
     """'train', 'validation' and 'test' folders where they are; else the folder itself as 'train'."""
     inner = _folders_in(folder)
     names = [_SPLITS.get(path.name.lower()) for path in inner]
-    # 'train' may be a class, beside 'car': it is a split only if all folders beside it are, and with folders in it.
+    # 'train' may be a class, beside 'car'. It is a split only if all folders beside it are, and if it has folders.
     if "train" not in names or None in names or not _folders_in(inner[names.index("train")]):
         return {"train": folder}
     if len(set(names)) != len(names):

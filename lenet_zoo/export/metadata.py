@@ -6,7 +6,6 @@ No path, user or host name of the exporting machine and no time of day is among 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -25,7 +24,6 @@ def attach(
     spec: InputSpec,
     precision: str,
     sha256: str,
-    packages: Sequence[str] = ("onnx", "numpy", "torch"),
 ) -> None:
     """Write the metadata; lists and mappings as JSON.
 
@@ -54,7 +52,7 @@ def attach(
         "input": convention,
         "precision": precision,
         "weights_sha256": sha256,
-        "created_with": {"lenet_zoo": __version__} | {package: version(package) for package in packages},
+        "created_with": {"lenet_zoo": __version__} | {name: version(name) for name in ("onnx", "numpy", "torch")},
     }
     known = {key: _text(properties[key]) for key in sorted(properties) if properties[key] is not None}
     onnx.helper.set_model_props(model, known)

@@ -113,7 +113,7 @@ def verify(
             # max() would drop a NaN.
             difference = max(difference, float(gap)) if np.isfinite(gap) else float("nan")
             if np.isnan(difference):
-                raise ArtifactError("the graph's answer is not finite where the model's is, or both are not")
+                raise ArtifactError("the graph's answer is not finite, or the model's is not: nan or inf among them")
         largest = max(largest, float(logits.abs().max()))
     # The last batch is the real pictures.
     agreement = float((found.argmax(1) == logits.numpy().argmax(1)).mean())

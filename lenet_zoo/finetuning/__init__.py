@@ -27,11 +27,12 @@ from lenet_zoo.finetuning.start import Start
 from lenet_zoo.models._card import attach
 from lenet_zoo.pictures.preparation import Preparation
 from lenet_zoo.registry import create_model
-from lenet_zoo.training.checkpoint import RunFolder
-from lenet_zoo.training.engine import Monitor, Result, fit
-from lenet_zoo.training.processes import accelerator_for, on_main
+from lenet_zoo.training.checkpoint import RunFolder, difference
+from lenet_zoo.training.engine import fit
+from lenet_zoo.training.monitor import Monitor, Result
+from lenet_zoo.training.processes import find_ranks
+from lenet_zoo.training.publish import command_line
 from lenet_zoo.training.recipe import Recipe, load_recipe
-from lenet_zoo.training.run import command_line
 
 __all__ = ["FineTuned", "Splits", "Start", "finetune", "learn", "load_finetuning", "load_splits"]
 
@@ -133,8 +134,8 @@ def finetune(
     """
     from lenet_zoo import figures  # noqa: F401  fail early where matplotlib is missing
 
-    accelerator = accelerator_for(device)
-    if monitor is None or not accelerator.is_main_process:
+    ranks = find_ranks(device)
+    if monitor is None or ranks.rank > 0:
         monitor = Monitor()
     if layer_decay is not None:
         changes = {**(changes or {}), "layer_decay": layer_decay}
@@ -142,9 +143,9 @@ def finetune(
         changes = {**(changes or {}), "precision": "bf16"}
     preparation = Preparation(prepare or ("character" if in_chans == 1 else "picture"), in_chans)
     home = Path(out)
-    on_main(accelerator, lambda: _check_target(home, resume))
+    ranks.on_rank_zero(lambda: _check_target(home, resume))
     start = Start.named(model, weights, scratch, in_chans, freeze)
-    with accelerator.local_main_process_first() if download else nullcontext():
+    with ranks.first_on_its_machine() if download else nullcontext():
         data = load_splits(
             dataset,
             data_dir,
@@ -158,7 +159,7 @@ def finetune(
             download=download,
             monitor=monitor,
         )
-    # For a folder, the preparation chooses the recipe's table: its name is the user's, and could be that of a data set.
+    # For a folder the preparation chooses the recipe's table: the folder's own name could be that of a data set.
     chosen = load_finetuning(recipe, start, data, preparation.kind if data_dir is not None else dataset, changes)
     run = dict(
         start=start.identity(),
@@ -167,20 +168,20 @@ def finetune(
         seed=seed,
         **chosen.as_dict(),
     )
-    finished = on_main(accelerator, lambda: _finished(home, run) if (home / "card.json").is_file() else None)
+    finished = ranks.on_rank_zero(lambda: _finished(home, run) if (home / "card.json").is_file() else None)
     if finished is not None:
         return finished
-    made, folder = on_main(accelerator, lambda: (not home.exists(), RunFolder(home)))
+    made, folder = ranks.on_rank_zero(lambda: (not home.exists(), RunFolder(home)))
     try:
         result = learn(start, data, chosen, folder, seed=seed, device=device, resume=resume, monitor=monitor)
     finally:
-        if accelerator.is_main_process and not folder.checkpoint.is_file():
+        if ranks.rank == 0 and not folder.checkpoint.is_file():
             folder.log.unlink(missing_ok=True)
             if made:
                 with suppress(OSError):
                     home.rmdir()
-    card = on_main(
-        accelerator, lambda: write_results(folder, start, data, result, chosen, recipe, run, command or command_line())
+    card = ranks.on_rank_zero(
+        lambda: write_results(folder, start, data, result, chosen, recipe, run, command or command_line())
     )
     attach(result.model, card)
     return FineTuned(home, result.model, card.as_dict())
@@ -208,13 +209,8 @@ def _finished(home: Path, run: Mapping[str, Any]) -> FineTuned:
         there = None
     if not isinstance(there, dict):
         raise TrainingError(f"{home} holds the result of something else: name another folder")
-    here = json.loads(json.dumps(run))
-    for name in sorted(here.keys() | there.keys()):
-        if here.get(name) != there.get(name):
-            raise TrainingError(
-                f"{home} holds another run: there {name}={there.get(name)!r}, here {here.get(name)!r}; "
-                "name another folder"
-            )
+    if what := difference(there, json.loads(json.dumps(run))):
+        raise TrainingError(f"{home} holds another run: {what}; name another folder")
     (home / "checkpoint.pt").unlink(missing_ok=True)
     return FineTuned(home, create_model(f"local-dir:{home}", pretrained=True), card.as_dict())
 
@@ -258,7 +254,7 @@ def learn(
         folder,
         seed=seed,
         measured=measured,
-        accelerator=accelerator_for(device),
+        ranks=find_ranks(device),
         resume=resume,
         identity=dict(start=start.identity(), split=data.fingerprint()),
         monitor=monitor,

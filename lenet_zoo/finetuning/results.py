@@ -19,9 +19,9 @@ from lenet_zoo.finetuning.splits import Splits
 from lenet_zoo.finetuning.start import Start
 from lenet_zoo.models._card import attach
 from lenet_zoo.training.checkpoint import RunFolder
-from lenet_zoo.training.engine import Result
+from lenet_zoo.training.monitor import Result
+from lenet_zoo.training.publish import figures_of, versions
 from lenet_zoo.training.recipe import Recipe
-from lenet_zoo.training.run import figures_of, versions
 
 __all__ = ["RESULTS", "write_results"]
 

@@ -14,7 +14,7 @@ from lenet_zoo.datasets.folders import few_per_class, load_folder, split_by_clas
 from lenet_zoo.datasets.loading import Dataset, load_dataset
 from lenet_zoo.errors import InputError
 from lenet_zoo.pictures.preparation import Preparation
-from lenet_zoo.training.engine import Monitor
+from lenet_zoo.training.monitor import Monitor
 
 __all__ = ["Splits", "load_splits"]
 

@@ -27,26 +27,26 @@ every pass, 0.99; 100 of them, 0.97; μ = 0.01 or 0.05, 0.98. So they stay at th
 
 from __future__ import annotations
 
-import ctypes
+import inspect
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lenet_zoo._compiled import load_library
 from lenet_zoo.errors import InputError, TrainingError
 from lenet_zoo.models.lenet5_classic import BACKGROUND, LeNet5Classic
+from lenet_zoo.paper1998.compiled import connections, load_compiled_step
+from lenet_zoo.paper1998.distortions import Distortions
 from lenet_zoo.paper1998.losses import MAPLoss, PenaltyLoss
 from lenet_zoo.paper1998.sdlm import SDLM, curvature
+from lenet_zoo.paper1998.streams import CURVATURE, INIT, ORDER, generator
 
-__all__ = ["BLOCK", "SCHEDULE", "Distortions", "OnlineTraining", "PassReport", "initialize", "load_compiled_step"]
+__all__ = ["BLOCK", "SCHEDULE", "OnlineTraining", "PassReport", "initialize"]
 
 # η of each of the 20 passes, and μ (p. 10)
 SCHEDULE = (5e-4,) * 2 + (2e-4,) * 3 + (1e-4,) * 3 + (5e-5,) * 4 + (1e-5,) * 8
@@ -54,14 +54,6 @@ MU = 0.02
 CURVATURE_PATTERNS = 500
 # A run can be saved and resumed between blocks; one takes about a tenth of a second.
 BLOCK = 2000
-
-
-def _generator(seed: int, purpose: int) -> torch.Generator:
-    """A stream of its own for each purpose, so that one seed names the whole run and no two draws are the same."""
-    return torch.Generator().manual_seed(4 * seed + purpose)
-
-
-_INIT, _ORDER, _DISTORT, _CURVATURE = range(4)
 
 
 def initialize(model: LeNet5Classic, seed: int, *, literal: bool = False) -> None:
@@ -75,88 +67,7 @@ def initialize(model: LeNet5Classic, seed: int, *, literal: bool = False) -> Non
         literal: ±2.4/F, as p. 41 prints it. Documented as dead: C5's bound is then 0.006, no signal gets through, and
             the test error stays at 90 %.
     """
-    model.init_weights(power=1.0 if literal else 0.5, generator=_generator(seed, _INIT))
-
-
-# ------------------------------------------------------------------------------------------------------ distortions
-
-
-@dataclass(frozen=True)
-class Distortions:
-    """The enlarged training set: the originals, and `copies` distorted versions of each (Fig. 7).
-
-    Planar affine maps: shift, scaling, squeezing, horizontal shear. The paper prints no magnitudes; these were measured
-    on the hundred pictures of its Fig. 7. With n originals, picture i of the n · (1 + copies) is original i mod n,
-    distorted when i ≥ n; its distortion depends on the seed and on i alone.
-
-    Args:
-        copies: distorted pictures per original; the paper has 540,000 for 60,000.
-        shift: largest shift in x and in y, in pixels.
-        scale: smallest and largest scale.
-        aspect: smallest and largest ratio of the scale in x to that in y.
-        slant: largest horizontal shear, in pixels of x per pixel of y.
-    """
-
-    copies: int = 9
-    shift: float = 2.0
-    scale: tuple[float, float] = (0.73, 1.36)
-    aspect: tuple[float, float] = (0.81, 1.22)
-    slant: float = 0.19
-
-    def draw(self, seed: int, count: int) -> Tensor:
-        """`count` draws in ±1 for shift x, shift y, scale, aspect and slant: count × 5."""
-        # Our choice: normal, the limits being 2.5 standard deviations. The slants of Fig. 7 reach ±0.19 with a standard
-        # deviation of 0.08, which is this and not uniform.
-        return (torch.randn((count, 5), generator=_generator(seed, _DISTORT)) / 2.5).clamp(-1, 1)
-
-    def apply(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Distort each picture by its own draw.
-
-        Args:
-            images: float N×H×H in [0, 1], background 0.
-            draws: N×5 in ±1, as from `draw`.
-
-        Returns: float N×H×H in [0, 1].
-        """
-        shift_x, shift_y, scale, aspect, slant = draws.unbind(1)
-        scale = self.scale[0] * (self.scale[1] / self.scale[0]) ** ((scale + 1) / 2)
-        aspect = self.aspect[0] * (self.aspect[1] / self.aspect[0]) ** ((aspect + 1) / 2)
-        scale_x, scale_y = scale * aspect.sqrt(), scale / aspect.sqrt()
-        slant = slant * self.slant
-        # A point moves to x' = scale_x x + slant y' + shift_x, y' = scale_y y + shift_y, around the centre of the
-        # picture. grid_sample asks where each pixel comes from, so this is the inverse, in units of half a picture.
-        unit = 2 * self.shift / images.shape[-1]
-        zero = torch.zeros_like(slant)
-        inverse = torch.stack([1 / scale_x, -slant / scale_x, zero, zero, 1 / scale_y, zero], dim=1).view(-1, 2, 3)
-        moved = torch.stack([shift_x, shift_y], dim=1).unsqueeze(2) * unit
-        inverse[:, :, 2:] = -inverse[:, :, :2] @ moved
-        grid = F.affine_grid(inverse, [len(images), 1, *images.shape[1:]], align_corners=False)
-        return F.grid_sample(images.unsqueeze(1), grid, align_corners=False).squeeze(1)
-
-
-# ---------------------------------------------------------------------------------------------------- compiled step
-
-
-@lru_cache(maxsize=1)
-def load_compiled_step() -> Callable[..., None] | None:
-    """Compile `lecun1998.cpp`.
-
-    Returns: the function `train` of that file, or None after a warning when it cannot be compiled.
-    """
-    library = load_library(
-        Path(__file__).with_name("lecun1998.cpp"), "training goes on through autograd, some forty times slower"
-    )
-    if library is None:
-        return None
-    train = library.train
-    pointer, integer = ctypes.c_void_p, ctypes.c_int64
-    train.argtypes = [*[pointer] * 6, integer, ctypes.c_float, pointer, integer]
-    train.restype = None
-    compiled: Callable[..., None] = train
-    return compiled
-
-
-# ------------------------------------------------------------------------------------------------------------- loop
+    model.init_weights(power=1.0 if literal else 0.5, generator=generator(seed, INIT))
 
 
 @dataclass(frozen=True)
@@ -233,11 +144,11 @@ class OnlineTraining:
         self.optimizer = SDLM(model.parameters(), lr=self.schedule[0], mu=mu)
         self._step = load_compiled_step() if compiled else None
         self._order = torch.randperm(
-            len(images) * (1 + (distortions.copies if distortions else 0)), generator=_generator(seed, _ORDER)
+            len(images) * (1 + (distortions.copies if distortions else 0)), generator=generator(seed, ORDER)
         )
-        # the originals come first in the enlarged set, so its draws are those of its other pictures
+        # The originals come first in the enlarged set; only the pictures after them are distorted.
         self._draws = distortions.draw(seed, len(self._order) - len(images)) if distortions else torch.empty(0, 5)
-        self._connections = _connections(model)
+        self._connections = connections(model)
         self._codes = model.get_buffer("output.weight").contiguous()
         self.passes = 0
         self.position = 0
@@ -308,8 +219,8 @@ class OnlineTraining:
 
     def _curvature_index(self) -> Tensor:
         # Our choice: other patterns before each pass, drawn from all of the set.
-        generator = _generator(self.seed * 1000 + self.passes, _CURVATURE)
-        return self._order[torch.randperm(len(self._order), generator=generator)[: self.curvature_patterns]]
+        drawn = torch.randperm(len(self._order), generator=generator(self.seed * 1000 + self.passes, CURVATURE))
+        return self._order[drawn[: self.curvature_patterns]]
 
     def _presented(self, start: int, end: int) -> Tensor:
         places = self.passes * len(self.images) + torch.arange(start, end)
@@ -362,7 +273,7 @@ class OnlineTraining:
             seed=self.seed,
             pictures=len(self.images),
             loss=repr(self.loss),
-            distortions=repr(self.distortions),
+            distortions=self.distortions and asdict(self.distortions),
             schedule=list(self.schedule),
             mu=self.mu,
             curvature_patterns=self.curvature_patterns,
@@ -382,10 +293,17 @@ class OnlineTraining:
         )
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state_dict` was taken. The pictures must be the same; only their number is checked."""
-        for name, value in self._identity().items():
-            if state["run"].get(name) != value:
-                raise TrainingError(f"the saved run has {name}={state['run'].get(name)}, this one {value}")
+        """Go on where `state_dict` was taken. The pictures must be the same; only their number is checked.
+
+        What an earlier version did not know counts as at its default.
+        """
+        defaults = {name: one.default for name, one in inspect.signature(OnlineTraining).parameters.items()}
+        for name, here in self._identity().items():
+            there = state["run"].get(name, defaults.get(name))
+            if isinstance(there, dict):
+                there = asdict(Distortions()) | there
+            if there != here:
+                raise TrainingError(f"the saved run has {name}={there}, this one {here}")
         if state["compiled"] != self.compiled:
             warnings.warn(
                 "the saved run and this one differ in the compiled step, so the final weights will differ in rounding",
@@ -396,12 +314,6 @@ class OnlineTraining:
         self.optimizer.load_state_dict(state["optimizer"])
         self.passes, self.position = state["passes"], state["position"]
         self._loss_sum, self._wrong = state["loss_sum"], state["wrong"]
-
-
-def _connections(model: LeNet5Classic) -> Tensor:
-    """C3's 60 connections as the compiled step reads them: the S2 map of each, the C3 map, and those of each S2 map."""
-    output, source = model.C3.connection // 6, model.C3.connection % 6
-    return torch.cat([source, output, source.argsort(stable=True)])
 
 
 def _check_model(model: nn.Module) -> None:

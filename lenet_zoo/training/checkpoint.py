@@ -8,7 +8,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,55 @@ import torch.distributed as dist
 from safetensors.torch import save
 from torch import Tensor
 
-from lenet_zoo._files import write_atomic
+from lenet_zoo._files import one_writer, write_atomic
+from lenet_zoo.cards import Card
 from lenet_zoo.errors import TrainingError
+from lenet_zoo.training.processes import Ranks
+from lenet_zoo.training.recipe import defaults_of
 
-__all__ = ["RunFolder"]
+__all__ = ["RunFolder", "difference", "sole_writer"]
 
 # Checkpoint, weights, card, log and curves of one run, with room for the new and the old checkpoint side by side.
 _ROOM = 16 * 2**20
+
+
+@contextmanager
+def sole_writer(folder: Path, ranks: Ranks) -> Iterator[None]:
+    """Keep every other job out of the folder of a run, which is made where there is none. Rank zero holds its lock.
+
+    Raises: TrainingError, on every rank, when another job is at work there or the folder cannot be made.
+    """
+    with ExitStack() as held:
+
+        def hold() -> None:
+            try:
+                held.enter_context(one_writer(folder, TrainingError))
+            except OSError as error:
+                raise _unwritable(folder, error) from error
+
+        ranks.on_rank_zero(hold)
+        yield
+
+
+def _unwritable(folder: Path, error: OSError) -> TrainingError:
+    return TrainingError(f"cannot write in {folder}: {error.strerror}; name another folder")
+
+
+def difference(saved: Mapping[str, Any], run: Mapping[str, Any]) -> str | None:
+    """What makes a saved run another one than `run`: 'there NAME=…, here …'; None when it is the same.
+
+    The recipe's description may be reworded. A field of the recipe that one of them lacks, because another version of
+    the package wrote it, counts as at its default.
+
+    Args:
+        saved, run: fields of the recipe, and whatever else must be equal: network, data, seed.
+    """
+    defaults = defaults_of(run.get("method"))
+    for name in sorted((saved.keys() | run.keys()) - {"description"}):
+        there, here = (one.get(name, defaults.get(name)) for one in (saved, run))
+        if there != here:
+            return f"there {name}={there!r}, here {here!r}"
+    return None
 
 
 class RunFolder:
@@ -47,7 +90,7 @@ class RunFolder:
             with tempfile.TemporaryFile(dir=self.path):
                 pass
         except OSError as error:
-            raise TrainingError(f"cannot write in {self.path}: {error.strerror}; name another folder") from error
+            raise _unwritable(self.path, error) from error
         free = shutil.disk_usage(self.path).free
         if free < _ROOM:
             raise TrainingError(
@@ -82,9 +125,9 @@ class RunFolder:
         """The saved state of the run that `run` describes, or None when the folder holds none.
 
         Args:
-            run: network, data, recipe, seed: what must be equal.
-            resume: whether to go on with what is there is what the user wants.
-            say: told when the result will differ from an undisturbed run's.
+            run: network, data, recipe, seed: what must be equal, as in `difference`.
+            resume: whether the user asked to go on with what is there.
+            say: called when the result will differ from an undisturbed run's.
 
         Raises: TrainingError when the file is not a checkpoint, or another run's, or `resume` is False.
         """
@@ -92,7 +135,7 @@ class RunFolder:
             return None
         try:
             state: dict[str, Any] = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-            saved, epochs = state["run"], state["epochs"]
+            saved, epochs = dict(state["run"]), state["epochs"]
             then = dict(threads=state["threads"], processes=state.get("processes", 1))
         except Exception as error:
             raise TrainingError(f"{self.checkpoint} is not a checkpoint of a run: remove it and start anew") from error
@@ -100,12 +143,8 @@ class RunFolder:
             raise TrainingError(
                 f"{self.path} holds a run of {epochs} epochs: go on with --resume, or name another folder"
             )
-        for name in sorted(run.keys() | saved.keys()):
-            if run.get(name) != saved.get(name):
-                raise TrainingError(
-                    f"{self.path} holds another run: there {name}={saved.get(name)!r}, here {run.get(name)!r}; "
-                    "resume it as it was, or name another folder"
-                )
+        if what := difference(saved, run):
+            raise TrainingError(f"{self.path} holds another run: {what}; resume it as it was, or name another folder")
         now = _workers()
         for what, count in then.items():
             if count != now[what]:
@@ -119,8 +158,8 @@ class RunFolder:
         # Without metadata, so that the same weights are the same bytes.
         self.write(self.weights, save({key: value.detach().cpu().contiguous() for key, value in state.items()}))
 
-    def save_card(self, card: dict[str, Any]) -> None:
-        self.write(self.card, json.dumps(card, ensure_ascii=False, indent=1) + "\n")
+    def save_card(self, card: Card) -> None:
+        self.write(self.card, card.text())
 
     def start_log(self, records: list[dict[str, Any]]) -> None:
         """Begin the log with what is known: lines of epochs after the last checkpoint are dropped on resuming."""

@@ -1,17 +1,15 @@
-"""The same networks in the form in which they are trained.
+"""Faster layers for training; the network that ships keeps its own.
 
-Activation and subsampling of C1 and C3 are one step, with a gradient by hand.
+Activation and subsampling after C1 and C3 are one step here, with a gradient written by hand. In torch they take half
+of a training step, because its pooling walks 2×2 windows of 6 maps pixel by pixel; here whole rows are combined first
+and columns after, which vectorises. Max pooling gives the same bits as torch's, and at a tie the same gradient, to the
+upper left pixel; the trainable subsampling is equal up to the order of four summands. Parameters and their names stay.
 
-Half of a training step goes into these two, because torch's pooling walks 2×2 windows of 6 maps pixel by pixel. Here
-whole rows are combined first and columns after, which vectorises. Values are equal bit for bit for max pooling, where a
-tie gives its gradient to the upper left pixel, as torch does; for the trainable subsampling they are equal up to the
-order of four summands. Parameters and their names stay.
+A long run of the modern network on a CPU goes further: convolution, normalisation, activation and pooling are one
+compiled function each way (`stage.cpp`), equal to the above up to rounding.
 
-A long run on a CPU goes further, for the modern network: there convolution, normalisation, activation and pooling are
-one compiled function each way (`stage.cpp`), equal to the above up to rounding.
-
-On request each hidden layer's sums are normalised over the batch (Ioffe, Szegedy, ICML 2015). Once training is over
-this is a fixed scale and shift of each map, and goes into kernel and bias: the network that ships has no trace of it.
+On request each hidden layer's sums are normalised over the batch (Ioffe, Szegedy, ICML 2015). After training this is a
+fixed scale and shift of each map, and is folded into kernel and bias.
 """
 
 from __future__ import annotations
@@ -122,7 +120,7 @@ class Normalized(nn.Module):
 
     def __init__(self, maps: int, activation: nn.Module) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm2d(maps)  # for units, too, as maps of one pixel: several processes share this one kind
+        self.norm = nn.BatchNorm2d(maps)  # for units, too, as maps of one pixel: ranks replace one kind of layer
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
@@ -226,7 +224,7 @@ class _CompiledModern(LeNet5Modern):
             and not x.requires_grad
             and all((one.device.type, one.dtype) == ("cpu", torch.float32) for one in (x, self.C1.weight))
             and not torch.is_autocast_enabled("cpu")
-            # Several processes that share their statistics have a layer of their own.
+            # Over several ranks another layer normalises, which needs the statistics of all.
             and all(type(norm) is nn.BatchNorm2d for norm in norms)
         )
 

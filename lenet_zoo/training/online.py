@@ -11,10 +11,12 @@ from torch import nn
 from lenet_zoo.datasets.loading import Dataset
 from lenet_zoo.errors import InputError
 from lenet_zoo.models import LeNet5Classic
+from lenet_zoo.paper1998.distortions import Distortions
 from lenet_zoo.paper1998.losses import MAPLoss, PenaltyLoss
-from lenet_zoo.paper1998.online import SCHEDULE, Distortions, OnlineTraining, PassReport, initialize
+from lenet_zoo.paper1998.online import SCHEDULE, OnlineTraining, PassReport, initialize
 from lenet_zoo.training.checkpoint import RunFolder
-from lenet_zoo.training.engine import Monitor, Result, measure
+from lenet_zoo.training.engine import measure
+from lenet_zoo.training.monitor import Monitor, Result
 from lenet_zoo.training.recipe import Recipe1998
 
 __all__ = ["fit_online"]

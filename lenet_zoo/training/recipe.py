@@ -17,13 +17,14 @@ from lenet_zoo.datasets.augment import Augmentation
 from lenet_zoo.datasets.loading import DATASETS
 from lenet_zoo.errors import InputError, did_you_mean
 from lenet_zoo.registry import list_models
+from lenet_zoo.training.teachers import TEACHERS
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-__all__ = ["Recipe", "Recipe1998", "load_recipe", "recipe_names"]
+__all__ = ["Recipe", "Recipe1998", "defaults_of", "load_recipe", "recipe_names"]
 
 _FOLDER = Path(__file__).parent / "recipes"
 
@@ -230,6 +231,14 @@ class Recipe1998(_Fields):
         return self.passes
 
 
+_KINDS: dict[str, type[Recipe] | type[Recipe1998]] = {"gradient": Recipe, "lecun1998": Recipe1998}
+
+
+def defaults_of(method: str | None) -> dict[str, Any]:
+    """Every field of a method's recipes at its default; none for an unknown method."""
+    return _KINDS[method]().as_dict() if method in _KINDS else {}
+
+
 def recipe_names() -> list[str]:
     """The shipped recipes."""
     return sorted(path.stem for path in _FOLDER.glob("*.toml"))
@@ -237,9 +246,6 @@ def recipe_names() -> list[str]:
 
 def _check_tables(file: str, content: Mapping[str, Any]) -> None:
     """Refuse a table that is for no network and no data set: it would never apply."""
-    # Not at the top: the teachers' module needs the engine, which needs this one.
-    from lenet_zoo.training.teachers import TEACHERS
-
     networks = [*list_models(), *TEACHERS]
     data = [*DATASETS, "character", "picture"]  # the last two: pictures of a folder, by how they are prepared
     for name, table in content.items():
@@ -284,12 +290,11 @@ def load_recipe(
     if isinstance(both, dict) and isinstance(both.get(dataset), dict):
         merged |= both[dataset]
     method = merged.get("method", "gradient")
-    kinds: dict[str, type[Recipe] | type[Recipe1998]] = {"gradient": Recipe, "lecun1998": Recipe1998}
-    if method not in kinds:
-        raise InputError(f"method={method!r} in {path.name}: one of {', '.join(kinds)}")
+    if method not in _KINDS:
+        raise InputError(f"method={method!r} in {path.name}: one of {', '.join(_KINDS)}")
     try:
         # All at once: what does not go together half-way may go together in the end.
-        result: Recipe | Recipe1998 = kinds[method]().set({**merged, **(changes or {})})
+        result: Recipe | Recipe1998 = _KINDS[method]().set({**merged, **(changes or {})})
     except InputError as error:
         raise InputError(f"recipe {path.stem}: {error}") from None
     return result

@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 
 from lenet_zoo import finetuning
 from lenet_zoo.datasets.loading import Dataset, load_dataset
-from lenet_zoo.training.engine import Monitor
+from lenet_zoo.training.monitor import Monitor
 
 QUICK: dict[str, Any] = dict(epochs=2, warmup=0)
 

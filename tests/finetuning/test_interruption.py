@@ -19,7 +19,7 @@ from lenet_zoo.errors import TrainingError
 from lenet_zoo.finetuning import finetune
 from lenet_zoo.finetuning.results import RESULTS
 from lenet_zoo.training.checkpoint import RunFolder
-from lenet_zoo.training.engine import Monitor
+from lenet_zoo.training.monitor import Monitor
 
 from .conftest import QUICK, Listener
 

@@ -14,10 +14,11 @@ from safetensors.torch import save_file
 from lenet_zoo import create_model
 from lenet_zoo.datasets.loading import Dataset, load_dataset
 from lenet_zoo.training.checkpoint import RunFolder
+from lenet_zoo.training.distillation import TeacherLogits
 from lenet_zoo.training.engine import fit
-from lenet_zoo.training.processes import accelerator_for, job, on_main
+from lenet_zoo.training.processes import find_ranks, job
 from lenet_zoo.training.recipe import Recipe
-from lenet_zoo.training.teachers import Answers, Teacher
+from lenet_zoo.training.teachers import Teacher
 
 modern, classic = (partial(create_model, name) for name in ("lenet5_modern", "lenet5_classic"))
 SGD = dict(optimizer="sgd", lr=0.05, momentum=0.9)
@@ -42,22 +43,22 @@ RUNS = {
 
 def main(root: str, out: Path) -> None:
     torch.set_num_threads(1)
-    accelerator = accelerator_for("cpu")
+    ranks = find_ranks("cpu")
     data = load_dataset("mnist", train=True, root=root)
     parts = [
         Dataset("digits", data.images[part], data.labels[part], data.classes)
         for part in (slice(0, 257), slice(257, 357))
     ]
     for name, (build, recipe) in RUNS.items():
-        folder = on_main(accelerator, lambda name=name: RunFolder(out / name))
+        folder = ranks.on_rank_zero(lambda name=name: RunFolder(out / name))
         torch.manual_seed(7)
-        taught = Answers(Teacher().eval(), parts[0].images, recipe.augmentation, out / name / "answers", accelerator)
+        logits = TeacherLogits(Teacher().eval(), parts[0].images, recipe.augmentation, out / name / "answers", ranks)
         result = fit(
-            build, parts[0], recipe, folder, seed=3, measured={"validation": parts[1]}, accelerator=accelerator,
-            answers=taught if recipe.teacher else None,
+            build, parts[0], recipe, folder, seed=3, measured={"validation": parts[1]}, ranks=ranks,
+            teacher_logits=logits if recipe.teacher else None,
         )  # fmt: skip
-        # What every process ends with, not only the one that writes.
-        mine = out / name / f"process-{accelerator.process_index}"
+        # What every rank ends with, not only the one that writes.
+        mine = out / name / f"process-{ranks.rank}"
         mine.mkdir()
         save_file(result.model.state_dict(), mine / "model.safetensors")
         (mine / "history.json").write_text(json.dumps(result.history))

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from safetensors.torch import load_file
 
 from lenet_zoo.cli import main
 from lenet_zoo.errors import InputError
-from lenet_zoo.training.processes import accelerator_for
+from lenet_zoo.training.processes import find_ranks
 
 HERE = Path(__file__).parent
 TRAIN = ["-m", "lenet_zoo", "train", "lenet5_modern", "--recipe", "baseline", "--device", "cpu"]
@@ -24,9 +25,9 @@ def torchrun(processes: int, *argv: str, **more) -> list[str]:
     return [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), *argv]
 
 
-def run(command: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
+def run(command: list[str], folder: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, **environment}
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, env=env)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, env=env, cwd=folder)
 
 
 def weights_of(folder: Path) -> dict:
@@ -200,18 +201,65 @@ def test_a_process_that_hangs_does_not_keep_the_others(small_mnist, tmp_path):
         ) in job.text()
 
 
+def test_an_absent_device_is_refused():
+    with pytest.raises(InputError, match=r"^no device 'abacus' here: take one of auto, cpu"):
+        find_ranks("abacus")
+
+
 def test_the_waiting_time_must_be_a_number(monkeypatch):
     monkeypatch.setenv("LENET_ZOO_TIMEOUT", "soon")
     with pytest.raises(InputError, match=r"^LENET_ZOO_TIMEOUT=soon: give seconds, such as 600$"):
-        accelerator_for("cpu")
+        find_ranks("cpu")
+
+
+def test_a_world_that_is_not_there_is_refused(monkeypatch):
+    """Each of its processes would train alone, and all would write to one folder."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InputError, match=r"^WORLD_SIZE is set and RANK is not: start the job with torchrun, or unset"):
+        find_ranks("cpu")
+    monkeypatch.setenv("WORLD_SIZE", "two")
+    with pytest.raises(InputError, match=r"^WORLD_SIZE=two: a whole number expected"):
+        find_ranks("cpu")
+
+
+# -------------------------------------------------------------------------------------------------- documented lines
+
+ROOT = HERE.parents[1]
+LINES = {
+    (page.name, line)
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))
+    for line in re.findall(r"torchrun [^`\n]*-m lenet_zoo [^`\n]*", page.read_text(encoding="utf-8"))
+}
+
+
+def as_documented(command: list[str], folder: Path, root: Path) -> subprocess.CompletedProcess[str]:
+    """Run a line of the manual in `folder`, as on a machine without a GPU."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    folder.mkdir(exist_ok=True)
+    done = run(command, folder, PATH=path, LENET_ZOO_DATA=str(root), CUDA_VISIBLE_DEVICES="")
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_lines_are_documented():
+    assert {"README.md", "training.md", "finetune.md"} <= {page for page, _ in LINES}
+
+
+@pytest.mark.parametrize(("page", "line"), sorted(LINES), ids=lambda text: text.split()[-1])
+def test_a_documented_line_spreads_the_run_over_its_processes(page, line, small_mnist, tmp_path):
+    if "finetune" in line:
+        pytest.importorskip("matplotlib")
+    done = as_documented(shlex.split(line.replace("…", "--out run")), tmp_path, small_mnist)
+    assert done.stdout.count("accuracy") == 1
+    (card,) = tmp_path.rglob("card.json")
+    created = json.loads(card.read_text(encoding="utf-8"))["created_with"]
+    assert created["machine"].endswith("1 threads in each of 2 processes")
 
 
 def test_the_example_trains_and_goes_on_by_itself(small_mnist, tmp_path):
-    script = HERE.parents[1] / "examples" / "train_distributed.sh"
-    argv = [str(script), "--recipe", "baseline", "--device", "cpu", "--data-root", str(small_mnist), "--out"]
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = run([*argv, str(tmp_path / "run"), "--set", "epochs=2"], PATH=path)
-    assert done.returncode == 0, done.stderr
+    script = ROOT / "examples" / "train_distributed.sh"
+    argv = [str(script), "--recipe", "baseline", "--out", "run", "--set", "epochs=2"]
+    done = as_documented(argv, tmp_path, small_mnist)
     assert done.stdout.count("accuracy") == 1
     card = json.loads((tmp_path / "run" / "card.json").read_text())
     assert card["command"].startswith("torchrun --nproc-per-node 2 -m lenet_zoo train lenet5_modern --resume ")

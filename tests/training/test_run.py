@@ -5,19 +5,18 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file, save
 
-from lenet_zoo import cards, create_model
+from lenet_zoo import create_model
 from lenet_zoo.classify.torch import logits_of
 from lenet_zoo.cli import main
 from lenet_zoo.datasets.loading import load_dataset, validation_split
 from lenet_zoo.errors import DataError, InputError, LenetZooError, TrainingError
 from lenet_zoo.evaluation import evaluate
 from lenet_zoo.training import run as run_module
-from lenet_zoo.training.run import install, train
+from lenet_zoo.training.run import train
 
 QUICK = ["--recipe", "baseline", "--set", "epochs=2", "--set", "batch_size=64", "--device", "cpu"]
 
@@ -114,6 +113,11 @@ def test_validation_never_sees_the_test_set_and_enters_the_card(small_mnist, tmp
     assert log[-1]["validation_accuracy"] == chosen["metrics"]["validation"]["accuracy"]
     status, stdout, _ = run(capsys, *argv)
     assert json.loads(stdout)["metrics"]["validation"] == chosen["metrics"]["validation"]
+    # Reworded, a recipe is still the same.
+    file = out / "validation" / "card.json"
+    file.write_text(file.read_text().replace(chosen["recipe"]["description"], "in other words"))
+    status, stdout, _ = run(capsys, *argv, "--resume")
+    assert json.loads(stdout)["metrics"]["validation"] == chosen["metrics"]["validation"]
     # Another recipe's validation figures are not this one's.
     other = tmp_path / "other"
     other.mkdir()
@@ -161,6 +165,36 @@ def test_nothing_of_another_run_is_overwritten(small_mnist, tmp_path):
         assert str(refusal.value) == text
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
     run_in("two", seeds=(0, 1), resume=True)
+
+
+def test_a_folder_has_one_writer(small_mnist, tmp_path):
+    """The second of two trainings is refused while the first is at work, and again nothing is in its way after that."""
+    out, said = tmp_path / "out", []
+
+    def run_in(out, **more):
+        return train(
+            "lenet5_modern", dataset="mnist", recipe="baseline", out=out, changes=dict(epochs=2), device="cpu",
+            data_root=small_mnist, **more,
+        )  # fmt: skip
+
+    class Second(run_module.Monitor):
+        def epoch(self, record):
+            before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+            for options in (dict(), dict(resume=True), dict(seeds=(0, 1)), dict(validate=True)):
+                with pytest.raises(TrainingError) as refusal:
+                    run_in(out, **options)
+                said.append(str(refusal.value))
+            assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+    card = run_in(out, monitor=Second())
+    text = f"{out}: another process is at work there: wait until it is done, or name another folder"
+    assert said == [text] * 8
+    assert not (out / ".lock").exists()
+    assert run_in(out, resume=True) == card
+    # What a killed process leaves does not make a folder another run's.
+    (tmp_path / "killed").mkdir()
+    (tmp_path / "killed" / ".lock").touch()
+    assert run_in(tmp_path / "killed")["sha256"] == card["sha256"]
 
 
 def test_another_networks_validation_does_not_enter_the_card(small_mnist, tmp_path):
@@ -361,29 +395,6 @@ def test_recipes_prints_every_field_and_its_meaning(capsys):
     assert {"baseline", "best", "lecun1998"} <= json.loads(stdout).keys()
     status, stdout, _ = run(capsys, "recipes", "baseline", "--json")
     assert json.loads(stdout)["batch_size"] == 1024
-
-
-def test_install_puts_weights_and_card_in_place(small_mnist, tmp_path, monkeypatch):
-    shipped = tmp_path / "weights"
-    shipped.mkdir()
-    monkeypatch.setattr(cards, "_FOLDER", shipped)
-    out = tmp_path / "out"
-    train(
-        "lenet5_modern", dataset="mnist", recipe="baseline", out=out, changes=dict(epochs=1), device="cpu",
-        data_root=small_mnist,
-    )  # fmt: skip
-    install(out, "lenet5_modern.mine_mnist")
-    card = json.loads((shipped / "lenet5_modern.mine_mnist.json").read_text())
-    assert card["tag"] == "mine_mnist"
-    content = (shipped / "lenet5_modern.mine_mnist.safetensors").read_bytes()
-    assert hashlib.sha256(content).hexdigest() == card["sha256"]
-    with pytest.raises(InputError, match=r"^'lenet5_classic.x' for weights of lenet5_modern: give lenet5_modern.TAG$"):
-        install(out, "lenet5_classic.x")
-    (out / "model.safetensors").write_bytes(content[:-1] + b"x")
-    with pytest.raises(TrainingError, match=r"are not those of its card$"):
-        install(out, "lenet5_modern.mine_mnist")
-    with pytest.raises(TrainingError, match=r"holds no finished run: card\.json is missing$"):
-        install(Path(tmp_path), "lenet5_modern.mine_mnist")
 
 
 def test_without_the_data_no_folder_is_made(tmp_path):
