@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lenet_zoo.cli._app import DataRoot, Download, Json, app, messages, print_json
+from lenet_zoo.cli._app import (
+    DataDir,
+    DataRoot,
+    Download,
+    Json,
+    app,
+    check_one_source,
+    print_json,
+    say,
+)
 from lenet_zoo.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
@@ -64,7 +73,7 @@ def _finish(output: Path | None, json: bool, draw: Callable[[], Figure], numbers
         from lenet_zoo.figures import save
 
         path = save(draw(), output)
-        messages.print(f"{path}: {path.stat().st_size / 1000:.0f} kB", highlight=False, markup=False, soft_wrap=True)
+        say(f"{path}: {path.stat().st_size / 1000:.0f} kB")
     if json:
         print_json(numbers())
 
@@ -194,33 +203,43 @@ def confusion(
     dataset: Annotated[
         str, typer.Option("--dataset", help="Run the network on it; else the matrix is the card's.")
     ] = "",
+    data_dir: DataDir = None,
     data_root: DataRoot = None,
     download: Download = False,
     output: Output = None,
     theme: Theme = "light",
     json: Json = False,
 ) -> None:
-    """The confusion matrix on a test set."""
+    """The confusion matrix on a test set or on your own pictures."""
     _check(output, json, theme)
+    check_one_source(dataset, data_dir)
     import numpy as np
 
     from lenet_zoo import figures
     from lenet_zoo.registry import card_of, load_network
 
     matrix: Any
-    if dataset:
-        from lenet_zoo.classify.torch import logits_of
+    if dataset or data_dir is not None:
+        from lenet_zoo.classify.torch import TorchClassifier
+        from lenet_zoo.datasets.folders import load_labelled
         from lenet_zoo.datasets.loading import load_dataset
         from lenet_zoo.evaluation import evaluate
 
-        data = load_dataset(dataset, train=False, root=data_root, download=download)
-        labels, matrix = data.classes, evaluate(logits_of(load_network(name)), data).confusion
+        classifier = TorchClassifier(load_network(name))
+        if data_dir is not None:
+            data, _ = load_labelled(data_dir, classifier.labels, classifier.preparation, say=say)
+        else:
+            data = load_dataset(dataset, train=False, root=data_root, download=download)
+        labels, matrix = data.classes, evaluate(classifier.predict_logits, data).confusion
     else:
         card = card_of(name)
         tested = card.metrics.get("test")
         labels, matrix = card.labels, tested.get("confusion") if isinstance(tested, Mapping) else None
         if matrix is None:
-            raise InputError(f"the card of {name} has no confusion matrix: name a data set to run it on with --dataset")
+            raise InputError(
+                f"the card of {name} has no confusion matrix: name a data set to run it on with --dataset, or "
+                "a folder of your own with --data-dir"
+            )
     _finish(
         output,
         json,

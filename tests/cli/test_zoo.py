@@ -153,6 +153,8 @@ def test_a_broken_picture_among_others_is_named_and_fails_the_job(
     broken, fine = json.loads(out)
     assert "broken.png" in broken["error"]
     assert fine["label"] == "0"
+    assert broken.keys() == fine.keys()
+    assert (broken["label"], broken["confidence"], broken["top"], fine["error"]) == (None, 0.0, [], None)
 
 
 def test_a_wrong_argument_is_said_once_and_not_of_every_picture(
