@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import typer.core
 from rich.console import Console
 from rich.table import Table
 
@@ -39,11 +40,26 @@ _COMMANDS = ("zoo", "quickstart", "train", "finetune", "export", "bench", "plot"
 
 _WINDOWS = os.name == "nt"
 
+
+class _Interrupted(BaseException):
+    """Ctrl-C within a command: of KeyboardInterrupt itself, Typer makes the status of a failed job."""
+
+
+class _Commands(typer.core.TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise _Interrupted from error
+
+
 app = typer.Typer(
     name="lenet-zoo",
+    cls=_Commands,
     help="LeNet-5 of 1998 and its modern form: weights, training, ONNX files, answers.",
+    epilog="Example: lenet-zoo predict lenet5_modern photo-of-a-digit.png",
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -116,10 +132,15 @@ def run(argv: list[str]) -> int:
             stream.reconfigure(errors="backslashreplace")
     if _WINDOWS:
         argv = [path for argument in argv for path in _expanded(argument)]
-    for module in _COMMANDS:
-        importlib.import_module(f"lenet_zoo.cli.{module}")
     try:
+        for module in _COMMANDS:
+            importlib.import_module(f"lenet_zoo.cli.{module}")
         app(argv, prog_name="lenet-zoo")
+    except (KeyboardInterrupt, _Interrupted):
+        if debug:
+            raise
+        print("lenet-zoo: interrupted", file=sys.stderr)
+        return 130  # as shells have it: 128 and the signal's number
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else 1
     except BrokenPipeError:

@@ -101,7 +101,7 @@ def _pixels(model: LeNet5, picture: str, data_root: Path | None, download: bool)
     return model.card.preparation.pixels(picture)
 
 
-@plot.command()
+@plot.command(epilog="Example: lenet-zoo plot architecture lenet5_classic -o architecture.svg")
 def architecture(name: Network, output: Output = None, theme: Theme = "light", json: Json = False) -> None:
     """The network as the paper draws it, made from the network itself."""
     _check(output, json, theme)
@@ -119,7 +119,7 @@ def architecture(name: Network, output: Output = None, theme: Theme = "light", j
     )
 
 
-@plot.command()
+@plot.command(epilog="Example: lenet-zoo plot filters lenet5_modern -o filters.svg")
 def filters(name: Network, output: Output = None, theme: Theme = "light", json: Json = False) -> None:
     """The kernels of C1 and C3."""
     _check(output, json, theme)
@@ -135,7 +135,7 @@ def filters(name: Network, output: Output = None, theme: Theme = "light", json: 
     )
 
 
-@plot.command()
+@plot.command(epilog="Example: lenet-zoo plot maps lenet5_modern digits:0 -o maps.svg")
 def maps(
     name: Network,
     picture: Picture,
@@ -161,7 +161,7 @@ def maps(
     )
 
 
-@plot.command()
+@plot.command(epilog="Example: lenet-zoo plot f6 lenet5_classic digits:0 -o f6.svg")
 def f6(
     name: Network,
     pictures: Annotated[
@@ -197,7 +197,7 @@ def f6(
     )
 
 
-@plot.command()
+@plot.command(epilog="Example: lenet-zoo plot confusion lenet5_modern -o confusion.svg")
 def confusion(
     name: Network,
     dataset: Annotated[
@@ -236,10 +236,7 @@ def confusion(
         tested = card.metrics.get("test")
         labels, matrix = card.labels, tested.get("confusion") if isinstance(tested, Mapping) else None
         if matrix is None:
-            raise InputError(
-                f"the card of {name} has no confusion matrix: name a data set to run it on with --dataset, or "
-                "a folder of your own with --data-dir"
-            )
+            raise InputError(f"the card of {name} has no confusion matrix: name a data set to run it on with --dataset")
     _finish(
         output,
         json,
@@ -248,7 +245,7 @@ def confusion(
     )
 
 
-@plot.command()
+@plot.command(epilog="Example: lenet-zoo plot mistakes lenet5_modern --dataset digits -o mistakes.svg")
 def mistakes(
     name: Network,
     dataset: Annotated[str, typer.Option("--dataset", help="The data set whose test pictures are read.")] = "",
@@ -296,7 +293,7 @@ def mistakes(
     )
 
 
-@plot.command()
+@plot.command(epilog="Example: lenet-zoo plot curves runs/best -o curves.svg")
 def curves(
     logs: Annotated[
         list[Path], typer.Argument(metavar="RUN...", help="Folders that `train` wrote, or their log.jsonl.")
@@ -322,7 +319,7 @@ def curves(
     )
 
 
-@plot.command()
+@plot.command(epilog="Example: lenet-zoo plot bench bench.json -o bench.svg")
 def bench(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What `bench inference --json` printed.")],
     output: Output = None,

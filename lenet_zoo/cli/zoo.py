@@ -45,7 +45,7 @@ def is_onnx(name: str) -> bool:
     return name.endswith(".onnx")
 
 
-@app.command("list")
+@app.command("list", epilog="Example: lenet-zoo list --json")
 def list_(json: Json = False) -> None:
     """The networks and tags: parameters, data set, test accuracy, size."""
     shipped = {name: cards.load(name).as_dict() for name in cards.names()}
@@ -72,7 +72,7 @@ def list_(json: Json = False) -> None:
     print_table(table)
 
 
-@app.command()
+@app.command(epilog="Example: lenet-zoo info lenet5_classic")
 def info(name: Network, json: Json = False) -> None:
     """The layer table and the card of a network; of an ONNX file, what it says of itself."""
     if is_onnx(name):
@@ -132,7 +132,7 @@ def _accuracy(correct: int, total: int) -> str:
     return f"{correct:,}/{total:,} correct, {100 * correct / total:.2f} %"
 
 
-@app.command()
+@app.command(epilog="Example: lenet-zoo predict lenet5_modern scans/ --top-k 3")
 def predict(
     name: Network,
     images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Pictures; a folder counts as its pictures.")],
@@ -208,7 +208,7 @@ def _classifier(name: str) -> Classifier:
     return TorchClassifier(load_network(name))
 
 
-@app.command()
+@app.command(epilog="Example: lenet-zoo evaluate lenet5_modern --dataset mnist --download")
 def evaluate(
     name: Network,
     dataset: Annotated[
