@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from lenet_zoo.finetuning.start import Start
 from lenet_zoo.models._card import attach
 from lenet_zoo.pictures.preparation import Preparation
 from lenet_zoo.registry import create_model
-from lenet_zoo.training.checkpoint import RunFolder, difference
+from lenet_zoo.training.checkpoint import RunFolder, difference, sole_writer
 from lenet_zoo.training.engine import fit
 from lenet_zoo.training.monitor import Monitor, Result
 from lenet_zoo.training.processes import find_ranks
@@ -168,21 +168,20 @@ def finetune(
         seed=seed,
         **chosen.as_dict(),
     )
-    finished = ranks.on_rank_zero(lambda: _finished(home, run) if (home / "card.json").is_file() else None)
-    if finished is not None:
-        return finished
-    made, folder = ranks.on_rank_zero(lambda: (not home.exists(), RunFolder(home)))
-    try:
-        result = learn(start, data, chosen, folder, seed=seed, device=device, resume=resume, monitor=monitor)
-    finally:
-        if ranks.rank == 0 and not folder.checkpoint.is_file():
-            folder.log.unlink(missing_ok=True)
-            if made:
-                with suppress(OSError):
-                    home.rmdir()
-    card = ranks.on_rank_zero(
-        lambda: write_results(folder, start, data, result, chosen, recipe, run, command or command_line())
-    )
+    with sole_writer(home, ranks):
+        ranks.on_rank_zero(lambda: _check_target(home, resume))  # again: another job may have ended there meanwhile
+        finished = ranks.on_rank_zero(lambda: _finished(home, run) if (home / "card.json").is_file() else None)
+        if finished is not None:
+            return finished
+        folder = ranks.on_rank_zero(lambda: RunFolder(home))
+        try:
+            result = learn(start, data, chosen, folder, seed=seed, device=device, resume=resume, monitor=monitor)
+        finally:
+            if ranks.rank == 0 and not folder.checkpoint.is_file():
+                folder.log.unlink(missing_ok=True)
+        card = ranks.on_rank_zero(
+            lambda: write_results(folder, start, data, result, chosen, recipe, run, command or command_line())
+        )
     attach(result.model, card)
     return FineTuned(home, result.model, card.as_dict())
 

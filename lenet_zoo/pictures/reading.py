@@ -7,6 +7,7 @@ import os
 import re
 import stat
 import warnings
+from functools import cache
 from pathlib import Path
 from typing import IO
 
@@ -25,9 +26,13 @@ PictureSource = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[byt
 _ORIENTATION = 0x0112  # EXIF's tag
 
 _FORMATS = frozenset(
-    {"AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM", "QOI", "SGI", "TGA", "TIFF"}
-    | {"WEBP", "XBM"}
+    {"AVIF", "BMP", "DIB", "GIF", "HEIF", "ICO", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM", "QOI", "SGI", "TGA"}
+    | {"TIFF", "WEBP", "XBM"}
 )
+# What phones write. Such files count as pictures whether or not there is a decoder: each is then named, with what to
+# install, and a folder loses none without a word.
+_FROM_PHONES = frozenset({".avif", ".heic", ".heif", ".hif"})
+_HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
 
 def load_picture(source: PictureSource, enough: int | None = None) -> Image.Image:
@@ -82,12 +87,27 @@ def pictures_in(path: str | os.PathLike[str]) -> list[Path]:
 
 def picture_suffixes() -> set[str]:
     """The suffixes, in lower case and with their dot, that picture files are known by."""
-    return {suffix for suffix, kind in Image.registered_extensions().items() if kind in _formats()}
+    formats = _formats()
+    return {suffix for suffix, kind in Image.registered_extensions().items() if kind in formats} | _FROM_PHONES
 
 
+@cache
 def _formats() -> list[str]:
     Image.init()
+    try:
+        import pillow_heif
+    except ImportError:
+        pass
+    else:
+        pillow_heif.register_heif_opener()
     return sorted(_FORMATS & set(Image.OPEN))
+
+
+def _unknown(name: str, head: bytes) -> str:
+    """What to say of a file that no decoder knows, by its first bytes."""
+    if head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS:
+        return f"{name} is a HEIC picture, which pillow-heif decodes: pip install 'lenet-zoo[heic]'"
+    return f"{name} is not a picture of a known format (PNG, JPEG, GIF, BMP, TIFF, WebP …)"
 
 
 def picture_name(source: object) -> str:
@@ -125,7 +145,8 @@ def _open_file(path: Path) -> IO[bytes]:
 
 def _open(stream: IO[bytes], name: str, enough: int | None) -> Image.Image:
     start = stream.tell()
-    if not stream.read(1):
+    head = stream.read(12)
+    if not head:
         raise InputError(f"{name} is empty (0 bytes)")
     stream.seek(start)
     try:
@@ -135,7 +156,7 @@ def _open(stream: IO[bytes], name: str, enough: int | None) -> Image.Image:
     except Image.DecompressionBombError:
         raise InputError(_too_large(name)) from None
     except UnidentifiedImageError:
-        raise InputError(f"{name} is not a picture of a known format (PNG, JPEG, GIF, BMP, TIFF, WebP …)") from None
+        raise InputError(_unknown(name, head)) from None
     except Exception as error:  # decoders raise all sorts of things on hostile bytes
         raise InputError(f"{name} is a damaged picture: {_one_line(error)}") from None
     if enough and image.width * image.height <= MAX_PIXELS:

@@ -17,8 +17,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
+from lenet_zoo._files import one_writer
 from lenet_zoo.classify import OnnxClassifier, read_metadata
 from lenet_zoo.classify.onnx_file import read_file
 from lenet_zoo.errors import InputError, ScoringError
@@ -145,11 +144,8 @@ def score(
 def _alone_in(out: Path) -> Iterator[None]:
     """Make the folder, and keep other processes out of it. An OSError within becomes one line that names the file."""
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        with FileLock(out / ".lock", blocking=False):
+        with one_writer(out, ScoringError):
             yield
-    except Timeout:
-        raise ScoringError(f"{out}: another process is at work on this job") from None
     except OSError as error:
         raise ScoringError(f"{error.filename or out}: {reason(error)}") from error
 

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 import lenet_zoo
 from lenet_zoo import cards
+from lenet_zoo._files import one_writer
 from lenet_zoo.errors import DataError, InputError, TrainingError, UnknownModelError, WeightsError
 from lenet_zoo.finetuning import finetune
 
@@ -102,3 +103,17 @@ def test_nothing_of_another_is_overwritten(tmp_path: Path) -> None:
     finetune(out, few_shot=1, changes=QUICK)
     with pytest.raises(TrainingError, match="holds a finished network: name another folder"):
         finetune(out, few_shot=1, changes=QUICK)
+
+
+def test_a_folder_has_one_writer(tmp_path: Path) -> None:
+    """Two fine-tunes of one folder deleted each other's results: the second is refused, and touches nothing."""
+    out = tmp_path / "out"
+    with one_writer(out, TrainingError):
+        (out / "theirs").touch()
+        with pytest.raises(TrainingError) as caught:
+            finetune(out, few_shot=1, changes=QUICK)
+        assert str(caught.value) == (
+            f"{out}: another process is at work there: wait until it is done, or name another folder"
+        )
+        assert sorted(path.name for path in out.iterdir()) == [".lock", "theirs"]
+    assert finetune(out, few_shot=1, changes=QUICK).folder == out

@@ -144,7 +144,7 @@ def test_nothing_tells_of_the_machine(finished: Path, pictures: Path) -> None:
     for name, data in files_of(finished).items():
         assert os.fsencode(pictures.parent) not in data, name
         assert os.fsencode(finished.parent) not in data, name
-    assert sorted(path.name for path in finished.iterdir()) == [".lock", "job", "manifest.json", "parts"]
+    assert sorted(path.name for path in finished.iterdir()) == ["job", "manifest.json", "parts"]
     assert sorted(path.name for path in (finished / "job").iterdir()) == ["job.json", "model.onnx"]
 
 
