@@ -260,6 +260,46 @@ def precision() -> str:
     return "\n".join(lines)
 
 
+def confidence() -> str:
+    """What each threshold of confidence costs and catches, as `tools/measure_confidence.py` wrote it."""
+    found = json.loads((DOCS / "data" / "confidence.json").read_text(encoding="utf-8"))
+    kinds: dict[str, int] = found["others"]
+    heads = ["right ones rejected", "wrong ones kept", *(f"{kind} let through" for kind in kinds)]
+    lines = [f"| tag | `--min-confidence` | {' | '.join(heads)} |", f"|---|--:|{'--:|' * len(heads)}"]
+    for tag in found["tags"]:
+        for i, row in enumerate(tag["thresholds"]):
+            passed = [
+                f"{100 * row['let_through'][k] / n:.1f} %" if row["let_through"] else "" for k, n in kinds.items()
+            ]
+            cells = [
+                f"{row['threshold']:g}",
+                f"{100 * row['right_rejected'] / tag['right']:.2f} %",
+                f"{row['wrong_kept']:,} of {tag['wrong']:,}",
+                *passed,
+            ]
+            lines.append(f"| {'' if i else _code(tag['name'])} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def calibration() -> str:
+    """How sure the answers to the test set are and how far from right, with and without the card's confidence."""
+    found = json.loads((DOCS / "data" / "confidence.json").read_text(encoding="utf-8"))
+    lines = [
+        "| tag | right | mean confidence: softmax | as answered | expected calibration error: softmax | as answered |",
+        "|---|--:|--:|--:|--:|--:|",
+    ]
+    for tag in found["tags"]:
+        cells = [f"{100 * tag['right'] / (tag['right'] + tag['wrong']):.2f} %"]
+        for name in ("mean_confidence", "calibration_error"):
+            cells += [f"{100 * tag[name][how]:.2f} %" for how in ("plain", "fitted")]
+        lines.append(f"| {_code(tag['name'])} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _code(text: str) -> str:
+    return f"`{text}`"
+
+
 def engines() -> str:
     """Who reads our files, as `tools/engines.py` found it."""
     lines = ["| engine | version | float32 | float16 | int8 |", "|---|---|---|---|---|"]
@@ -349,8 +389,10 @@ def _duration(hours: float) -> str:
 
 
 PARTS: dict[str, Callable[[], str]] = {
+    "calibration": calibration,
     "cards": card_sections,
     "commands": commands,
+    "confidence": confidence,
     "does it pay": does_it_pay,
     "engines": engines,
     "errors": error_classes,

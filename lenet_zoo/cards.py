@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,7 @@ __all__ = [
     "DIGITS",
     "FASHION",
     "Card",
+    "Confidence",
     "InputConvention",
     "beside",
     "load",
@@ -72,6 +74,36 @@ class InputConvention:
 
 
 @dataclass(frozen=True)
+class Confidence:
+    """How logits become probabilities: the softmax of logit / temperature (`lenet_zoo.classify.confidence`).
+
+    Attributes:
+        temperature: finite, above 0; below 1, answers are surer than by the plain softmax.
+        j: penalty of the rubbish class ("none of these") of the 1998 paper's Eq. 9, whose logit is always −j; None
+            for no such class.
+        fitted_on: what the temperature was fitted on.
+
+    Raises: InputError for a number out of range.
+    """
+
+    temperature: float
+    j: float | None = None
+    fitted_on: str = ""
+
+    def __post_init__(self) -> None:
+        for name, value in (("temperature", self.temperature), ("j", self.j)):
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not (number and math.isfinite(value) and value > 0) and (name, value) != ("j", None):  # type: ignore[arg-type, operator]
+                raise InputError(f"its confidence has {name} {_short(value)}, and must have a finite number above 0")
+        if not isinstance(self.fitted_on, str):
+            raise InputError(f"its confidence was fitted on {_short(self.fitted_on)}, and must say so in a text")
+
+    def as_dict(self) -> dict[str, Any]:
+        found = dict(temperature=self.temperature, j=self.j, fitted_on=self.fitted_on or None)
+        return {key: value for key, value in found.items() if value is not None}
+
+
+@dataclass(frozen=True)
 class Card:
     """What is known of a network and its weights.
 
@@ -80,7 +112,7 @@ class Card:
         labels: one text per class, in the order of the logits.
         preparation: how a picture becomes pixels for it.
         input: what its forward pass takes; None in a card file that leaves it to the network's cfg.
-        confidence: what turns logits into honest probabilities; None for the plain softmax.
+        confidence: how logits become probabilities; None for the plain softmax.
         tag: the name of the weights within the architecture.
         dataset: what they were trained on.
         params: trainable parameters.
@@ -95,7 +127,7 @@ class Card:
     labels: tuple[str, ...] = ()
     preparation: Preparation = field(default_factory=Preparation)
     input: InputConvention | None = None
-    confidence: Mapping[str, Any] | None = None
+    confidence: Confidence | None = None
     tag: str | None = None
     dataset: str | None = None
     params: int | None = None
@@ -147,6 +179,8 @@ class Card:
                 fields["preparation"] = Preparation(fields["preparation"])
             if "input" in fields:
                 fields["input"] = _input(fields["input"])
+            if "confidence" in fields:
+                fields["confidence"] = _confidence(fields["confidence"])
             if "recipe" in fields and isinstance(fields["recipe"], str):
                 fields["recipe"] = {"name": fields["recipe"]}
             _check_metrics(fields.get("metrics", {}))
@@ -178,7 +212,7 @@ class Card:
             preparation=self.preparation.kind,
             labels=list(self.labels),
             input=self.input.as_dict() if self.input else None,
-            confidence=dict(self.confidence) if self.confidence else None,
+            confidence=self.confidence.as_dict() if self.confidence else None,
             recipe=dict(self.recipe) if self.recipe else None,
             metrics=dict(self.metrics) or None,
             licence=self.licence,
@@ -257,6 +291,13 @@ def _input(document: dict[str, Any]) -> InputConvention:
         raise ValueError(f"its input {_short(document)} is no shape, mean and std")
     channels, height, width = map(int, shape)
     return InputConvention(channels, height, width, mean, std)
+
+
+def _confidence(document: dict[str, Any]) -> Confidence:
+    unknown = document.keys() - {"temperature", "j", "fitted_on"}
+    if unknown or "temperature" not in document:
+        raise ValueError(f"its confidence {_short(document)} must hold temperature and, if known, j and fitted_on")
+    return Confidence(**document)
 
 
 def _numbers(values: object, count: int) -> tuple[float, ...]:

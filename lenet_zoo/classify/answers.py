@@ -12,12 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenet_zoo.cards import Card
+from lenet_zoo.classify.confidence import none_of_these, probabilities, refusal
 from lenet_zoo.errors import InputError, NoDigitError
 from lenet_zoo.pictures.preparation import Preparation
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from lenet_zoo.pictures.reading import PictureSource
 
 __all__ = ["Candidate", "Classifier", "Prediction"]
@@ -82,42 +81,41 @@ class Classifier(ABC):
             pixels: uint8 N×28×28 (the file's own height and width), 0 background and 255 ink; or N×C×28×28 for a
                 network of C channels.
 
-        Returns: float32 N×classes; rows sum to 1.
+        Returns: float32 N×classes. Rows sum to 1 or, where the card's `confidence` has a rubbish class, to 1 less the
+            probability of "none of these".
 
         Raises: InputError for another dtype, rank or size, and for an empty batch.
         """
-        logits = self.predict_logits(pixels)
-        logits -= logits.max(axis=1, keepdims=True)
-        np.exp(logits, out=logits)
-        logits /= logits.sum(axis=1, keepdims=True)
-        return logits
+        return probabilities(self.predict_logits(pixels), self.card.confidence)
 
     def predict(
         self,
-        images: NDArray[np.uint8] | str | os.PathLike[str] | Image | Iterable[Any],
+        images: NDArray[np.uint8] | PictureSource | Iterable[PictureSource],
         top_k: int = 1,
         min_confidence: float = 0.0,
     ) -> list[Prediction]:
         """Read pictures.
 
         Args:
-            images: uint8 N×28×28 as for `predict_array`; or paths and PIL images, one or many. These become pixels as
-                the network's `preparation` says: 'character' finds the character (`lenet_zoo.digit_from_image`),
-                'picture' only scales.
+            images: uint8 N×28×28 as for `predict_array`; or a picture, or several: a path, the bytes of a file, an open
+                binary file or a PIL image each. They become pixels as the network's `preparation` says: 'character'
+                finds the character (`lenet_zoo.digit_from_image`), 'picture' only scales.
             top_k: how many answers to give per picture.
             min_confidence: a picture whose best answer is below this probability is rejected.
 
         Returns:
-            One `Prediction` per picture, in order. A picture without anything to read is rejected, with the reason.
+            One `Prediction` per picture, in order. A picture without anything to read is rejected, with the reason;
+            so is one of which "none of these" is the likeliest (the networks of 1998 have such a class).
 
         Raises: InputError for a picture that cannot be opened, and for arguments out of range.
         """
         self.check_answers(top_k, min_confidence)
         if isinstance(images, np.ndarray):
             return [self._prediction(row, top_k, min_confidence) for row in self.predict_array(images)]
-        if isinstance(images, str | os.PathLike) or not isinstance(images, Iterable):
-            images = [images]
-        return self._predict_pictures(list(images), top_k, min_confidence)
+        # Bytes and open files can be iterated too, but not over pictures.
+        one = isinstance(images, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(images, "read")
+        pictures = [images] if one or not isinstance(images, Iterable) else list(images)
+        return self._predict_pictures(pictures, top_k, min_confidence)
 
     def check_answers(self, top_k: int, min_confidence: float) -> None:
         """Check these arguments of `predict`, before any picture is read.
@@ -179,6 +177,8 @@ class Classifier(ABC):
     def _prediction(self, row: NDArray[np.float32], top_k: int, min_confidence: float) -> Prediction:
         best = np.argsort(-row, kind="stable")[:top_k]
         top = tuple(Candidate(self.labels[i], float(row[i])) for i in best)
+        if none_of_these(row[None])[0]:
+            return Prediction(None, top[0].confidence, top, refusal(row, top[0].label))
         if top[0].confidence < min_confidence:
             reason = f"the best answer, {top[0].label!r}, has confidence {top[0].confidence:.3f} < {min_confidence:g}"
             return Prediction(None, top[0].confidence, top, reason)

@@ -12,7 +12,7 @@ from lenet_zoo.cli._app import Json, app, console, messages, print_json
 __all__ = ["export"]
 
 
-@app.command()
+@app.command(epilog="Example: lenet-zoo export lenet5_modern -o digits.onnx --input pixels")
 def export(
     name: Annotated[str, typer.Argument(metavar="NAME", help="lenet5_modern, lenet5_classic.mnist, …")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The ONNX file to write.")],

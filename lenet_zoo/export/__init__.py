@@ -79,7 +79,8 @@ def export_onnx(
         opset: the version of ONNX's operators, from 13 to 21; by default 17, and 19 for int8. The file's IR version is
             the oldest that allows it.
         batch: a fixed number of pictures in place of any, for devices that want one.
-        probabilities: add an output `probabilities`, the softmax of `logits`.
+        probabilities: add an output `probabilities`, what `predict_array` gives: the softmax of `logits`, by the
+            temperature and rubbish class of the card's `confidence` if it has one.
         calibration: pictures that set int8's ranges: uint8 N×28×28 or N×C×H×W, a .npy file, or a folder of pictures,
             which are prepared as for `predict`; by default training pictures that travel with the package.
         fast: rewrite the graph for speed; the function stays the same.
@@ -87,7 +88,8 @@ def export_onnx(
             written layer by layer, since the fast form has no C1 map to show.
         input_size: (height, width), when it is not the one that the network's cfg gives.
         card: facts of a network of your own for the file to carry, in place of `model.card`: 'labels' (one text per
-            class), 'preparation', 'dataset', 'metrics', 'licence', 'tag' and 'recipe', as in `lenet_zoo.model_card`.
+            class), 'preparation', 'confidence', 'dataset', 'metrics', 'licence', 'tag' and 'recipe', as in
+            `lenet_zoo.model_card`.
 
     Returns:
         The path. The output is `logits` [batch, classes] (`features` [batch, 84] for num_classes=0; [batch, classes,
@@ -161,6 +163,7 @@ def export(
         spec,
         fast=fast and not intermediates,
         probabilities=probabilities,
+        confidence=known.confidence,
         intermediates=intermediates,
         quantizer=quantizer,
         half=precision == "fp16",
@@ -168,7 +171,7 @@ def export(
     )
     attach(graph, known, spec, precision, weights_sha256(network.state_dict()))
     data = check_model(graph)
-    parity = verify(data, network, spec, real, precision, probabilities)
+    parity = verify(data, network, spec, real, precision, known.confidence)
     try:
         write_atomic(path, data)
     except OSError as error:

@@ -26,6 +26,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from lenet_zoo.cards import Confidence
 from lenet_zoo.errors import InputError
 from lenet_zoo.export.graph import OPSET, Array, Graph, InputSpec, Quantizer
 from lenet_zoo.models import LeNet5Classic, LeNet5Modern
@@ -40,6 +41,7 @@ def build_graph(
     *,
     fast: bool = True,
     probabilities: bool = False,
+    confidence: Confidence | None = None,
     intermediates: bool = False,
     quantizer: Quantizer | None = None,
     half: bool = False,
@@ -53,6 +55,7 @@ def build_graph(
         spec: the graph's input.
         fast: the rewritten form, else layer by layer.
         probabilities: add the output `probabilities`.
+        confidence: how they come from the logits; None for the plain softmax.
         intermediates: add C1, S2, C3, S4, C5 and F6, each after squashing, as outputs (layer by layer only).
         quantizer: write int8 weights and activations.
         half: compute in float16 up to the output layer.
@@ -71,7 +74,8 @@ def build_graph(
     if probabilities:
         if output != "logits":
             raise InputError("probabilities of a network without an output layer (num_classes=0)")
-        names.append(g.add("Softmax", [output], "probabilities", axis=1))
+        rank = 4 if model.global_pool == "" else 2
+        names.append(g.probabilities(output, model.num_classes, confidence, rank))
     if intermediates:
         for layer, tensor in form.maps.items():
             # Without an output layer, F6's state has a name already: 'features'.

@@ -16,7 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from lenet_zoo.cards import InputConvention
+from lenet_zoo.cards import Confidence, InputConvention
 
 __all__ = ["OPSET", "OPSETS", "Array", "Graph", "InputSpec", "Quantizer"]
 
@@ -185,6 +185,22 @@ class Graph:
             return self.add("Gemm", [x, stored, self.constant(f"{name}.bias", bias)], name, transB=1)
         product = self.add("MatMul", [x, self.constant(f"{name}.weight", weight.T)], f"{name}_product")
         return self.add("Add", [product, self.constant(f"{name}.bias", bias)], name)
+
+    def probabilities(self, logits: str, classes: int, confidence: Confidence | None, rank: int = 2) -> str:
+        """`lenet_zoo.classify.confidence.probabilities` of batch×classes, or of batch×classes×h×w with `rank` 4."""
+        if confidence is None:
+            return self.add("Softmax", [logits], "probabilities", axis=1)
+        cold = self.constant("temperature", np.float32(confidence.temperature))
+        scaled = self.add("Div", [logits, cold], "scaled_logits")
+        if confidence.j is None:
+            return self.add("Softmax", [scaled], "probabilities", axis=1)
+        # The rubbish class is the last of the softmax, and left out of the output.
+        rubbish = np.float32(-confidence.j / confidence.temperature)
+        one_more = self.shape("one_more", *[0] * rank, 0, 1, *[0] * (rank - 2))
+        padded = self.add("Pad", [scaled, one_more, self.constant("rubbish", rubbish)], "with_rubbish")
+        whole = self.add("Softmax", [padded], "with_none_of_these", axis=1)
+        ends = [self.shape("first_class", 0), self.shape("classes", classes), self.shape("class_axis", 1)]
+        return self.add("Slice", [whole, *ends], "probabilities")
 
     def _weight(self, name: str, x: str, weight: Array) -> tuple[str, NDArray[np.float32] | None]:
         """The tensor of a weight, and its scale per output channel where it is stored in int8."""

@@ -27,8 +27,8 @@ def attach(
 ) -> None:
     """Write the metadata; lists and mappings as JSON.
 
-    From the card come labels, preparation, tag, data set, licence, the recipe's name, and the figures that are single
-    numbers.
+    From the card come labels, preparation, confidence, tag, data set, licence, the recipe's name, and the figures that
+    are single numbers.
     """
     convention = {
         "name": spec.name,
@@ -46,6 +46,7 @@ def attach(
         "preparation": card.preparation.kind,
         "tag": card.tag,
         "dataset": card.dataset,
+        "confidence": card.confidence.as_dict() if card.confidence else None,
         "metrics": {split: _figures(value) for split, value in card.metrics.items()} or None,
         "licence": card.licence,
         "recipe": (card.recipe or {}).get("name"),

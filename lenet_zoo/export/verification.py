@@ -12,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from lenet_zoo.cards import Confidence
+from lenet_zoo.classify.confidence import probabilities
 from lenet_zoo.errors import ArtifactError
 from lenet_zoo.export.graph import InputSpec
 
@@ -20,6 +22,8 @@ __all__ = ["Parity", "check_model", "open_session", "verify"]
 # The largest difference allowed, as a part of the largest logit (of 10 at least). Float32 sums in another order differ
 # by about 1e-6 of it.
 TOLERANCE = 1e-5
+# Of the graph's probabilities and ours, both from the same logits in float32.
+PROBABILITY_TOLERANCE = 1e-4
 # The rounding errors of float16 add up to about 1e-3 of it.
 TOLERANCE_HALF = 1e-2
 # An int8 graph may change the label of 5 % of all pictures. Of the few that are compared here, it may change more by
@@ -79,7 +83,12 @@ def most_changed(pictures: int) -> int:
 
 
 def verify(
-    data: bytes, model: nn.Module, spec: InputSpec, real: NDArray[np.uint8], precision: str, probabilities: bool
+    data: bytes,
+    model: nn.Module,
+    spec: InputSpec,
+    real: NDArray[np.uint8],
+    precision: str,
+    confidence: Confidence | None = None,
 ) -> Parity:
     """Compare graph and model on real and random pictures, in batches of 1, 2, 17 and all, or of the graph's own size.
 
@@ -89,11 +98,12 @@ def verify(
         spec: the graph's input.
         real: uint8 N×C×H×W pictures like those that the network is made for.
         precision: 'fp32', 'fp16' or 'int8'.
-        probabilities: the graph's second output is the softmax of the logits, and is compared as well.
+        confidence: how the logits become the graph's `probabilities`, if it has that output.
 
     Raises: ArtifactError with the largest difference.
     """
     session = open_session(data)
+    outputs = [output.name for output in session.get_outputs()]
     random = np.random.default_rng(0)
     noise = random.integers(0, 256, (17, *real.shape[1:]), dtype=np.uint8)
     batches = [spec.feed(batch) for batch in (real[:1], noise[:2], noise, real)]
@@ -107,19 +117,23 @@ def verify(
     for batch in batches:
         size = spec.batch or len(batch)
         runs = [session.run(None, {spec.name: batch[i : i + size]}) for i in range(0, len(batch), size)]
-        found, *more = (np.concatenate(parts) for parts in zip(*runs, strict=True))
+        answers = dict(zip(outputs, (np.concatenate(parts) for parts in zip(*runs, strict=True)), strict=True))
+        found = answers[outputs[0]]
         x = spec.normalize(batch) if spec.name == "pixels" else batch
         with torch.inference_mode():
             logits = model(torch.from_numpy(x))
-        pairs = [(found, logits)] + ([(more[0], logits.softmax(1))] if probabilities and precision != "int8" else [])
-        for got, wanted in pairs:
-            if got.shape != tuple(wanted.shape):
-                raise ArtifactError(f"the graph's answer has shape {got.shape}, the model's {tuple(wanted.shape)}")
-            gap = np.abs(got - wanted.numpy()).max()
-            # max() would drop a NaN.
-            difference = max(difference, float(gap)) if np.isfinite(gap) else float("nan")
-            if np.isnan(difference):
-                raise ArtifactError("the graph's answer is not finite, or the model's is not: nan or inf among them")
+        if found.shape != tuple(logits.shape):
+            raise ArtifactError(f"the graph's answer has shape {found.shape}, the model's {tuple(logits.shape)}")
+        gap = np.abs(found - logits.numpy()).max()
+        # max() would drop a NaN.
+        difference = max(difference, float(gap)) if np.isfinite(gap) else float("nan")
+        if np.isnan(difference):
+            raise ArtifactError("the graph's answer is not finite, or the model's is not: nan or inf among them")
+        if "probabilities" in answers:
+            # Of the graph's own logits, so that int8's are checked as exactly.
+            gap = np.abs(answers["probabilities"] - probabilities(found.copy(), confidence)).max()
+            if not gap <= PROBABILITY_TOLERANCE:
+                raise ArtifactError(f"the graph's probabilities are not those of its logits: they differ by {gap:.3g}")
         largest = max(largest, float(logits.abs().max()))
     # The last batch is the real pictures.
     agreement = float((found.argmax(1) == logits.numpy().argmax(1)).mean())

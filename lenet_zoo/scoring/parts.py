@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenet_zoo._files import parse_json
+from lenet_zoo.classify.confidence import none_of_these, refusal
 from lenet_zoo.errors import MissingExtraError
 from lenet_zoo.scoring.inputs.parquet import NEEDS_PYARROW
 
@@ -89,8 +90,11 @@ class Rows:
         confidences = np.take_along_axis(probabilities, best, axis=1)
         rejected = (confidences[:, 0].astype(np.float64) < self.min_confidence).tolist()
         finite = np.isfinite(probabilities.sum(axis=1)).tolist()
+        refused = none_of_these(probabilities).tolist()
         for i, row in enumerate(rows):
-            if finite[i]:
+            if refused[i]:
+                self.reject(row, refusal(probabilities[i], self.labels[best[i][0]]))
+            elif finite[i]:
                 self.best[row], self.confidences[row], self.rejected[row] = best[i], confidences[i], rejected[i]
             else:
                 self.fail(row, "the network's answer is not a number")

@@ -1,0 +1,65 @@
+"""Fit a shipped tag's temperature, and write it into the tag's card as its `confidence`. Never on the test set.
+
+lenet-zoo train lenet5_classic --recipe lecun1998 --val --out run      # the card's command with --val
+python tools/fit_confidence.py lenet5_classic.lecun1998_mnist --run run
+python tools/fit_confidence.py lenet5_modern.mnist                     # data from LENET_ZOO_DATA
+
+The pictures are the last 10,000 of the training set. The shipped weights were trained on them, too, and are surer of
+them than of new ones. So a validation run, which was not, gives the logits (--run). Where its weights are gone and its
+figures are in the card, the shipped weights give the logits, and the figures tell how many answers are right. That is
+the cautious way: answers to new pictures are then a little less sure than they are right.
+"""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from lenet_zoo import cards
+from lenet_zoo.cards import Card, Confidence
+from lenet_zoo.classify.confidence import fitted_temperature
+from lenet_zoo.classify.torch import logits_of
+from lenet_zoo.datasets.loading import load_dataset, validation_split
+from lenet_zoo.registry import create_model, load_network
+
+
+def same_recipe(one: Card, other: Card) -> bool:
+    """But for the teacher: that of a validation run has not seen the validation pictures either."""
+    recipes = [{**(card.recipe or {}), "teacher": ""} for card in (one, other)]
+    return (one.architecture, one.dataset) == (other.architecture, other.dataset) and recipes[0] == recipes[1]
+
+
+def fit(name: str, run: Path | None) -> Confidence:
+    card = cards.load(name)
+    pictures = validation_split(load_dataset(card.dataset or "", train=True))[1]
+    recipe = card.recipe or {}
+    j = recipe["j"] if recipe.get("equation") == 9 else None
+    if run is None:
+        logits = logits_of(create_model(name, pretrained=True))(pictures.images.numpy())
+        if j is not None or "validation" not in card.metrics:
+            raise SystemExit(f"{name}: give --run, a folder that its command made with --val")
+        figures = card.metrics["validation"]
+        correct, total, how = figures["correct"], figures["total"], "with the accuracy of"
+    else:
+        if not same_recipe(card, Card.read(run / "validation" / "card.json")):
+            raise SystemExit(f"{run} is a run of another recipe than {name}")
+        weights = run / "validation" / "model.safetensors"
+        logits = logits_of(load_network(card.architecture, weights))(pictures.images.numpy())
+        answered = logits.max(1) >= -(j or float("inf"))
+        right = logits.argmax(1) == pictures.labels.numpy()
+        correct, total, how = int(right[answered].sum()), int(answered.sum()), "by"
+    fitted_on = f"the last {len(pictures):,} training pictures, {how} a run of the recipe without them"
+    return Confidence(round(fitted_temperature(logits, correct, total, j), 4), j, fitted_on)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("name", choices=cards.names())
+    parser.add_argument("--run", type=Path)
+    options = parser.parse_args()
+    found = fit(options.name, options.run)
+    card = cards.load(options.name)
+    # Figures by another temperature would be wrong from now on.
+    old = ("calibration_error", "none_of_these")
+    metrics = {split: {k: v for k, v in one.items() if k not in old} for split, one in card.metrics.items()}
+    replace(card, confidence=found, metrics=metrics).write(cards.card_path(options.name))
+    print(options.name, found)

@@ -1,0 +1,76 @@
+"""What a threshold of confidence costs and catches, per tag → docs/data/confidence.json.
+
+python tools/measure_confidence.py letters=FOLDER omniglot=FOLDER    # data sets from LENET_ZOO_DATA
+
+Each folder holds pictures of one character that is no digit. They are shown to the networks that read digits. Nothing
+is chosen by these figures: the temperatures are those of the cards.
+"""
+
+import contextlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import lenet_zoo
+from lenet_zoo import cards
+from lenet_zoo._files import write_atomic
+from lenet_zoo.classify.confidence import calibration_error, none_of_these, probabilities
+from lenet_zoo.classify.torch import logits_of
+from lenet_zoo.datasets.loading import load_dataset
+from lenet_zoo.errors import NoDigitError
+from lenet_zoo.pictures.reading import pictures_in
+
+THRESHOLDS = (0.0, 0.5, 0.9, 0.95, 0.99)
+
+
+def characters(folder: str) -> tuple[np.ndarray, int]:
+    """The pictures in which a character is found, as pixels, and how many pictures there are."""
+    paths, found = pictures_in(folder), []
+    for path in paths:
+        with contextlib.suppress(NoDigitError):
+            found.append(lenet_zoo.digit_from_image(path))
+    return np.stack(found), len(paths)
+
+
+others = {name: characters(folder) for name, folder in (argument.split("=", 1) for argument in sys.argv[1:])}
+tags = []
+for name in cards.names():
+    card, logits = cards.load(name), logits_of(lenet_zoo.create_model(name, pretrained=True))
+    data = load_dataset(card.dataset or "", train=False)
+    answers = logits(data.images.numpy())
+    right = answers.argmax(1) == data.labels.numpy()
+    plain, rows = probabilities(answers.copy()), probabilities(answers.copy(), card.confidence)
+    known = ~none_of_these(rows)
+    shown = {kind: logits(pixels) for kind, (pixels, _) in others.items()} if card.dataset == "mnist" else {}
+    sure = {kind: probabilities(one, card.confidence) for kind, one in shown.items()}
+    thresholds: list[dict[str, Any]] = []
+    for threshold in THRESHOLDS:
+        kept = known & (rows.max(1) >= threshold)
+        passed = {k: int((~none_of_these(one) & (one.max(1) >= threshold)).sum()) for k, one in sure.items()}
+        thresholds.append(
+            dict(
+                threshold=threshold,
+                right_rejected=int((right & ~kept).sum()),
+                wrong_kept=int((~right & kept).sum()),
+                let_through=passed,
+            )
+        )
+    tags.append(
+        dict(
+            name=name,
+            right=int(right.sum()),
+            wrong=int((~right).sum()),
+            none_of_these=int((~known).sum()),
+            mean_confidence=dict(plain=float(plain.max(1).mean()), fitted=float(rows[known].max(1).mean())),
+            calibration_error=dict(
+                plain=calibration_error(plain.max(1), right), fitted=calibration_error(rows[known].max(1), right[known])
+            ),
+            thresholds=thresholds,
+        )
+    )
+    print(json.dumps(tags[-1]))
+found = dict(others={kind: total for kind, (_, total) in others.items()}, tags=tags)
+write_atomic(Path(__file__).parents[1] / "docs" / "data" / "confidence.json", json.dumps(found, indent=1) + "\n")
