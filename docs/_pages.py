@@ -300,6 +300,21 @@ def _code(text: str) -> str:
     return f"`{text}`"
 
 
+def engines() -> str:
+    """Who reads our files, as `tools/engines.py` found it."""
+    lines = ["| engine | version | float32 | float16 | int8 |", "|---|---|---|---|---|"]
+    for engine, row in json.loads((DOCS / "data" / "engines.json").read_text(encoding="utf-8")).items():
+        cells = []
+        for precision in ("fp32", "fp16", "int8"):
+            problems = [problem for stem, problem in row["files"].items() if stem.split("-")[2] == precision]
+            read = problems.count("")
+            reasons = "; ".join(sorted({problem for problem in problems if problem}))
+            count = f"{read} of {len(problems)}: " if read else "–, "
+            cells.append("all" if read == len(problems) else _cell(count + reasons))
+        lines.append(f"| {engine} | {row['version']} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def _scoring() -> dict[str, Any]:
     """What `tools/measure_scoring.py` wrote."""
     found: dict[str, Any] = json.loads((DOCS / "data" / "scoring.json").read_text(encoding="utf-8"))
@@ -379,6 +394,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "commands": commands,
     "confidence": confidence,
     "does it pay": does_it_pay,
+    "engines": engines,
     "errors": error_classes,
     "figure commands": figure_commands,
     "precision": precision,

@@ -14,7 +14,7 @@ from typing import Any
 
 from lenet_zoo.errors import LenetZooError
 
-__all__ = ["atomic_path", "one_writer", "parse_json", "write_atomic"]
+__all__ = ["atomic_path", "one_writer", "parse_json", "user_cache", "write_atomic"]
 
 _DEEPEST = 32  # levels of lists and objects; our own files have six
 
@@ -63,6 +63,14 @@ def _mode(target: Path) -> int | None:
     if not stat.S_ISREG(mode):  # renaming over a device or a pipe would remove it
         raise OSError(errno.EINVAL, "it is not a regular file")
     return stat.S_IMODE(mode)
+
+
+def user_cache() -> Path:
+    """lenet-zoo's folder in the user's cache, whether or not it is there.
+
+    Raises: RuntimeError for a user without a home.
+    """
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lenet-zoo"
 
 
 def write_atomic(target: str | os.PathLike[str], data: bytes | str) -> Path:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fnmatch
+import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +21,22 @@ if TYPE_CHECKING:
 
     from lenet_zoo.models._base import LeNet5
 
-__all__ = ["card_of", "create_model", "create_transform", "list_models", "load_network", "model_card", "resolve"]
+__all__ = [
+    "card_of",
+    "create_model",
+    "create_transform",
+    "is_foreign",
+    "layers_of",
+    "list_models",
+    "load_network",
+    "model_card",
+    "resolve",
+]
 
 # timm's prefixes for weights outside of the package, whose names we cannot check.
 _SOURCES = ("hf-hub:", "hf_hub:", "local-dir:")
+_DEFAULT_TAG = "mnist"  # timm's: the first of an architecture's default_cfgs
+_LAYERS = Path(__file__).parent / "models" / "tables" / "layers.json"
 
 
 def _architectures() -> list[str]:
@@ -31,6 +45,11 @@ def _architectures() -> list[str]:
     from lenet_zoo import models  # noqa: F401  registers them
 
     return sorted({name for module in ("lenet5_classic", "lenet5_modern") for name in timm_models(module=module)})
+
+
+def is_foreign(name: str) -> bool:
+    """Whether a name is of a folder or of a repository on the Hub, not of the zoo."""
+    return name.startswith(_SOURCES)
 
 
 def list_models(filter: str = "", pretrained: bool = False) -> list[str]:
@@ -55,14 +74,13 @@ def resolve(name: str) -> str:
 
     Raises: UnknownModelError with the nearest name.
     """
-    from timm.models import get_pretrained_cfg
-
-    architectures, tags = list_models(), list_models(pretrained=True)
+    # From the cards, which need no timm: a name is found, or refused, without loading torch.
+    tags = cards.names()
+    architectures = sorted({tag.split(".")[0] for tag in tags})
     if name in tags:
         return name
     if name in architectures:
-        cfg = get_pretrained_cfg(name)
-        return f"{name}.{cfg.tag}" if cfg is not None and cfg.tag else tags[[t.split(".")[0] for t in tags].index(name)]
+        return f"{name}.{_DEFAULT_TAG}"
     known = tags if "." in name else architectures + tags
     raise UnknownModelError(f"no network called {name!r}.{did_you_mean(name, known)} The zoo has {', '.join(tags)}")
 
@@ -84,8 +102,9 @@ def create_model(
         name: an architecture ('lenet5_modern'), an `architecture.tag` ('lenet5_modern.baseline_mnist'), or timm's
             'local-dir:FOLDER' and 'hf-hub:REPOSITORY'.
         pretrained: load the tag's weights (an architecture alone: its default tag's).
-        checkpoint_path: a weight file of one's own to load, safetensors or a state dict saved by torch (read with
-            weights_only); the reference implementation's key names are understood. A `card.json` beside it (what
+        checkpoint_path: a weight file of one's own to load: safetensors, or what torch saved of a state dict or of a
+            training checkpoint around one (read with weights_only). Prefixes such as Lightning's `model.` are taken
+            off, and the reference implementation's key names are understood. A `card.json` beside it (what
             `lenet-zoo train` writes) or a file of the same name in .json is its card.
         num_classes, in_chans: by default those of the tag or the folder; for a weight file 10 and 1.
         global_pool: how C5's map is pooled when the input is larger than nominal: 'avg', 'max', or '' for not at all.
@@ -108,7 +127,7 @@ def create_model(
 
     # timm leaves out what is None.
     kwargs |= dict(num_classes=num_classes, in_chans=in_chans, global_pool=global_pool, drop_rate=drop_rate)
-    if name.startswith(_SOURCES):
+    if is_foreign(name):
         return _create_from_source(name, pretrained, **kwargs).eval()
     resolve(name)
     if checkpoint_path:
@@ -126,7 +145,7 @@ def _create_from_source(name: str, pretrained: bool, **kwargs: Any) -> nn.Module
     """A network from a folder or from the Hub. A damaged one makes timm raise errors of many classes; here, one."""
     import timm
 
-    from lenet_zoo.models._base import UNREADABLE
+    from lenet_zoo.models.weight_files import UNREADABLE
 
     try:
         model: nn.Module = timm.create_model(name, pretrained=pretrained, **kwargs)
@@ -158,11 +177,12 @@ def load_network(name: str, weights: Path | None = None) -> LeNet5:
     Raises: as `create_model`; InputError for another network than the two of the zoo.
     """
     from lenet_zoo.models._base import LeNet5
+    from lenet_zoo.models.weight_files import read_state
 
     if weights is None:
         model = create_model(name, pretrained=True)
     else:
-        shapes = _shapes(weights)
+        shapes = {key: tensor.shape for key, tensor in read_state(weights).items()}
         classes, channels = (
             next((shapes[key][axis] for key in keys if len(shapes.get(key, ())) > axis), None)
             for keys, axis in ((_CLASSIFIERS, 0), (_FIRST, 1))
@@ -173,32 +193,28 @@ def load_network(name: str, weights: Path | None = None) -> LeNet5:
     return model
 
 
-def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    import torch
-    from timm.models import load_state_dict
-
-    from lenet_zoo.models._base import UNREADABLE
-
-    if not path.is_file():
-        raise WeightsError(f"no weight file {path}")
-    try:
-        # As timm will read it: unpacked from a training checkpoint, and without the prefixes that wrappers add to keys.
-        state = load_state_dict(str(path), weights_only=True)
-        return {key: tuple(value.shape) for key, value in state.items() if isinstance(value, torch.Tensor)}
-    except UNREADABLE as error:
-        raise WeightsError(
-            f"{path} cannot be read as weights: give a .safetensors file or a state dict saved by torch"
-        ) from error
-
-
 def card_of(name: str) -> Card:
     """The card of a network by its name; see `model_card`."""
-    if name.startswith(_SOURCES):
+    if is_foreign(name):
         model: Any = create_model(name, pretrained=name.startswith("local-dir:"))
         card: Card = model.card
         return card
-    # Cards are read without timm, so that listing the zoo needs no torch.
-    return cards.load(name if name in cards.names() else resolve(name))
+    return cards.load(resolve(name))
+
+
+def layers_of(name: str) -> list[dict[str, Any]]:
+    """The layer table of a network by its name, a mapping per row: see `models.layers.Layer`.
+
+    That of a tag is read from a table in the package, without torch.
+
+    Raises: as `card_of`.
+    """
+    if not is_foreign(name):
+        table: list[dict[str, Any]] = json.loads(_LAYERS.read_bytes())[resolve(name).split(".")[0]]
+        return table
+    from lenet_zoo.models.layers import layer_table
+
+    return [asdict(layer) for layer in layer_table(create_model(name, num_classes=len(card_of(name).labels)))]
 
 
 def model_card(name: str) -> dict[str, Any]:
@@ -237,7 +253,7 @@ def create_transform(model_or_name: nn.Module | str) -> Callable[[Image], Tensor
     from timm.models import get_pretrained_cfg
     from torchvision import transforms
 
-    if isinstance(model_or_name, str) and model_or_name.startswith(_SOURCES):
+    if isinstance(model_or_name, str) and is_foreign(model_or_name):
         model_or_name = create_model(model_or_name)
     if isinstance(model_or_name, str):
         cfg = get_pretrained_cfg(resolve(model_or_name))
@@ -252,12 +268,42 @@ def create_transform(model_or_name: nn.Module | str) -> Callable[[Image], Tensor
     mean, std = (list(config[key]) * (channels if len(config[key]) == 1 else 1) for key in ("mean", "std"))
     return transforms.Compose(
         [
+            transforms.Lambda(_as_image),
             transforms.Grayscale() if channels == 1 else transforms.Lambda(_in_colour),
             transforms.Resize((height, width), transforms.InterpolationMode(config["interpolation"])),
             transforms.ToTensor(),
             transforms.Normalize(mean, std),
         ]
     )
+
+
+def _as_image(picture: Any) -> Image:
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    from lenet_zoo.pictures.reading import load_picture
+
+    if isinstance(picture, Image.Image):
+        return picture
+    wanted = "give a uint8 array H×W or H×W×3, a uint8 tensor H×W, 1×H×W or 3×H×W, or a PIL image"
+    if isinstance(picture, torch.Tensor):
+        array = picture.detach().cpu().numpy()
+        if array.ndim == 3 and array.shape[0] in (1, 3):
+            array = array.transpose(1, 2, 0)
+        elif array.ndim != 2:
+            raise InputError(f"a tensor of shape {tuple(picture.shape)} is not one picture: {wanted}")
+    elif isinstance(picture, np.ndarray):
+        array = picture
+    else:
+        return load_picture(picture)
+    if array.dtype != np.uint8:
+        raise InputError(f"a picture of {array.dtype}: {wanted}")
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if array.size == 0 or array.ndim not in (2, 3) or array.shape[2:] not in ((), (3,)):
+        raise InputError(f"an array of shape {array.shape} is not one picture: {wanted}")
+    return Image.fromarray(np.ascontiguousarray(array))
 
 
 def _in_colour(image: Image) -> Image:

@@ -128,6 +128,15 @@ def broken_compiler(tmp_path) -> str:
     return str(script)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def network_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where `predict NAME` keeps its ONNX files: nothing is read from the user's cache, or written to it."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lenet_zoo.classify.cached.user_cache", lambda: folder)
+        yield folder
+
+
 @pytest.fixture(autouse=True)
 def _same_arithmetic_in_every_run() -> Iterator[None]:
     """Seeded, and on one thread: several would sum in another order, and wait for each other on a busy machine."""

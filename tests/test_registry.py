@@ -1,4 +1,4 @@
-"""create_model, list_models, model_card and create_transform; torch.hub; and weights by URL."""
+"""create_model, list_models and model_card; torch.hub; and weights by URL."""
 
 from __future__ import annotations
 
@@ -151,40 +151,6 @@ def test_a_picture_alone_and_among_a_thousand(mnist_test: Dataset, name: str) ->
         assert torch.equal(model(x), together)
         alone = torch.cat([model(one) for one in x.split(1)])
     torch.testing.assert_close(alone, together, rtol=0, atol=1e-5)
-
-
-# -------------------------------------------------------------------------------------------------- create_transform
-
-
-@pytest.mark.parametrize(("name", "low", "high"), [("lenet5_classic", -0.1, 1.175), ("lenet5_modern", 0.0, 1.0)])
-def test_create_transform_of_a_name_and_of_a_network(name: str, low: float, high: float) -> None:
-    picture = Image.fromarray(np.pad(np.full((20, 20), 255, np.uint8), 4))
-    x = lenet_zoo.create_transform(name)(picture)
-    assert (x.dtype, tuple(x.shape)) == (torch.float32, (1, 28, 28))
-    assert (x.min().item(), x.max().item()) == pytest.approx((low, high), abs=1e-6)
-    assert torch.equal(lenet_zoo.create_transform(f"{name}.mnist")(picture), x)
-    assert torch.equal(lenet_zoo.create_transform(lenet_zoo.create_model(name))(picture), x)
-    colour = lenet_zoo.create_transform(lenet_zoo.create_model(name, in_chans=3))(picture.convert("RGB"))
-    assert torch.equal(colour, x.expand(3, -1, -1))
-    assert lenet_zoo.create_transform(name)(picture.resize((90, 50))).shape == (1, 28, 28)
-
-
-def test_create_transform_leaves_the_pixels_of_a_digit_alone() -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (28, 28), dtype=np.uint8)
-    x = lenet_zoo.create_transform("lenet5_modern")(Image.fromarray(pixels))
-    assert torch.equal(x[0], torch.from_numpy(pixels) / 255)
-
-
-def test_create_transform_gives_a_network_without_a_border_of_its_own_the_papers_32_pixels() -> None:
-    model = lenet_zoo.create_model("lenet5_classic", pretrained=True, pad=0)
-    x = lenet_zoo.create_transform(model)(Image.new("L", (28, 28)))
-    assert x.shape == (1, 32, 32)
-    assert model(x[None]).shape == (1, 10)
-
-
-def test_create_transform_needs_one_or_three_channels() -> None:
-    with pytest.raises(InputError, match=r"^no picture has 4 channels"):
-        lenet_zoo.create_transform(lenet_zoo.create_model("lenet5_modern", in_chans=4))
 
 
 # -------------------------------------------------------------------------------------------------------- elsewhere

@@ -7,8 +7,8 @@ To be run again, and its result committed, when weights or the exporter change (
     lenet_zoo.export_onnx(model, path, input="pixels", probabilities=True, intermediates=True)
 
 writes, with two changes. Large weights are stored in half precision and widened when the file is loaded: the page loads
-both networks, and half the bytes are half the wait. The arithmetic stays in float32, except that the classic's 84
-squares are added in float64: a wrong class has a logit of some −300, and WebAssembly and a desktop processor, which add
+both networks, and half the bytes are half the wait. The arithmetic stays in float32, except that the classic's RBF
+layer is computed in float64: a wrong class has a logit of some −300, and WebAssembly and a desktop processor, which add
 in different orders, would differ by 1e-4 in it.
 """
 
@@ -54,20 +54,20 @@ def halve(model: onnx.ModelProto) -> None:
 
 
 def add_in_double(model: onnx.ModelProto) -> None:
-    """Sum the classic's RBF penalty in float64. (The modern network has no such sum.)"""
+    """Compute the classic's RBF layer, whose weights are whole numbers, in float64. (The modern network has none.)"""
     graph = model.graph
     nodes = []
     for node in graph.node:
-        if node.op_type == "ReduceSum" and node.output[0] == "penalty":
-            squares, axes = node.input
-            wide = helper.make_node("Cast", [squares], ["square_double"], name="square_double", to=TensorProto.DOUBLE)
-            total = helper.make_node(
-                "ReduceSum", ["square_double", axes], ["penalty_double"], name="penalty_double", keepdims=0
-            )
-            narrow = helper.make_node("Cast", ["penalty_double"], ["penalty"], name="penalty", to=TensorProto.FLOAT)
-            nodes += [wide, total, narrow]
-        else:
+        if "F6_and_square" not in node.input:
             nodes.append(node)
+            continue
+        for i, name in enumerate(node.input):
+            nodes.append(helper.make_node("Cast", [name], [f"{name}_double"], f"{name}_double", to=TensorProto.DOUBLE))
+            node.input[i] = f"{name}_double"
+        (output,) = node.output
+        node.output[0] = "output_double"
+        narrow = helper.make_node("Cast", ["output_double"], [output], name="output_float", to=TensorProto.FLOAT)
+        nodes += [node, narrow]
     del graph.node[:]
     graph.node.extend(nodes)
 

@@ -17,8 +17,6 @@ from lenet_zoo.errors import InputError, NoDigitError
 from lenet_zoo.pictures.preparation import Preparation
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from lenet_zoo.pictures.reading import PictureSource
 
 __all__ = ["Candidate", "Classifier", "Prediction"]
@@ -92,16 +90,16 @@ class Classifier(ABC):
 
     def predict(
         self,
-        images: NDArray[np.uint8] | str | os.PathLike[str] | Image | Iterable[Any],
+        images: NDArray[np.uint8] | PictureSource | Iterable[PictureSource],
         top_k: int = 1,
         min_confidence: float = 0.0,
     ) -> list[Prediction]:
         """Read pictures.
 
         Args:
-            images: uint8 N×28×28 as for `predict_array`; or paths and PIL images, one or many. These become pixels as
-                the network's `preparation` says: 'character' finds the character (`lenet_zoo.digit_from_image`),
-                'picture' only scales.
+            images: uint8 N×28×28 as for `predict_array`; or a picture, or several: a path, the bytes of a file, an open
+                binary file or a PIL image each. They become pixels as the network's `preparation` says: 'character'
+                finds the character (`lenet_zoo.digit_from_image`), 'picture' only scales.
             top_k: how many answers to give per picture.
             min_confidence: a picture whose best answer is below this probability is rejected.
 
@@ -114,9 +112,10 @@ class Classifier(ABC):
         self.check_answers(top_k, min_confidence)
         if isinstance(images, np.ndarray):
             return [self._prediction(row, top_k, min_confidence) for row in self.predict_array(images)]
-        if isinstance(images, str | os.PathLike) or not isinstance(images, Iterable):
-            images = [images]
-        return self._predict_pictures(list(images), top_k, min_confidence)
+        # Bytes and open files can be iterated too, but not over pictures.
+        one = isinstance(images, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(images, "read")
+        pictures = [images] if one or not isinstance(images, Iterable) else list(images)
+        return self._predict_pictures(pictures, top_k, min_confidence)
 
     def check_answers(self, top_k: int, min_confidence: float) -> None:
         """Check these arguments of `predict`, before any picture is read.

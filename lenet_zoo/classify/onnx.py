@@ -23,11 +23,13 @@ __all__ = ["OnnxClassifier"]
 _PIECE = (16, 48)
 _PIECE_DEVICE = (4096, 4096)
 _ACCELERATORS = ("CUDAExecutionProvider", "OpenVINOExecutionProvider")
-_NUMPY_TYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
+_NUMPY_TYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(float16)": "float16"}
+_FLOATS = ("float32", "float16")
 
 
 class OnnxClassifier(Classifier):
-    """Runs a file of `lenet_zoo.export_onnx`.
+    """Runs a file of `lenet_zoo.export_onnx`, or what usual tools made of one: quantized, in float16, with a fixed
+    batch, or optimised by onnxruntime.
 
     One object may be used by many threads at once, in a process forked after it was made, and in a copy of it (by
     `pickle` or `copy`), which needs no file. Large arrays are cut into pieces that fit a core's cache, and the pieces
@@ -94,21 +96,24 @@ class OnnxClassifier(Classifier):
             raise ArtifactError(f"{self.path} has no output layer: its outputs are {', '.join(outputs)}")
         declared = tuple(convention.get(key) for key in ("name", "dtype", "shape"))
         inputs = [(x.name, _NUMPY_TYPES.get(x.type, x.type), x.shape) for x in self._running.session.get_inputs()]
-        if inputs != [declared]:
+        if len(inputs) != 1 or not _alike(inputs[0], declared):
             raise ArtifactError(f"{damaged}the graph takes {inputs}, its metadata says {declared}")
-        self._input, dtype, (batch, *picture) = inputs[0]
-        if isinstance(batch, int) or len(picture) != 3 or not all(isinstance(size, int) for size in picture):
-            raise ArtifactError(
-                f"{damaged}its input has shape {inputs[0][2]}, and not batch × channels × height × width"
-            )
+        self._input, self._dtype, shape = inputs[0]
+        batch, picture = shape[:1], shape[1:]
+        if batch == [0] or len(picture) != 3 or not all(isinstance(size, int) for size in picture):
+            raise ArtifactError(f"{damaged}its input has shape {shape}, and not batch × channels × height × width")
+        self._batch: int | None = batch[0] if isinstance(batch[0], int) else None  # pictures per run, where it is fixed
         self.channels, self.size = picture[0], (picture[1], picture[2])
-        answer = outputs["logits"].shape
+        kind, answer = outputs["logits"].type, outputs["logits"].shape
+        self._answers = _NUMPY_TYPES.get(kind, kind)
+        if self._answers not in _FLOATS:
+            raise ArtifactError(f"{damaged}its logits are {kind}, and not floats")
         if len(answer) == 4:
             raise ArtifactError(f"{self.path} answers at every position (global_pool=''): run it with onnxruntime")
         if len(answer) != 2 or answer[1] != len(self.labels):
             raise ArtifactError(f"{damaged}its logits have shape {answer}, and it has {len(self.labels)} labels")
         self._scale: NDArray[np.float32] | None = None
-        if dtype == "float32":
+        if self._input != "pixels":
             try:
                 mean, std = (np.array(convention[key], np.float64).reshape(-1, 1, 1) for key in ("mean", "std"))
                 with np.errstate(all="ignore"):
@@ -125,7 +130,7 @@ class OnnxClassifier(Classifier):
         running = self._here()
         share = -(-len(pixels) // self.threads)
         least, most = self._piece
-        piece = min(most, max(least, share))
+        piece = self._batch or min(most, max(least, share))
         if len(pixels) <= piece:
             return self._run(running, pixels)
         out = np.empty((len(pixels), len(self.labels)), np.float32)
@@ -159,17 +164,26 @@ class OnnxClassifier(Classifier):
             out[piece] = self._run(running, pixels[piece])
 
     def _run(self, running: _Running, piece: NDArray[np.uint8]) -> NDArray[np.float32]:
-        if len(piece) == 1:
-            return self._run_one(running, piece)
-        logits: NDArray[np.float32] = running.session.run(["logits"], {self._input: self._fed(piece)})[0]
-        return logits
+        count = len(piece)
+        if self._batch and count < self._batch:
+            piece = np.resize(piece, (self._batch, *piece.shape[1:]))  # filled up with the same pictures
+        try:
+            if len(piece) == 1:
+                logits = self._run_one(running, piece)
+            else:
+                logits = running.session.run(["logits"], {self._input: self._fed(piece)})[0][:count]
+        except Exception as error:  # as in `_session`
+            raise _refusal(self._file, error) from error
+        if np.count_nonzero(np.isfinite(logits)) < logits.size:  # several times as fast as all()
+            raise ArtifactError(f"{self.path} answers with values that are not finite (nan or inf): export it again")
+        return logits.astype(np.float32, copy=False)
 
-    def _run_one(self, running: _Running, piece: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _run_one(self, running: _Running, piece: NDArray[np.uint8]) -> NDArray[Any]:
         """Run one picture in buffers that are bound once: passing an array would take longer than the network."""
         one = running.one
         if not hasattr(one, "binding"):
-            one.taken = np.empty((1, self.channels, *self.size), np.uint8 if self._scale is None else np.float32)
-            one.given = np.empty((1, len(self.labels)), np.float32)
+            one.taken = np.empty((1, self.channels, *self.size), self._dtype)
+            one.given = np.empty((1, len(self.labels)), self._answers)
             one.binding = running.session.io_binding()
             for bind, name, array in (
                 (one.binding.bind_input, self._input, one.taken),
@@ -178,16 +192,15 @@ class OnnxClassifier(Classifier):
                 bind(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
         one.taken[...] = piece if self._scale is None else self._fed(piece)
         running.session.run_with_iobinding(one.binding)
-        logits: NDArray[np.float32] = one.given.copy()
+        logits: NDArray[Any] = one.given.copy()
         return logits
 
     def _fed(self, piece: NDArray[np.uint8]) -> NDArray[Any]:
         """A piece as the graph takes it: N×C×H×W, contiguous, normalised here if the graph does not."""
         if piece.shape[1] != self.channels:
             piece = np.repeat(piece, self.channels, axis=1)
-        if self._scale is not None:
-            return piece * self._scale + self._offset
-        return np.ascontiguousarray(piece)
+        values = piece if self._scale is None else piece * self._scale + self._offset
+        return np.ascontiguousarray(values, self._dtype)
 
 
 class _Running:
@@ -241,8 +254,24 @@ def _session(file: OnnxFile, providers: Sequence[str] | None) -> Any:
     try:
         return onnxruntime.InferenceSession(file.data, options, providers=list(providers))
     except Exception as error:  # onnxruntime's own exceptions have no common base but this one
-        what = " ".join(str(error).split()).removeprefix("[ONNXRuntimeError] : ")
-        sets = ", ".join(f"{name or 'ai.onnx'} {version}" for name, version in file.opsets.items())
-        raise ArtifactError(
-            f"{file.path} cannot be run by onnxruntime {onnxruntime.__version__} (operator set {sets}): {what}"
-        ) from error
+        raise _refusal(file, error) from error
+
+
+def _refusal(file: OnnxFile, error: Exception) -> ArtifactError:
+    import onnxruntime
+
+    what = " ".join(str(error).split()).removeprefix("[ONNXRuntimeError] : ")
+    sets = ", ".join(f"{name or 'ai.onnx'} {version}" for name, version in file.opsets.items())
+    return ArtifactError(
+        f"{file.path} cannot be run by onnxruntime {onnxruntime.__version__} (operator set {sets}): {what}"
+    )
+
+
+def _alike(found: tuple[Any, ...], declared: tuple[Any, ...]) -> bool:
+    """Whether a graph's input (name, dtype, shape) is the declared one, but for what usual tools change.
+
+    They fix the batch, and make float32 float16.
+    """
+    (name, dtype, shape), (_, wanted, sizes) = found, declared
+    same = dtype == wanted or (dtype in _FLOATS and wanted in _FLOATS)
+    return name == declared[0] and same and isinstance(sizes, list) and shape[1:] == sizes[1:]

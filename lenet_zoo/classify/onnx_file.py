@@ -22,8 +22,10 @@ __all__ = ["FORMAT", "OnnxFile", "card_in", "metadata_of", "read_file", "read_me
 FORMAT = "lenet_zoo/1"
 _REQUIRED = ("model", "input", "labels", "precision", "weights_sha256", "created_with")
 _JSON = {"input": dict, "labels": list, "created_with": dict, "metrics": dict, "confidence": dict}
-# onnxruntime's own operator sets, beside ONNX's (whose name is empty, or written out).
-_DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc")
+# ONNX's operator sets ('' is ai.onnx) and onnxruntime's own. A file that onnxruntime optimised names all that it has,
+# whether used or not.
+_DOMAINS = ("", "org.pytorch.aten")
+_FAMILIES = ("ai.onnx.", "com.microsoft", "com.ms.internal.")
 _DEEPEST = 20  # graphs within graphs; a network of the zoo has one
 
 # Field numbers of onnx.proto, message → field → message in it, as far as tensors can hide there.
@@ -87,6 +89,11 @@ def read_file(path: str | os.PathLike[str]) -> OnnxFile:
     except OSError as error:
         raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
     file = OnnxFile(path, data)
+    if data[4:8] == b"ORTM":
+        raise ArtifactError(
+            f"{path} is in onnxruntime's own ORT format, which onnxruntime alone reads: give the ONNX file that it was "
+            "made of"
+        )
     # Every writer of protobuf begins with the first field, ir_version, a small number.
     if len(data) < 2 or data[0] != 0x08 or data[1] > 0x7F:
         raise ArtifactError(f"{path} is not an ONNX file")
@@ -97,7 +104,7 @@ def read_file(path: str | os.PathLike[str]) -> OnnxFile:
     if "" not in file.opsets:
         raise ArtifactError(f"{path} is truncated or damaged: it names no version of ONNX's operators")
     for domain, version in file.opsets.items():
-        if domain not in _DOMAINS:
+        if domain not in _DOMAINS and not domain.startswith(_FAMILIES):
             raise ArtifactError(f"{path} needs the operator set {domain!r} {version}, which onnxruntime does not have")
     return file
 
@@ -232,7 +239,8 @@ def _refuse_external(data: memoryview, message: str, path: Path, depth: int) -> 
                 location = dict(_fields(_bytes(value))).get(2, memoryview(b"")) if number == 13 else memoryview(b"")
                 where = f" {_text(location)!r}" if len(_bytes(location)) else ""
                 raise ArtifactError(
-                    f"{path} keeps weights in another file{where}: only files that hold everything are read"
+                    f"{path} keeps weights in another file{where}: only files that hold everything are read; "
+                    "onnx.save(onnx.load(FILE), NEW_FILE) puts them into one"
                 )
         elif number in nested:
             _refuse_external(_bytes(value), nested[number], path, depth + 1)

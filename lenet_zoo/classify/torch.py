@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lenet_zoo.classify.answers import Classifier
+from lenet_zoo.errors import InputError
 from lenet_zoo.models._base import LeNet5
 
 __all__ = ["TorchClassifier", "logits_of"]
@@ -16,17 +17,23 @@ __all__ = ["TorchClassifier", "logits_of"]
 _BATCH = 1_000
 
 
-def logits_of(model: nn.Module) -> Callable[[np.ndarray], np.ndarray]:
+def logits_of(model: nn.Module) -> Callable[[np.ndarray | Tensor], np.ndarray]:
     """A function from uint8 pixels N×28×28 (or N×C×28×28 in colour) to the float32 logits N×classes of a torch network.
 
-    Pixels are normalised as the network's cfg says; grey is repeated over its channels. The network runs in evaluation
-    mode, 1,000 pictures at a time, and has its own mode back afterwards.
+    Pixels are an array or a tensor, such as a `Dataset`'s images or a batch that a DataLoader makes of them. They are
+    normalised as the network's cfg says; grey is repeated over its channels. The network runs in evaluation mode, 1,000
+    pictures at a time, and has its own mode back afterwards.
+
+    Raises (the function): InputError for pixels that are not uint8.
     """
     cfg = model.pretrained_cfg
     mean, std = (torch.tensor(cfg[key]).view(1, -1, 1, 1) for key in ("mean", "std"))  # type: ignore[index]
     channels = int(model.in_chans)  # type: ignore[arg-type]
 
-    def run(pixels: np.ndarray) -> np.ndarray:
+    def run(pixels: np.ndarray | Tensor) -> np.ndarray:
+        pixels = torch.as_tensor(pixels)
+        if pixels.dtype != torch.uint8:
+            raise InputError(f"pixels are {pixels.dtype}: give uint8, 0 background and 255 ink")
         like = next(model.parameters())
         was_training = model.training
         model.eval()
@@ -34,7 +41,7 @@ def logits_of(model: nn.Module) -> Callable[[np.ndarray], np.ndarray]:
             out = []
             with torch.inference_mode():
                 for start in range(0, len(pixels), _BATCH):
-                    x = torch.from_numpy(pixels[start : start + _BATCH]).float() / 255
+                    x = pixels[start : start + _BATCH].cpu().float() / 255
                     x = (((x.unsqueeze(1) if x.ndim == 3 else x) - mean) / std).expand(-1, channels, -1, -1)
                     out.append(model(x.to(like.device, like.dtype)).float().cpu())
             return torch.cat(out).numpy()

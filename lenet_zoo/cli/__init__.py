@@ -18,7 +18,7 @@ _DEPENDENCIES = {
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run one command and exit: 0 on success, 1 for a failed or interrupted job, 2 for wrong arguments.
+    """Run one command and exit: 0 on success, 1 for a failed job, 2 for wrong arguments, 130 after Ctrl-C.
 
     A command that needs a package which is not installed says so in one line, with status 2: a deployment may have
     none but those that an ONNX file needs (docs/deploy.md).

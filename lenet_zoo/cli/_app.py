@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import importlib
+import io
 import json
 import os
 import sys
@@ -11,21 +13,53 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import typer.core
 from rich.console import Console
+from rich.table import Table
 
 from lenet_zoo._version import __version__
-from lenet_zoo.errors import LenetZooError, exit_status
+from lenet_zoo.errors import InputError, LenetZooError, exit_status
 
-__all__ = ["DataRoot", "Download", "Json", "app", "console", "messages", "print_json"]
+__all__ = [
+    "DataDir",
+    "DataRoot",
+    "Download",
+    "Json",
+    "app",
+    "check_one_source",
+    "columns",
+    "console",
+    "messages",
+    "print_json",
+    "print_table",
+    "say",
+]
 
 # Commands register themselves when their module is imported.
 _COMMANDS = ("zoo", "quickstart", "train", "finetune", "export", "bench", "plot", "score")
 
+_WINDOWS = os.name == "nt"
+
+
+class _Interrupted(BaseException):
+    """Ctrl-C within a command: of KeyboardInterrupt itself, Typer makes the status of a failed job."""
+
+
+class _Commands(typer.core.TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise _Interrupted from error
+
+
 app = typer.Typer(
     name="lenet-zoo",
+    cls=_Commands,
     help="LeNet-5 of 1998 and its modern form: weights, training, ONNX files, answers.",
+    epilog="Example: lenet-zoo predict lenet5_modern photo-of-a-digit.png",
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -38,12 +72,38 @@ DataRoot = Annotated[
     Path | None,
     typer.Option("--data-root", help="Folder with the data sets; else LENET_ZOO_DATA, else the user's cache folder."),
 ]
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", metavar="FOLDER", help="Your own pictures: a folder for each label, named after it."),
+]
 Download = Annotated[bool, typer.Option("--download", help="Fetch what is missing from the data root.")]
 
 
 def print_json(document: Any) -> None:
-    """One JSON document on stdout, UTF-8, as a program reads it."""
-    print(json.dumps(document, ensure_ascii=False, indent=2))
+    """One JSON document on stdout, as a program reads it: in UTF-8, or in ASCII where stdout has another encoding."""
+    utf8 = (sys.stdout.encoding or "").lower().startswith("utf")
+    print(json.dumps(document, ensure_ascii=not utf8, indent=2))
+
+
+def say(text: str) -> None:
+    """A line on stderr, as it is."""
+    messages.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def check_one_source(dataset: str | None, data_dir: Path | None) -> None:
+    """Raises: InputError when both a data set and a folder are named."""
+    if dataset and data_dir is not None:
+        raise InputError("--dataset and --data-dir exclude each other: name one of them")
+
+
+def columns() -> int:
+    """How wide a table may be: as the terminal, and any width in a file or a pipe, where nothing is cut off."""
+    return console.width if console.is_terminal else 10_000
+
+
+def print_table(table: Table) -> None:
+    """A table on stdout, of at most `columns()`."""
+    (console if console.is_terminal else Console(width=columns())).print(table, markup=False, highlight=False)
 
 
 def _version(show: bool) -> None:
@@ -67,10 +127,20 @@ def run(argv: list[str]) -> int:
     argv = [argument for argument in argv if argument != "--debug"]
     # torch's own second derivatives still use what torch warns about; nobody at a terminal can do anything about it.
     warnings.filterwarnings("ignore", message=r"`torch\.jit\.script` is deprecated", category=FutureWarning)
-    for module in _COMMANDS:
-        importlib.import_module(f"lenet_zoo.cli.{module}")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that its encoding lacks is no reason to fail
+            stream.reconfigure(errors="backslashreplace")
+    if _WINDOWS:
+        argv = [path for argument in argv for path in _expanded(argument)]
     try:
+        for module in _COMMANDS:
+            importlib.import_module(f"lenet_zoo.cli.{module}")
         app(argv, prog_name="lenet-zoo")
+    except (KeyboardInterrupt, _Interrupted):
+        if debug:
+            raise
+        print("lenet-zoo: interrupted", file=sys.stderr)
+        return 130  # as shells have it: 128 and the signal's number
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else 1
     except BrokenPipeError:
@@ -83,6 +153,11 @@ def run(argv: list[str]) -> int:
         print(f"lenet-zoo: {_one_line(error)}", file=sys.stderr)
         return exit_status(error)
     return 0
+
+
+def _expanded(argument: str) -> list[str]:
+    """The files that a pattern such as *.png matches, which the shells of Windows leave to the program."""
+    return (sorted(glob.glob(argument)) if glob.has_magic(argument) else []) or [argument]
 
 
 def _one_line(error: BaseException) -> str:

@@ -18,7 +18,7 @@ bench = typer.Typer(
 app.add_typer(bench)
 
 
-@bench.command()
+@bench.command(epilog="Example: lenet-zoo bench inference --json")
 def inference(
     name: Annotated[str, typer.Argument(metavar="[NAME]", help="A network of the zoo.")] = "lenet5_modern",
     threads: Annotated[

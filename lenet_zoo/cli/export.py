@@ -12,17 +12,27 @@ from lenet_zoo.cli._app import Json, app, console, messages, print_json
 __all__ = ["export"]
 
 
-@app.command()
+@app.command(epilog="Example: lenet-zoo export lenet5_modern -o digits.onnx --input pixels")
 def export(
     name: Annotated[str, typer.Argument(metavar="NAME", help="lenet5_modern, lenet5_classic.mnist, …")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The ONNX file to write.")],
     input: Annotated[
-        Literal["normalized", "pixels"],
-        typer.Option("--input", help="What the graph takes: float32 as the model does, or uint8 pixels 0 … 255."),
+        Literal["normalized", "pixels", "pixels_float"],
+        typer.Option(
+            "--input", help="float32 as the model takes it; uint8 pixels, 0 … 255; or such pixels in float32."
+        ),
     ] = "normalized",
-    precision: Annotated[Literal["fp32", "int8"], typer.Option("--precision", help="int8: some 30 % of the size.")] = (
-        "fp32"
-    ),
+    precision: Annotated[
+        Literal["fp32", "fp16", "int8"],
+        typer.Option("--precision", help="fp16: half of the size; int8: some 30 % of it."),
+    ] = "fp32",
+    opset: Annotated[
+        int | None,
+        typer.Option("--opset", help="The version of ONNX's operators, 13 … 21; by default 17, and 19 for int8."),
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option("--batch", metavar="N", help="A fixed number of pictures at once, in place of any.")
+    ] = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Add the output `probabilities`.")] = False,
     intermediates: Annotated[
         bool, typer.Option("--intermediates", help="Add the layers' maps as outputs C1 … F6; implies --no-fast.")
@@ -54,6 +64,8 @@ def export(
             output,
             input=input,
             precision=precision,
+            opset=opset,
+            batch=batch,
             probabilities=probabilities,
             intermediates=intermediates,
             fast=fast,

@@ -14,7 +14,7 @@ from lenet_zoo.cli.train import Display, field_and_value
 __all__ = ["finetune"]
 
 
-@app.command()
+@app.command(epilog="Example: lenet-zoo finetune --data-dir letters/ --out runs/letters")
 def finetune(
     out: Annotated[Path, typer.Option("--out", help="The folder to make: weights, card, ONNX file, figures.")],
     dataset: Annotated[

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lenet_zoo.cli._app import DataRoot, Download, Json, app, messages, print_json
+from lenet_zoo.cli._app import (
+    DataDir,
+    DataRoot,
+    Download,
+    Json,
+    app,
+    check_one_source,
+    print_json,
+    say,
+)
 from lenet_zoo.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
@@ -64,7 +73,7 @@ def _finish(output: Path | None, json: bool, draw: Callable[[], Figure], numbers
         from lenet_zoo.figures import save
 
         path = save(draw(), output)
-        messages.print(f"{path}: {path.stat().st_size / 1000:.0f} kB", highlight=False, markup=False, soft_wrap=True)
+        say(f"{path}: {path.stat().st_size / 1000:.0f} kB")
     if json:
         print_json(numbers())
 
@@ -92,7 +101,7 @@ def _pixels(model: LeNet5, picture: str, data_root: Path | None, download: bool)
     return model.card.preparation.pixels(picture)
 
 
-@plot.command()
+@plot.command(epilog="Example: lenet-zoo plot architecture lenet5_classic -o architecture.svg")
 def architecture(name: Network, output: Output = None, theme: Theme = "light", json: Json = False) -> None:
     """The network as the paper draws it, made from the network itself."""
     _check(output, json, theme)
@@ -110,7 +119,7 @@ def architecture(name: Network, output: Output = None, theme: Theme = "light", j
     )
 
 
-@plot.command()
+@plot.command(epilog="Example: lenet-zoo plot filters lenet5_modern -o filters.svg")
 def filters(name: Network, output: Output = None, theme: Theme = "light", json: Json = False) -> None:
     """The kernels of C1 and C3."""
     _check(output, json, theme)
@@ -126,7 +135,7 @@ def filters(name: Network, output: Output = None, theme: Theme = "light", json: 
     )
 
 
-@plot.command()
+@plot.command(epilog="Example: lenet-zoo plot maps lenet5_modern digits:0 -o maps.svg")
 def maps(
     name: Network,
     picture: Picture,
@@ -152,7 +161,7 @@ def maps(
     )
 
 
-@plot.command()
+@plot.command(epilog="Example: lenet-zoo plot f6 lenet5_classic digits:0 -o f6.svg")
 def f6(
     name: Network,
     pictures: Annotated[
@@ -188,33 +197,40 @@ def f6(
     )
 
 
-@plot.command()
+@plot.command(epilog="Example: lenet-zoo plot confusion lenet5_modern -o confusion.svg")
 def confusion(
     name: Network,
     dataset: Annotated[
         str, typer.Option("--dataset", help="Run the network on it; else the matrix is the card's.")
     ] = "",
+    data_dir: DataDir = None,
     data_root: DataRoot = None,
     download: Download = False,
     output: Output = None,
     theme: Theme = "light",
     json: Json = False,
 ) -> None:
-    """The confusion matrix on a test set."""
+    """The confusion matrix on a test set or on your own pictures."""
     _check(output, json, theme)
+    check_one_source(dataset, data_dir)
     import numpy as np
 
     from lenet_zoo import figures
     from lenet_zoo.registry import card_of, load_network
 
     matrix: Any
-    if dataset:
-        from lenet_zoo.classify.torch import logits_of
+    if dataset or data_dir is not None:
+        from lenet_zoo.classify.torch import TorchClassifier
+        from lenet_zoo.datasets.folders import load_labelled
         from lenet_zoo.datasets.loading import load_dataset
         from lenet_zoo.evaluation import evaluate
 
-        data = load_dataset(dataset, train=False, root=data_root, download=download)
-        labels, matrix = data.classes, evaluate(logits_of(load_network(name)), data).confusion
+        classifier = TorchClassifier(load_network(name))
+        if data_dir is not None:
+            data, _ = load_labelled(data_dir, classifier.labels, classifier.preparation, say=say)
+        else:
+            data = load_dataset(dataset, train=False, root=data_root, download=download)
+        labels, matrix = data.classes, evaluate(classifier.predict_logits, data).confusion
     else:
         card = card_of(name)
         tested = card.metrics.get("test")
@@ -229,7 +245,7 @@ def confusion(
     )
 
 
-@plot.command()
+@plot.command(epilog="Example: lenet-zoo plot mistakes lenet5_modern --dataset digits -o mistakes.svg")
 def mistakes(
     name: Network,
     dataset: Annotated[str, typer.Option("--dataset", help="The data set whose test pictures are read.")] = "",
@@ -277,7 +293,7 @@ def mistakes(
     )
 
 
-@plot.command()
+@plot.command(epilog="Example: lenet-zoo plot curves runs/best -o curves.svg")
 def curves(
     logs: Annotated[
         list[Path], typer.Argument(metavar="RUN...", help="Folders that `train` wrote, or their log.jsonl.")
@@ -303,7 +319,7 @@ def curves(
     )
 
 
-@plot.command()
+@plot.command(epilog="Example: lenet-zoo plot bench bench.json -o bench.svg")
 def bench(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What `bench inference --json` printed.")],
     output: Output = None,

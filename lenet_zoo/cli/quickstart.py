@@ -31,7 +31,7 @@ class _Row:
     pictures_per_second: float
 
 
-@app.command()
+@app.command(epilog="Example: lenet-zoo quickstart")
 def quickstart(json: Json = False) -> None:
     """Load both networks, export them to ONNX, and read scikit-learn's 1,797 handwritten digits with both."""
     import numpy as np

@@ -15,7 +15,7 @@ from lenet_zoo.cli.bench import bench
 from lenet_zoo.errors import InputError
 
 
-@app.command()
+@app.command(epilog="Example: lenet-zoo train lenet5_modern --recipe best --out runs/best")
 def train(
     name: Annotated[str, typer.Argument(metavar="NAME", help="lenet5_modern or lenet5_classic.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for checkpoint, log, curves, weights and card.")],
@@ -150,7 +150,7 @@ def _line(record: dict[str, Any]) -> str:
     return text + f", {record['pictures_per_second']:,} pictures/s"
 
 
-@app.command()
+@app.command(epilog="Example: lenet-zoo recipes best")
 def recipes(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show every field of this one.")] = None,
     model: Annotated[str, typer.Option("--model", help="As it is for this network.")] = "lenet5_modern",
@@ -180,7 +180,7 @@ def recipes(
     console.print(table)
 
 
-@bench.command("training")
+@bench.command("training", epilog="Example: lenet-zoo bench training --rounds 1")
 def bench_training(
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="Runs of each side.")] = 3,
     threads: Annotated[int, typer.Option("--threads", min=0, help="Of torch, on both sides; 0: its own choice.")] = 0,

@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.box import SIMPLE_HEAD
+from rich.box import SIMPLE, SIMPLE_HEAD
 from rich.progress import Progress
 from rich.table import Column, Table
 
 from lenet_zoo import cards
-from lenet_zoo.cli._app import DataRoot, Download, Json, app, console, messages, print_json
+from lenet_zoo.cli._app import (
+    DataDir,
+    DataRoot,
+    Download,
+    Json,
+    app,
+    check_one_source,
+    columns,
+    console,
+    messages,
+    print_json,
+    print_table,
+    say,
+)
 from lenet_zoo.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,7 +45,7 @@ def is_onnx(name: str) -> bool:
     return name.endswith(".onnx")
 
 
-@app.command("list")
+@app.command("list", epilog="Example: lenet-zoo list --json")
 def list_(json: Json = False) -> None:
     """The networks and tags: parameters, data set, test accuracy, size."""
     shipped = {name: cards.load(name).as_dict() for name in cards.names()}
@@ -39,24 +53,26 @@ def list_(json: Json = False) -> None:
     if json:
         print_json([{"name": name, "bytes": sizes[name], **card} for name, card in shipped.items()])
         return
-    table = Table(box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)  # fits a terminal of 80 columns
-    table.add_column("name", no_wrap=True)
-    table.add_column("data set")
+    table = Table(box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+    table.add_column("name", overflow="fold")
+    wide = columns() >= 80  # a narrow terminal has no room for the data set, which the name ends in
+    if wide:
+        table.add_column("data set", no_wrap=True)
     for heading in ("params", "accuracy", "size"):
         table.add_column(heading, justify="right", no_wrap=True)
     for name, card in shipped.items():
         test = card["metrics"]["test"]
         table.add_row(
             name,
-            card["dataset"],
+            *([card["dataset"]] if wide else []),
             f"{card['params']:,}",
             f"{100 * test['correct'] / test['total']:.2f} %",
             f"{sizes[name] / 1000:.0f} kB",
         )
-    console.print(table)
+    print_table(table)
 
 
-@app.command()
+@app.command(epilog="Example: lenet-zoo info lenet5_classic")
 def info(name: Network, json: Json = False) -> None:
     """The layer table and the card of a network; of an ONNX file, what it says of itself."""
     if is_onnx(name):
@@ -69,25 +85,23 @@ def info(name: Network, json: Json = False) -> None:
             _print_mapping(document)
         return
 
-    from lenet_zoo.models.layers import layer_table
-    from lenet_zoo.registry import create_model, model_card
+    from lenet_zoo.registry import layers_of, model_card
 
-    card = model_card(name)
-    layers = layer_table(create_model(name, num_classes=len(card["labels"])))
+    card, layers = model_card(name), layers_of(name)
     if json:
-        print_json({"layers": [asdict(layer) for layer in layers], "card": card})
+        print_json({"layers": layers, "card": card})
         return
-    table = Table("layer", "what", show_footer=True)
+    table = Table("layer", "what", box=SIMPLE, collapse_padding=True, pad_edge=False, show_footer=True)
     for heading, footer in (
         ("output", "total"),
-        ("parameters", f"{sum(layer.parameters for layer in layers):,}"),
-        ("connections", f"{sum(layer.connections for layer in layers):,}"),
+        ("parameters", f"{sum(layer['parameters'] for layer in layers):,}"),
+        ("connections", f"{sum(layer['connections'] for layer in layers):,}"),
     ):
         table.add_column(heading, footer, justify="right")
     for layer in layers:
-        shape = "×".join(map(str, layer.output))
-        table.add_row(layer.name, layer.kind, shape, f"{layer.parameters:,}", f"{layer.connections:,}")
-    console.print(table)
+        shape = "×".join(map(str, layer["output"]))
+        table.add_row(layer["name"], layer["kind"], shape, f"{layer['parameters']:,}", f"{layer['connections']:,}")
+    print_table(table)
     _print_mapping({key: value for key, value in card.items() if key != "metrics"})
     for split, figures in card.get("metrics", {}).items():
         if isinstance(figures, dict) and "correct" in figures:
@@ -98,7 +112,7 @@ def _print_mapping(document: dict[str, Any]) -> None:
     table = Table("", Column(overflow="fold"), show_header=False, box=None, pad_edge=False)
     for key, value in document.items():
         table.add_row(key, _in_words(value))
-    console.print(table, markup=False, highlight=False)
+    print_table(table)
 
 
 def _in_words(value: Any, brackets: bool = False) -> str:
@@ -118,7 +132,7 @@ def _accuracy(correct: int, total: int) -> str:
     return f"{correct:,}/{total:,} correct, {100 * correct / total:.2f} %"
 
 
-@app.command()
+@app.command(epilog="Example: lenet-zoo predict lenet5_modern scans/ --top-k 3")
 def predict(
     name: Network,
     images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Pictures; a folder counts as its pictures.")],
@@ -129,33 +143,34 @@ def predict(
     json: Json = False,
 ) -> None:
     """Label and confidence of each picture of one character."""
+    from lenet_zoo.classify import Prediction
     from lenet_zoo.pictures.reading import pictures_in
 
     paths = [path for image in images for path in pictures_in(image)]
-    classifier = _classifier(name)
+    classifier = _fast_classifier(name)
     classifier.check_answers(top_k, min_confidence)  # the loop would repeat the error for every picture
     rows: list[dict[str, Any]] = []
     with Progress(console=messages, transient=True, disable=len(paths) < 50) as progress:
         for path in progress.track(paths, description="reading"):
-            row: dict[str, Any] = {"path": os.fspath(path)}
+            problem, found = None, Prediction(None, 0.0, ())
             try:
-                row |= asdict(classifier.predict(path, top_k, min_confidence)[0])
+                (found,) = classifier.predict(path, top_k, min_confidence)
             except InputError as error:
                 if len(paths) == 1:
                     raise
-                row["error"] = " ".join(str(error).split())
-            rows.append(row)
+                problem = " ".join(str(error).split())
+            rows.append({"path": os.fspath(path), **asdict(found), "error": problem})
     if json:
         print_json(rows)
     else:
         for row in rows:
             console.print(_answer(row), markup=False, highlight=False, soft_wrap=True)
-    if any("error" in row for row in rows):
+    if any(row["error"] for row in rows):
         raise typer.Exit(1)
 
 
 def _answer(row: dict[str, Any]) -> str:
-    if "error" in row:
+    if row["error"]:
         return f"not read: {row['error']}"
     if row["label"] is None:
         reason = row["reason"].removeprefix(f"{row['path']}: ")
@@ -166,6 +181,24 @@ def _answer(row: dict[str, Any]) -> str:
 def _percent(probability: float) -> str:
     """Never rounded up to a certainty, as on the page in the browser."""
     return "> 99.9 %" if probability > 0.999 else f"{100 * probability:.1f} %"
+
+
+def _fast_classifier(name: str) -> Classifier:
+    """A tag's classifier, from an ONNX file in the user's cache, so that torch is loaded once to write it."""
+    from lenet_zoo.registry import is_foreign, load_network, resolve
+
+    if is_onnx(name) or is_foreign(name):
+        return _classifier(name)
+    from lenet_zoo.classify.cached import cached_classifier
+
+    tag = resolve(name)
+
+    def write(path: Path) -> None:
+        from lenet_zoo.export import export_onnx
+
+        export_onnx(load_network(tag), path, input="pixels")
+
+    return cached_classifier(tag, write)
 
 
 def _classifier(name: str) -> Classifier:
@@ -180,24 +213,35 @@ def _classifier(name: str) -> Classifier:
     return TorchClassifier(load_network(name))
 
 
-@app.command()
+@app.command(epilog="Example: lenet-zoo evaluate lenet5_modern --dataset mnist --download")
 def evaluate(
     name: Network,
-    dataset: Annotated[str, typer.Option("--dataset", help="mnist, fashion_mnist, digits, …")] = "mnist",
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", help="mnist (the default), fashion_mnist, digits, …")
+    ] = None,
+    data_dir: DataDir = None,
     data_root: DataRoot = None,
     download: Download = False,
     train: Annotated[bool, typer.Option("--train", help="The training set in place of the test set.")] = False,
     json: Json = False,
 ) -> None:
-    """Average loss, accuracy and accuracy per class on a data set."""
+    """Average loss, accuracy and accuracy per class on a data set or on your own pictures."""
+    from lenet_zoo.datasets.folders import load_labelled
     from lenet_zoo.datasets.loading import load_dataset
     from lenet_zoo.evaluation import evaluate as run_evaluation
 
+    check_one_source(dataset, data_dir)
     classifier = _classifier(name)
-    data = load_dataset(dataset, train=train, root=data_root, download=download)
+    split = "train" if train else "test"
+    if data_dir is not None:
+        data, split = load_labelled(data_dir, classifier.labels, classifier.preparation, train=train, say=say)
+        dataset = str(data_dir)
+    else:
+        dataset = dataset or "mnist"
+        data = load_dataset(dataset, train=train, root=data_root, download=download)
     result = run_evaluation(classifier.predict_logits, data, classifier.card.confidence)
     if json:
-        print_json({"name": name, "dataset": dataset, "split": "train" if train else "test", **result.as_dict()})
+        print_json({"name": name, "dataset": dataset, "split": split, **result.as_dict()})
         return
     console.print(
         f"{name} on {dataset}: average loss {result.loss:.4f}, accuracy {_accuracy(result.correct, result.total)}, "
@@ -211,4 +255,4 @@ def evaluate(
         table.add_column(heading, justify="right")
     for label, (correct, total) in zip(data.classes, result.per_class, strict=True):
         table.add_row(label, str(correct), str(total), f"{100 * correct / total:.2f} %" if total else "")
-    console.print(table)
+    print_table(table)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from lenet_zoo.pictures.kernels import Bytes
 from lenet_zoo.pictures.preparation import Preparation
 from lenet_zoo.pictures.reading import load_picture, pictures_in
 
-__all__ = ["MOST_CLASSES", "few_per_class", "load_folder", "split_by_class"]
+__all__ = ["MOST_CLASSES", "few_per_class", "load_folder", "load_labelled", "split_by_class"]
 
 MOST_CLASSES = 1_000
 """More classes than this are refused: 84 features do not tell them apart, and such a folder is most often a mistake."""
@@ -89,6 +89,39 @@ def load_folder(
         if not len(part):
             raise DataError(f"none of {folder}'s {split} pictures can be used")
     return data
+
+
+def load_labelled(
+    folder: str | os.PathLike[str],
+    labels: Sequence[str],
+    preparation: Preparation,
+    *,
+    train: bool = False,
+    say: Callable[[str], None] = lambda text: None,
+) -> tuple[Dataset, str]:
+    """Pictures to measure a network on, numbered as its labels are.
+
+    Args:
+        folder: as for `load_folder`, its classes named after labels of the network; some labels may have no folder.
+        labels: the network's.
+        preparation: the network's.
+        train: of a folder that is split already, the training pictures; else those of `test`, or `val` without it.
+        say: as for `load_folder`.
+
+    Returns: the pictures, and the name of their split: 'train' for a folder that is not split.
+
+    Raises: DataError as `load_folder`; InputError for a class that is none of the labels.
+    """
+    parts = load_folder(folder, preparation=preparation, say=say)
+    split = next(name for name in (("train",) if train else ("test", "validation", "train")) if name in parts)
+    data = parts[split]
+    for name in data.classes:
+        if name not in labels:
+            raise InputError(
+                f"class {name!r} in {folder} is none of the network's labels: name its folders {', '.join(labels)}"
+            )
+    numbers = torch.tensor([labels.index(name) for name in data.classes])
+    return replace(data, labels=numbers[data.labels], classes=tuple(labels)), split
 
 
 def _folders_in(path: Path) -> list[Path]:

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
+import sys
 import tempfile
+from collections.abc import Callable
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset as TorchDataset
 
+from lenet_zoo._files import user_cache
+from lenet_zoo.datasets.by_hand import put_in_place, root_of
 from lenet_zoo.errors import DataError, InputError, MissingExtraError, did_you_mean
 from lenet_zoo.pictures.preparation import Preparation
 
@@ -19,8 +26,10 @@ __all__ = ["DATASETS", "Dataset", "data_root", "load_dataset", "validation_split
 
 
 @dataclass(frozen=True)
-class Dataset:
-    """Pictures and their classes.
+class Dataset(TorchDataset[tuple[Any, int]]):
+    """Pictures and their classes: tensors in memory, and a map-style data set for torch's DataLoader.
+
+    `data[i]` is the pair (picture, label): a uint8 tensor 1×28×28 (3×28×28 in colour), or what `transform` makes of it.
 
     Attributes:
         name: as in `DATASETS`.
@@ -28,6 +37,7 @@ class Dataset:
         labels: int64 N, the class of each picture.
         classes: the names of the classes, in the order of the labels.
         preparation: how a user's picture is brought into the form of these.
+        transform: applied to each picture that is taken by its index, such as `lenet_zoo.create_transform(model)`.
     """
 
     name: str
@@ -35,9 +45,16 @@ class Dataset:
     labels: Tensor
     classes: tuple[str, ...]
     preparation: Preparation = field(default_factory=Preparation)
+    transform: Callable[[Any], Any] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        picture = self.images[index]
+        if picture.ndim == 2:
+            picture = picture[None]
+        return picture if self.transform is None else self.transform(picture), int(self.labels[index])
 
 
 @dataclass(frozen=True)
@@ -61,6 +78,9 @@ DATASETS: dict[str, _Source | None] = {
     "digits": None,  # scikit-learn's 1,797 real digits, which travel in its wheel
 }
 
+# Seconds without a byte after which a download is given up: torchvision asks for a file twice, which makes a minute.
+_SILENCE = 30
+
 
 def data_root(root: str | os.PathLike[str] | None = None) -> Path:
     """`root`, else the environment's LENET_ZOO_DATA, else lenet-zoo's folder in the user's cache."""
@@ -68,11 +88,16 @@ def data_root(root: str | os.PathLike[str] | None = None) -> Path:
         return Path(root)
     if os.environ.get("LENET_ZOO_DATA"):
         return Path(os.environ["LENET_ZOO_DATA"])
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lenet-zoo" / "data"
+    return user_cache() / "data"
 
 
 def load_dataset(
-    name: str, *, train: bool, root: str | os.PathLike[str] | None = None, download: bool = False
+    name: str,
+    *,
+    train: bool,
+    root: str | os.PathLike[str] | None = None,
+    download: bool = False,
+    transform: Callable[[Any], Any] | None = None,
 ) -> Dataset:
     """Load a data set into memory.
 
@@ -80,8 +105,10 @@ def load_dataset(
         name: one of `DATASETS`.
         train: the training set, else the test set. Of 'digits', which has no split of its own, all 1,797 pictures
             either way.
-        root: the folder that holds torchvision's layout (`MNIST/raw/…`); see `data_root`.
+        root: the folder that holds torchvision's layout (`MNIST/raw/…`); see `data_root`. Files that were fetched by
+            hand may also lie in it packed by gzip (`train-images-idx3-ubyte.gz`), in `MNIST` or directly in the root.
         download: fetch what is missing, through torchvision.
+        transform: see `Dataset`.
 
     Raises:
         InputError: an unknown name.
@@ -91,9 +118,8 @@ def load_dataset(
     if name not in DATASETS:
         raise InputError(f"no data set called {name!r}.{did_you_mean(name, DATASETS)} Known: {', '.join(DATASETS)}")
     source = DATASETS[name]
-    if source is None:
-        return _digits()
-    return _from_torchvision(name, source, train, data_root(root), download)
+    found = _digits() if source is None else _from_torchvision(name, source, train, data_root(root), download)
+    return replace(found, transform=transform)
 
 
 def validation_split(data: Dataset, size: int = 10_000) -> tuple[Dataset, Dataset]:
@@ -113,13 +139,30 @@ def validation_split(data: Dataset, size: int = 10_000) -> tuple[Dataset, Datase
 
 
 def _from_torchvision(name: str, source: _Source, train: bool, root: Path, download: bool) -> Dataset:
+    root = root_of(source.kind, root)
     try:
+        return _read(name, source, train, root)
+    except DataError as error:
+        missing = error
+    try:
+        if not put_in_place(source.kind, root, _files(source, train)):
+            raise missing
         return _read(name, source, train, root)
     except DataError:
         if not download:
             raise
     _download(name, source, train, root)
     return _read(name, source, train, root)
+
+
+def _files(source: _Source, train: bool) -> dict[str, str | None]:
+    """The files that torchvision reads, unpacked, and the MD5 of each as it is published, packed by gzip."""
+    from torchvision import datasets
+
+    if source.kind == "EMNIST":  # published as one archive of all splits
+        split, part = dict(source.options)["split"], "train" if train else "test"
+        return {f"emnist-{split}-{part}-{what}-ubyte": None for what in ("images-idx3", "labels-idx1")}
+    return {name.removesuffix(".gz"): md5 for name, md5 in getattr(datasets, source.kind).resources}
 
 
 def _read(name: str, source: _Source, train: bool, root: Path) -> Dataset:
@@ -164,30 +207,41 @@ def _download(name: str, source: _Source, train: bool, root: Path) -> None:
     from filelock import FileLock
     from torchvision import datasets
 
-    kind = source.kind
+    kind, lock = source.kind, root / f".{source.kind}.lock"
+    timeout = socket.getdefaulttimeout()
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / f".{kind}.lock"):
+        with FileLock(lock):
             try:
                 _read(name, source, train, root)
                 return  # another process has fetched it in the meantime
             except DataError:
                 pass
-            # We hold the lock, so that earlier folders are those of downloads that were killed.
+            # Whoever made an earlier one no longer holds the lock: it was killed.
             for abandoned in root.glob(f".{kind}-*"):
                 shutil.rmtree(abandoned, ignore_errors=True)
             staging = Path(tempfile.mkdtemp(prefix=f".{kind}-", dir=root))
+            socket.setdefaulttimeout(_SILENCE)
             try:
-                getattr(datasets, kind)(staging, train=train, download=True, **dict(source.options))
+                with redirect_stdout(sys.stderr):  # torchvision prints which mirror failed
+                    getattr(datasets, kind)(staging, train=train, download=True, **dict(source.options))
                 target = root / kind / "raw"
                 target.mkdir(parents=True, exist_ok=True)
                 for path in (staging / kind / "raw").iterdir():
                     if path.is_file():
                         os.replace(path, target / path.name)
             finally:
+                socket.setdefaulttimeout(timeout)
                 shutil.rmtree(staging, ignore_errors=True)
+                with suppress(OSError):  # Windows removes it on release
+                    lock.unlink()
     except Exception as error:
-        raise DataError(f"{kind} could not be fetched into {root}: {' '.join(str(error).split())}") from error
+        why = f"the server sent nothing for {_SILENCE} seconds" if _timed_out(error) else " ".join(str(error).split())
+        raise DataError(f"{kind} could not be fetched into {root}: {why}") from error
+
+
+def _timed_out(error: BaseException) -> bool:
+    return isinstance(error, TimeoutError) or isinstance(getattr(error, "reason", None), TimeoutError)
 
 
 def _digits() -> Dataset:

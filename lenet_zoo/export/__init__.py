@@ -1,6 +1,6 @@
 """ONNX files that need neither torch nor this package: written, compared with the model, and only then put in place.
 
-- `graph.py`: what graphs are made of, in float32 and int8
+- `graph.py`: what graphs are made of, in float32, float16 and int8
 - `forms.py`: the networks as graphs, layer by layer and rewritten for speed
 - `calibration.py`: the pictures that set int8's ranges
 - `metadata.py`: what a file says about itself
@@ -26,7 +26,7 @@ from lenet_zoo.cards import Card
 from lenet_zoo.errors import ArtifactError, InputError, WeightsError
 from lenet_zoo.export.calibration import bundled, fit, load_calibration, sample
 from lenet_zoo.export.forms import build_graph
-from lenet_zoo.export.graph import InputSpec, Quantizer
+from lenet_zoo.export.graph import OPSET, OPSETS, InputSpec, Quantizer
 from lenet_zoo.export.metadata import attach
 from lenet_zoo.export.verification import Parity, check_model, open_session, verify
 from lenet_zoo.models import LeNet5Classic, LeNet5Modern
@@ -56,6 +56,8 @@ def export_onnx(
     *,
     input: str = "normalized",
     precision: str = "fp32",
+    opset: int | None = None,
+    batch: int | None = None,
     probabilities: bool = False,
     calibration: object = None,
     fast: bool = True,
@@ -69,9 +71,14 @@ def export_onnx(
         model: a network of the zoo, on any device, in any mode (both stay as they are): pretrained, fine-tuned, or with
             other `num_classes`, `in_chans`, `global_pool`, `pad` or `characters`.
         path: the file to write; an older file there stays until the new one is complete.
-        input: 'normalized' for an input `input`, float32 [batch, C, H, W] as the model takes it, or 'pixels' for an
-            input `pixels`, uint8 [batch, C, H, W], 0 background and 255 ink, with the normalisation in the graph.
-        precision: 'fp32', or 'int8': weights and activations in 8 bits, some 30 % of the size.
+        input: 'normalized' for an input `input`, float32 [batch, C, H, W] as the model takes it; 'pixels' for an
+            input `pixels`, uint8 [batch, C, H, W], 0 background and 255 ink, with the normalisation in the graph; or
+            'pixels_float' for the same in float32, for programs that feed no integers.
+        precision: 'fp32'; 'fp16': weights and maps in float16, half the size; or 'int8': weights and activations in 8
+            bits, some 30 % of the size. The output layer and the outputs are float32 in all, and the input as above.
+        opset: the version of ONNX's operators, from 13 to 21; by default 17, and 19 for int8. The file's IR version is
+            the oldest that allows it.
+        batch: a fixed number of pictures in place of any, for devices that want one.
         probabilities: add an output `probabilities`, what `predict_array` gives: the softmax of `logits`, by the
             temperature and rubbish class of the card's `confidence` if it has one.
         calibration: pictures that set int8's ranges: uint8 N×28×28 or N×C×H×W, a .npy file, or a folder of pictures,
@@ -99,6 +106,8 @@ def export_onnx(
         path,
         input=input,
         precision=precision,
+        opset=opset,
+        batch=batch,
         probabilities=probabilities,
         calibration=calibration,
         fast=fast,
@@ -115,6 +124,8 @@ def export(
     *,
     input: str = "normalized",
     precision: str = "fp32",
+    opset: int | None = None,
+    batch: int | None = None,
     probabilities: bool = False,
     calibration: object = None,
     fast: bool = True,
@@ -124,16 +135,22 @@ def export(
 ) -> Export:
     """`export_onnx`, with its measurements."""
     path = Path(path)
-    _check_choice("input", input, ("normalized", "pixels"))
-    _check_choice("precision", precision, ("fp32", "int8"))
+    _check_choice("input", input, tuple(_INPUTS))
+    _check_choice("precision", precision, ("fp32", "fp16", "int8"))
+    if opset is None:
+        opset = OPSET[precision]
+    if opset not in OPSETS:
+        raise InputError(f"opset={opset!r}: from {OPSETS[0]} to {OPSETS[-1]}")
+    if batch is not None and (not isinstance(batch, int) or batch < 1):
+        raise InputError(f"batch={batch!r}: how many pictures at once, at least 1; or None for any number")
     if calibration is not None and precision != "int8":
         raise InputError("calibration pictures are for precision='int8'")
-    if intermediates and precision == "int8":
-        raise InputError("intermediates=True and precision='int8' exclude each other: the maps are float32")
+    if intermediates and precision != "fp32":
+        raise InputError(f"intermediates=True and precision={precision!r} exclude each other: the maps are float32")
     _check_target(path)
     network = _float_copy(model)
     known = _card(network, card)
-    spec = _input_spec(network, "pixels" if input == "pixels" else "input", input_size)
+    spec = _input_spec(network, input, batch, input_size)
     if calibration is None:
         pixels = bundled(known.dataset)
     else:
@@ -149,6 +166,8 @@ def export(
         confidence=known.confidence,
         intermediates=intermediates,
         quantizer=quantizer,
+        half=precision == "fp16",
+        opset=opset,
     )
     attach(graph, known, spec, precision, weights_sha256(network.state_dict()))
     data = check_model(graph)
@@ -160,9 +179,13 @@ def export(
     return Export(path, len(data), parity)
 
 
+# Option → name and dtype of the graph's input.
+_INPUTS = {"normalized": ("input", "float32"), "pixels": ("pixels", "uint8"), "pixels_float": ("pixels", "float32")}
+
+
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise InputError(f"{name}={value!r}: one of {' and '.join(map(repr, choices))}")
+        raise InputError(f"{name}={value!r}: one of {', '.join(map(repr, choices[:-1]))} and {choices[-1]!r}")
 
 
 def _check_target(path: Path) -> None:
@@ -211,7 +234,9 @@ def _card(network: LeNet5Modern | LeNet5Classic, given: Card | Mapping[str, Any]
     return replace(fitted, architecture=network.architecture)
 
 
-def _input_spec(network: LeNet5Modern | LeNet5Classic, name: str, size: tuple[int, int] | None) -> InputSpec:
+def _input_spec(
+    network: LeNet5Modern | LeNet5Classic, input: str, batch: int | None, size: tuple[int, int] | None
+) -> InputSpec:
     convention = network.card.input
     assert convention is not None  # a network's own card always has one
     least = network.smallest_input
@@ -221,13 +246,13 @@ def _input_spec(network: LeNet5Modern | LeNet5Classic, name: str, size: tuple[in
     mean, std = convention.mean, convention.std
     if len(mean) != network.in_chans or len(std) != network.in_chans or min(std) <= 0:
         raise InputError(f"the cfg's mean {mean} and std {std} do not fit {network.in_chans} channels")
-    return InputSpec(network.in_chans, height, width, mean, std, name)
+    return InputSpec(network.in_chans, height, width, mean, std, *_INPUTS[input], batch)
 
 
 def _calibrate(network: LeNet5Modern | LeNet5Classic, spec: InputSpec, real: Any, fast: bool) -> Quantizer:
     """The range of every activation over the calibration pictures."""
-    observed = build_graph(network, spec, fast=fast, observe=True)
+    observed = build_graph(network, replace(spec, batch=None), fast=fast, observe=True)
     session = open_session(observed.SerializeToString())
     names = [output.name for output in session.get_outputs()]
-    values = session.run(None, {spec.name: real if spec.name == "pixels" else spec.normalize(real)})
+    values = session.run(None, {spec.name: spec.feed(real)})
     return Quantizer({name: (float(np.min(v)), float(np.max(v))) for name, v in zip(names, values, strict=True)})

@@ -10,8 +10,10 @@ function in fewer and larger operations:
   each S2 unit as four groups of 6 maps (`phases`), and a maximum (or sum) over the groups. 24 channels fill vector
   registers that 6 leave mostly empty, and a quarter as many windows are read.
 - Scales are folded into the weights beside them: the squashing function's A and S, the pixel normalisation.
-- C5 on one window is a matrix product; the RBF is one too, over F6's state and its squares.
-- The classic's S4 sums and scales its four inputs in one depthwise convolution.
+- C5 on one window is a matrix product.
+- The classic's S2 and S4 sum and scale their four inputs in one convolution each.
+
+In both forms the RBF is a matrix product over F6's state and its squares.
 
 Constants are folded in float64 and stored as float32.
 """
@@ -26,7 +28,7 @@ from onnx import TensorProto, helper
 
 from lenet_zoo.cards import Confidence
 from lenet_zoo.errors import InputError
-from lenet_zoo.export.graph import IR_VERSION, OPSET, Array, Graph, InputSpec, Quantizer
+from lenet_zoo.export.graph import OPSET, Array, Graph, InputSpec, Quantizer
 from lenet_zoo.models import LeNet5Classic, LeNet5Modern
 from lenet_zoo.models.lenet5_classic import ScaledTanh
 
@@ -42,7 +44,9 @@ def build_graph(
     confidence: Confidence | None = None,
     intermediates: bool = False,
     quantizer: Quantizer | None = None,
+    half: bool = False,
     observe: bool = False,
+    opset: int = OPSET["fp32"],
 ) -> onnx.ModelProto:
     """The graph of a network, without metadata.
 
@@ -54,38 +58,41 @@ def build_graph(
         confidence: how they come from the logits; None for the plain softmax.
         intermediates: add C1, S2, C3, S4, C5 and F6, each after squashing, as outputs (layer by layer only).
         quantizer: write int8 weights and activations.
+        half: compute in float16 up to the output layer.
         observe: add every activation that int8 would quantize as an output.
+        opset: the version of ONNX's operators, one of `OPSETS`.
 
     Raises: InputError for a network that was taken apart, or that has no logits to make probabilities of.
     """
     _check_layers(model)
     form = _Modern(model, spec, fast) if isinstance(model, LeNet5Modern) else _Classic(model, spec, fast)
-    if intermediates and (fast or quantizer):
+    if intermediates and (fast or quantizer or half):
         raise InputError("the layers' maps exist only in the layer-by-layer graph: fast=False, precision='fp32'")
-    g = Graph(quantizer)
+    g = Graph(quantizer, half)
     output = form.write(g)
     names = [output]
     if probabilities:
         if output != "logits":
             raise InputError("probabilities of a network without an output layer (num_classes=0)")
-        names.append(g.probabilities(output, model.num_classes, confidence))
+        rank = 4 if model.global_pool == "" else 2
+        names.append(g.probabilities(output, model.num_classes, confidence, rank))
     if intermediates:
-        names += list(form.maps)
         for layer, tensor in form.maps.items():
-            g.add("Identity", [tensor], layer)
+            # Without an output layer, F6's state has a name already: 'features'.
+            names.append(g.add("Identity", [tensor], layer) if tensor == output else g.rename(tensor, layer))
     if observe:
         names += g.activations
-    return _finish(g, spec, form, names)
+    return _finish(g, spec, form, names, opset)
 
 
-def _finish(g: Graph, spec: InputSpec, form: _Form, names: list[str]) -> onnx.ModelProto:
-    kind = TensorProto.UINT8 if spec.name == "pixels" else TensorProto.FLOAT
-    shape: list[str | int | None] = ["batch", spec.channels, spec.height, spec.width]
-    x = helper.make_tensor_value_info(spec.name, kind, shape)
+def _finish(g: Graph, spec: InputSpec, form: _Form, names: list[str], version: int) -> onnx.ModelProto:
+    kind = TensorProto.UINT8 if spec.dtype == "uint8" else TensorProto.FLOAT
+    x = helper.make_tensor_value_info(spec.name, kind, spec.shape)
     untyped = [onnx.ValueInfoProto(name=name) for name in names]
     graph = helper.make_graph(g.nodes, form.architecture, [x], untyped, g.constants)
-    opset = helper.make_opsetid("", OPSET)
-    model = helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="lenet_zoo")
+    opsets = [helper.make_opsetid("", version)]
+    model = helper.make_model(graph, opset_imports=opsets, producer_name="lenet_zoo")
+    model.ir_version = helper.find_min_ir_version_for(opsets)
     # The outputs' shapes are those that strict inference finds: a shape written down by hand could be wrong.
     inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
     for declared, found in zip(model.graph.output, inferred.graph.output, strict=True):
@@ -161,16 +168,16 @@ class _Form:
         return weight * a[:, None, None], bias, shift
 
     def read(self, g: Graph, shift: Array) -> str:
-        """The graph's input in float32."""
+        """The graph's input as the layers compute."""
         x = self.spec.name
-        if x == "pixels":
-            if g.quantizer is not None and not shift.any():
-                # Pixels are uint8 as they come.
-                one, zero = g.constant("pixels_scale", np.float32(1)), g.constant("pixels_zero", np.uint8(0))
-                return g.dequantized(x, np.float32(1), [one, zero], "pixels_dequantized")
-            x = g.add("Cast", [x], "pixels_float", to=TensorProto.FLOAT)
+        if self.spec.dtype == "uint8" or g.half:
+            x = g.cast(x, f"{x}_float")
         if shift.any():
             x = g.add("Sub", [x, g.constant("background", shift[:, None, None])], "shifted")
+        elif self.spec.name == "pixels" and g.quantizer is not None:
+            # Pixels are integers as they come. OpenCV needs the way over floats: it reads a DequantizeLinear of the
+            # graph's own uint8 input wrong.
+            return g.quantized(x, np.float32(1), np.uint8(0))
         return g.activation(x)
 
     # -- the head -----------------------------------------------------------------------------------------------
@@ -203,9 +210,7 @@ class _Form:
     def output(self, g: Graph, x: str, rank: int) -> str:
         """The graph's output, from the output layer's tensor; without pooling (rank 4) the classes go to axis 1."""
         name = "logits" if self.model.num_classes else "features"
-        if rank == 4:
-            return g.add("Transpose", [x], name, perm=[0, 3, 1, 2])
-        return g.add("Identity", [x], name)
+        return g.add("Transpose", [x], name, perm=[0, 3, 1, 2]) if rank == 4 else g.rename(x, name)
 
 
 class _Modern(_Form):
@@ -215,30 +220,38 @@ class _Modern(_Form):
         model, (rows, columns, _, _) = self.model, self.sizes(2)
         weight, bias, shift = self.c1(2, 0.0)
         x = self.read(g, shift)
-        pool = dict(kernel_shape=[2, 2], strides=[2, 2])
         if self.fast:
-            c1 = g.conv("C1_sum", x, phases(weight), np.tile(bias, 4), strides=[2, 2], pads=[2] * 4)
+            c1 = g.conv("C1_sum", x, phases(weight), np.tile(bias, 4), stride=2, pad=2)
             c1 = g.activation(g.add("Relu", [c1], "C1_phases"))
-            x = g.add("Reshape", [c1, g.shape("C1_groups", 0, 4, 6, rows, columns)], "C1_grouped")
-            x = g.requantized(g.add("ReduceMax", [x, g.shape("C1_over", 1)], "S2_map", keepdims=0), c1)
+            x = g.requantized(self.largest(g, c1, rows, columns), c1)
         else:
-            c1 = g.conv("C1_sum", x, weight, bias, pads=[2] * 4)
+            c1 = g.conv("C1_sum", x, weight, bias, pad=2)
             c1 = g.activation(g.add("Relu", [c1], "C1_map"))
-            x = g.requantized(g.add("MaxPool", [c1], "S2_map", **pool), c1)
+            x = g.requantized(g.pool("MaxPool", c1, "S2_map"), c1)
             self.maps |= dict(C1=c1, S2=x)
         c3 = g.conv("C3_sum", x, _array(model.C3.weight), _array(model.C3.bias))
         c3 = g.activation(g.add("Relu", [c3], "C3_map"))
-        s4 = g.requantized(g.add("MaxPool", [c3], "S4_map", **pool), c3)
+        s4 = g.requantized(g.pool("MaxPool", c3, "S4_map"), c3)
         c5 = self.c5(g, s4, _array(model.C5.weight), _array(model.C5.bias), 2)
         c5 = g.activation(g.add("Relu", [c5], "C5_map"))
         x, rank = self.pooled(g, c5, 2)
         x = g.linear("F6_sum", x, _array(model.F6.weight), _array(model.F6.bias), rank)
-        f6 = g.add("Relu", [x], "F6_state")
-        self.maps |= dict(C3=c3, S4=s4, C5=c5, F6=f6)
-        if not model.num_classes:
-            return self.output(g, f6, rank)
-        x = g.linear("output", f6, _array(model.output.weight), _array(model.output.bias), rank)
+        x = g.widened(g.add("Relu", [x], "F6_state"))
+        self.maps |= dict(C3=c3, S4=s4, C5=c5, F6=x)
+        if model.num_classes:
+            x = g.linear("output", x, _array(model.output.weight), _array(model.output.bias), rank)
         return self.output(g, x, rank)
+
+    def largest(self, g: Graph, x: str, rows: int, columns: int) -> str:
+        """S2's maps from the four groups of six. ReduceMax is what few importers read."""
+        if g.quantizer is None:
+            x = g.add("Reshape", [x, g.shape("C1_groups", 0, 1, 4, 6 * rows * columns)], "C1_grouped")
+            x = g.pool("MaxPool", x, "S2_largest", kernel=(4, 1), stride=1)
+            return g.add("Reshape", [x, g.shape("S2_shape", 0, 6, rows, columns)], "S2_map")
+        # onnxruntime takes twice as long to pool integers in this shape.
+        groups = g.split(x, "C1_group", 6, 6, 6, 6)
+        pairs = [g.add("Max", groups[i : i + 2], f"C1_larger{i // 2}") for i in (0, 2)]
+        return g.add("Max", pairs, "S2_map")
 
 
 class _Classic(_Form):
@@ -259,62 +272,52 @@ class _Classic(_Form):
     def write(self, g: Graph) -> str:
         model, a, s = self.model, self.a, self.s
         pad = int(model.pad.padding[0])
-        rows, columns, _, _ = self.sizes(pad)
         weight, bias, shift = self.c1(pad, float(model.pad.value))
         x = self.read(g, shift)
         coefficient, offset = _array(model.S2.weight)[:, None, None], _array(model.S2.bias)[:, None, None]
         if self.fast:
-            c1 = g.conv("C1_sum", x, phases(weight * s), np.tile(bias * s, 4), strides=[2, 2], pads=[pad] * 4)
+            c1 = g.conv("C1_sum", x, phases(weight * s), np.tile(bias * s, 4), stride=2, pad=pad)
             # In int8 too, C1's sums stay float32 up to the tanh: 256 steps over their whole range cost as much accuracy
             # as all the rest together, and integers would not be faster here.
             c1 = self.squash(g, c1, "C1_phases")
-            x = g.add("Reshape", [c1, g.shape("C1_groups", 0, 4, 6, rows, columns)], "C1_grouped")
-            x = g.add("ReduceSum", [x, g.shape("C1_over", 1)], "S2_total", keepdims=0)
+            kernel = np.tile(np.diag(coefficient.ravel() * a * s), 4)[:, :, None, None]  # over the four groups
+            x = g.conv("S2_sum", c1, kernel, offset.ravel() * s)
         else:
-            c1 = g.conv("C1_sum", x, weight, bias, pads=[pad] * 4)
+            c1 = g.conv("C1_sum", x, weight, bias, pad=pad)
             c1 = self.squash(g, c1, "C1_map")
-            x = self.average(g, c1, "S2_total")
+            x = self.subsampled(g, c1, "S2", coefficient, offset)
             self.maps["C1"] = c1
-        x = g.add("Mul", [x, g.constant("S2.weight", coefficient * a * s)], "S2_weighted")
-        x = g.add("Add", [x, g.constant("S2.bias", offset * s)], "S2_sum")
         s2 = g.activation(self.squash(g, x, "S2_map"))
         c3 = g.conv("C3_sum", s2, _array(model.C3.dense_weight()) * a * s, _array(model.C3.bias) * s)
         c3 = self.squash(g, g.activation(c3), "C3_map")
         coefficient, offset = _array(model.S4.weight)[:, None, None], _array(model.S4.bias)[:, None, None]
         if self.fast:
             kernel = np.ones((16, 1, 2, 2)) * coefficient[:, None] * a * s
-            x = g.conv("S4_sum", c3, kernel, offset.ravel() * s, group=16, strides=[2, 2])
+            x = g.conv("S4_sum", c3, kernel, offset.ravel() * s, stride=2, group=16)
         else:
-            x = g.add("Mul", [self.average(g, c3, "S4_total"), g.constant("S4.weight", coefficient)], "S4_weighted")
-            x = g.add("Add", [x, g.constant("S4.bias", offset)], "S4_sum")
+            x = self.subsampled(g, c3, "S4", coefficient, offset)
         s4 = g.activation(self.squash(g, x, "S4_map"))
         c5 = self.c5(g, s4, _array(model.C5.weight) * a * s, _array(model.C5.bias) * s, pad)
         c5 = g.activation(self.squash(g, g.activation(c5), "C5_map"))
         x, rank = self.pooled(g, c5, pad)
         x = g.linear("F6_sum", x, _array(model.F6.weight) * a * s, _array(model.F6.bias) * s, rank)
-        f6 = self.squash(g, x, "F6_state")
-        self.maps |= dict(S2=s2, C3=c3, S4=s4, C5=c5, F6=f6)
-        if not model.num_classes:
-            if self.fast:
-                f6 = g.add("Mul", [f6, g.constant("F6_A", np.float32(a))], "F6_squashed")
-            return self.output(g, f6, rank)
-        return self.output(g, self.rbf(g, f6, rank), rank)
+        x = g.widened(self.squash(g, x, "F6_state"))
+        self.maps |= dict(S2=s2, C3=c3, S4=s4, C5=c5, F6=x)
+        if model.num_classes:
+            x = self.rbf(g, x, rank)
+        elif self.fast:
+            x = g.add("Mul", [x, g.constant("F6_A", np.float32(a))], "F6_squashed")
+        return self.output(g, x, rank)
 
-    def average(self, g: Graph, x: str, name: str) -> str:
-        """The sum of each 2×2 block: the pooling operator averages, and the factor 4 is its own node."""
-        x = g.add("AveragePool", [x], f"{name}_mean", kernel_shape=[2, 2], strides=[2, 2])
-        return g.add("Mul", [x, g.constant(f"{name}_4", np.float32(4))], name)
+    def subsampled(self, g: Graph, x: str, name: str, coefficient: Array, offset: Array) -> str:
+        """A coefficient times the sum of each 2×2 block, and an offset. The pooling operator averages, so 4 times."""
+        x = g.pool("AveragePool", x, f"{name}_mean")
+        x = g.add("Mul", [x, g.constant(f"{name}.weight", 4 * coefficient)], f"{name}_weighted")
+        return g.add("Add", [x, g.constant(f"{name}.bias", offset)], f"{name}_sum")
 
     def rbf(self, g: Graph, x: str, rank: int) -> str:
+        # −Σ(a·t − w)² = Σ 2a·w·t − a²·t² − w², over the state t before its factor A.
         codes = _array(self.model.output.weight)
-        if self.fast:
-            # −Σ(a·t − w)² = Σ 2a·w·t − a²·t² − w², over the state t before its factor A.
-            x = g.add("Concat", [x, g.add("Mul", [x, x], "F6_square")], "F6_and_square", axis=-1)
-            weight = np.concatenate([2 * self.a * codes, np.full_like(codes, -(self.a**2))], axis=1)
-            return g.linear("output", x, weight, -np.square(codes).sum(axis=1), rank)
-        x = g.add("Unsqueeze", [x, g.shape("output_axis", -2)], "F6_row")
-        x = g.add("Sub", [x, g.constant("output.weight", codes)], "output_difference")
-        x = g.add(
-            "ReduceSum", [g.add("Mul", [x, x], "output_square"), g.shape("output_over", -1)], "penalty", keepdims=0
-        )
-        return g.add("Neg", [x], "output")
+        x = g.add("Concat", [x, g.add("Mul", [x, x], "F6_square")], "F6_and_square", axis=-1)
+        weight = np.concatenate([2 * self.a * codes, np.full_like(codes, -(self.a**2))], axis=1)
+        return g.linear("output", x, weight, -np.square(codes).sum(axis=1), rank)

@@ -33,7 +33,7 @@ def attach(
     convention = {
         "name": spec.name,
         "dtype": spec.dtype,
-        "shape": ["batch", spec.channels, spec.height, spec.width],
+        "shape": spec.shape,
         "pixels": "0 background, 255 ink",
         "mean": list(spec.mean),
         "std": list(spec.std),

@@ -24,6 +24,8 @@ __all__ = ["Parity", "check_model", "open_session", "verify"]
 TOLERANCE = 1e-5
 # Of the graph's probabilities and ours, both from the same logits in float32.
 PROBABILITY_TOLERANCE = 1e-4
+# The rounding errors of float16 add up to about 1e-3 of it.
+TOLERANCE_HALF = 1e-2
 # An int8 graph may change the label of 5 % of all pictures. Of the few that are compared here, it may change more by
 # chance: it is refused when a graph that changes exactly 5 % would reach that number less than once in a hundred
 # times. A wrong scale or zero point is found that way; how accurate a graph is, a test set has to measure.
@@ -88,14 +90,14 @@ def verify(
     precision: str,
     confidence: Confidence | None = None,
 ) -> Parity:
-    """Compare graph and model on real and random pictures, in batches of 1, 2, 17 and all of them.
+    """Compare graph and model on real and random pictures, in batches of 1, 2, 17 and all, or of the graph's own size.
 
     Args:
         data: the serialized graph.
         model: in evaluation mode, float32, on the CPU.
         spec: the graph's input.
         real: uint8 N×C×H×W pictures like those that the network is made for.
-        precision: 'fp32' or 'int8'.
+        precision: 'fp32', 'fp16' or 'int8'.
         confidence: how the logits become the graph's `probabilities`, if it has that output.
 
     Raises: ArtifactError with the largest difference.
@@ -104,14 +106,18 @@ def verify(
     outputs = [output.name for output in session.get_outputs()]
     random = np.random.default_rng(0)
     noise = random.integers(0, 256, (17, *real.shape[1:]), dtype=np.uint8)
-    batches: list[NDArray] = [real[:1], noise[:2], noise, real]
+    batches = [spec.feed(batch) for batch in (real[:1], noise[:2], noise, real)]
     if spec.name == "input":
-        batches = [spec.normalize(batch) for batch in batches]
         # A float graph may be given values that never were pixels.
         batches.insert(0, random.standard_normal((3, *real.shape[1:])).astype(np.float32))
+    if spec.batch:
+        # Each batch as often over as fills whole batches of the graph's.
+        batches = [np.resize(x, (-(-len(x) // spec.batch) * spec.batch, *x.shape[1:])) for x in batches]
     difference = largest = 0.0
     for batch in batches:
-        answers = dict(zip(outputs, session.run(None, {spec.name: batch}), strict=True))
+        size = spec.batch or len(batch)
+        runs = [session.run(None, {spec.name: batch[i : i + size]}) for i in range(0, len(batch), size)]
+        answers = dict(zip(outputs, (np.concatenate(parts) for parts in zip(*runs, strict=True)), strict=True))
         found = answers[outputs[0]]
         x = spec.normalize(batch) if spec.name == "pixels" else batch
         with torch.inference_mode():
@@ -132,13 +138,14 @@ def verify(
     # The last batch is the real pictures.
     agreement = float((found.argmax(1) == logits.numpy().argmax(1)).mean())
     parity = Parity(sum(len(batch) for batch in batches), difference, largest, agreement)
-    if precision == "fp32" and difference > TOLERANCE * max(10.0, largest):
+    tolerance = {"fp32": TOLERANCE, "fp16": TOLERANCE_HALF}.get(precision, np.inf)
+    if difference > tolerance * max(10.0, largest):
         raise ArtifactError(
             f"the graph is not the model: logits differ by up to {difference:.3g}, where the largest is {largest:.3g}"
         )
-    if precision == "int8" and round((1 - agreement) * len(real)) > most_changed(len(real)):
+    if precision == "int8" and round((1 - agreement) * len(found)) > most_changed(len(found)):
         raise ArtifactError(
-            f"the int8 graph is too far from the model: {agreement:.1%} of {len(real)} pictures keep their label, and "
+            f"the int8 graph is too far from the model: {agreement:.1%} of {len(found)} pictures keep their label, and "
             f"logits differ by up to {difference:.3g}; calibrate with pictures like those that the network sees"
         )
     return parity

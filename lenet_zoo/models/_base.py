@@ -4,15 +4,12 @@ The networks themselves, their layers in the paper's order and with the paper's 
 `lenet5_modern.py`. Nothing in here has a parameter.
 """
 
-import struct
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from safetensors import SafetensorError
 from timm.models._builder import build_model_with_cfg, resolve_pretrained_cfg
 from timm.models._features import feature_take_indices
 from timm.models._manipulate import checkpoint
@@ -22,15 +19,9 @@ from lenet_zoo import cards
 from lenet_zoo.cards import Card
 from lenet_zoo.errors import InputError, LenetZooError, WeightsError
 from lenet_zoo.models._card import attach, card_of
+from lenet_zoo.models.weight_files import UNREADABLE, read_state
 
-__all__ = ["UNREADABLE", "LeNet5", "build", "check_keys", "tag_cfg"]
-
-# What torch, timm and safetensors raise for a file that is cut off, is no weight file, or holds no dictionary. The
-# second line is what unpickling arbitrary bytes may raise.
-UNREADABLE = (
-    *(OSError, RuntimeError, SafetensorError, UnpicklingError, EOFError, AttributeError),
-    *(ValueError, LookupError, AssertionError, TypeError, struct.error),
-)
+__all__ = ["LeNet5", "build", "check_keys", "tag_cfg"]
 
 
 def check_batch(x: Tensor, kernel: Tensor, smallest: int) -> Tensor:
@@ -304,12 +295,16 @@ def build(cls: type[LeNet5], variant: str, pretrained: bool, **kwargs: Any) -> L
     if pretrained and cfg.file and not cfg.state_dict and cfg.source not in ("hf-hub", "local-dir"):
         file = Path(cfg.file)
         cards.verify(file)
+        overlay = dict(kwargs.get("pretrained_cfg_overlay") or {}, state_dict=read_state(file))
+        kwargs["pretrained_cfg_overlay"] = overlay
     card = _card_for(cfg, file)
     try:
         model = build_model_with_cfg(cls, variant, pretrained, **kwargs)
         if isinstance(model, LeNet5) and card is not None:  # and not timm's wrapper for features_only
             whole = (model.num_classes, model.in_chans) == (cfg.num_classes, (cfg.input_size or (1,))[0])
             attach(model, card, whole=pretrained and whole)
+        if file is not None:
+            model.pretrained_cfg.pop("state_dict")  # type: ignore[operator, union-attr]  # the network has them now
         return model
     except LenetZooError:
         raise
@@ -322,9 +317,8 @@ def build(cls: type[LeNet5], variant: str, pretrained: bool, **kwargs: Any) -> L
             raise
         # If building it without weights fails too, that error is the right one (an unknown keyword, say).
         build_model_with_cfg(cls, variant, False, **kwargs)
-        raise WeightsError(
-            f"{file} cannot be read as weights: give a .safetensors file or a state dict saved by torch"
-        ) from error
+        what = " ".join(str(error).split())
+        raise WeightsError(f"the weights in {file} do not fit {variant} as it was asked for: {what}") from error
 
 
 def _card_for(cfg: Any, file: Path | None) -> Card | None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -104,6 +105,11 @@ def test_pictures_and_paths_are_read_as_digits(exported: Any, tmp_path: Path) ->
     wanted = classifier.predict(lenet_zoo.digit_from_image(image)[None])
     for source in (image, tmp_path / "one.png", str(tmp_path / "one.png"), [image], [tmp_path / "one.png"]):
         assert classifier.predict(source) == wanted
+    data = (tmp_path / "one.png").read_bytes()  # what a web server has in hand
+    for source in (data, bytearray(data), memoryview(data), io.BytesIO(data), [data], (io.BytesIO(data),)):
+        assert classifier.predict(source) == wanted
+    with (tmp_path / "one.png").open("rb") as stream:
+        assert classifier.predict(stream) == wanted
     blank = Image.new("L", (40, 40), 255)
     first, second, third = classifier.predict([image, blank, image])
     assert first == third == wanted[0]

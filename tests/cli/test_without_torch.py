@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +16,7 @@ from sklearn.datasets import load_digits
 
 import lenet_zoo
 from lenet_zoo.cli import _DEPENDENCIES
+from lenet_zoo.cli._app import run
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,7 +28,7 @@ def installed() -> set[str]:
     return set(packages.split())
 
 
-def lenet_zoo_without(modules: set[str], *argv: str) -> subprocess.CompletedProcess[str]:
+def lenet_zoo_without(modules: set[str], *argv: str, cache: str = "/nowhere") -> subprocess.CompletedProcess[str]:
     """Run a command where these modules cannot be imported."""
     code = (
         "import sys\n"
@@ -37,15 +40,16 @@ def lenet_zoo_without(modules: set[str], *argv: str) -> subprocess.CompletedProc
         "from lenet_zoo.cli import main\n"
         f"main({list(argv)})"
     )
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    env = {**os.environ, "XDG_CACHE_HOME": cache}
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=env)
 
 
-def in_the_deployment(*argv: str) -> subprocess.CompletedProcess[str]:
+def in_the_deployment(*argv: str, cache: str = "/nowhere") -> subprocess.CompletedProcess[str]:
     modules = {"PIL" if package == "pillow" else package for package in installed()}
     assert modules <= set(_DEPENDENCIES)
     # `score` needs two more packages, which the page names.
     score = {"filelock", "pyarrow"} if argv[0] == "score" else set()
-    return lenet_zoo_without({*_DEPENDENCIES, "matplotlib", "pyarrow", "sklearn"} - modules - score, *argv)
+    return lenet_zoo_without({*_DEPENDENCIES, "matplotlib", "pyarrow", "sklearn"} - modules - score, *argv, cache=cache)
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +72,14 @@ def test_an_onnx_file_answers(network: Path, zero: Path) -> None:
     assert json.loads(done.stdout)[0]["label"] == "0"
 
 
+def test_a_tag_answers_from_the_cache(network_cache: Path, zero: Path, tmp_path: Path) -> None:
+    assert run(["predict", "lenet5_modern", str(zero)]) == 0  # writes it
+    shutil.copytree(network_cache, tmp_path / "lenet-zoo")
+    done = in_the_deployment("predict", "lenet5_modern", str(zero), "--json", cache=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)[0]["label"] == "0"
+
+
 def test_an_onnx_file_labels_a_collection(network: Path, zero: Path, tmp_path: Path) -> None:
     done = in_the_deployment(
         "score", str(zero.parent), "--model", str(network), "--out", str(tmp_path / "out"), "--json", "--workers", "1"
@@ -77,7 +89,7 @@ def test_an_onnx_file_labels_a_collection(network: Path, zero: Path, tmp_path: P
 
 
 def test_help_list_and_what_a_file_says(network: Path) -> None:
-    for argv in (["--help"], ["train", "--help"], ["list"], ["info", str(network)]):
+    for argv in (["--help"], ["train", "--help"], ["list"], ["info", "lenet5_modern"], ["info", str(network)]):
         done = in_the_deployment(*argv)
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.strip()
@@ -89,7 +101,7 @@ def test_help_list_and_what_a_file_says(network: Path) -> None:
         "predict lenet5_modern {zero}",
         "predict lenet5_modern.mnist {zero}",
         "evaluate lenet5_modern --dataset digits",
-        "info lenet5_modern",
+        "info local-dir:tests",
         "quickstart",
         "export lenet5_modern -o {out}",
         "train lenet5_modern --recipe baseline --out {out}",
@@ -129,7 +141,7 @@ def test_every_dependency_is_known() -> None:
 
 
 def test_debug_shows_where() -> None:
-    assert "Traceback" in in_the_deployment("info", "lenet5_modern", "--debug").stderr
+    assert "Traceback" in in_the_deployment("evaluate", "lenet5_modern", "--debug").stderr
 
 
 def test_a_module_that_no_package_of_ours_brings_is_a_fault() -> None:

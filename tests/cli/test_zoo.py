@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,8 @@ from timm.models import save_for_hf
 
 from lenet_zoo import cards
 from lenet_zoo.cli._app import run
-from lenet_zoo.registry import create_model, model_card
+from lenet_zoo.models.layers import layer_table
+from lenet_zoo.registry import create_model, layers_of, load_network, model_card
 
 
 @pytest.fixture
@@ -151,6 +153,8 @@ def test_a_broken_picture_among_others_is_named_and_fails_the_job(
     broken, fine = json.loads(out)
     assert "broken.png" in broken["error"]
     assert fine["label"] == "0"
+    assert broken.keys() == fine.keys()
+    assert (broken["label"], broken["confidence"], broken["top"], fine["error"]) == (None, 0.0, [], None)
 
 
 def test_a_wrong_argument_is_said_once_and_not_of_every_picture(
@@ -282,14 +286,25 @@ def test_debug_shows_the_traceback() -> None:
     assert "Traceback" in debug.stderr
 
 
-def test_help_and_list_cost_no_torch() -> None:
-    for argv in (["--help"], ["list", "--json"]):
+def test_what_needs_no_torch_does_not_load_it(digit: Path, tmp_path: Path) -> None:
+    env = dict(os.environ, XDG_CACHE_HOME=str(tmp_path / "cache"))
+    predict = ["predict", "lenet5_modern", str(digit), "--json"]
+    first = subprocess.run([sys.executable, "-m", "lenet_zoo", *predict], capture_output=True, text=True, env=env)
+    for argv in (["--help"], ["list", "--json"], ["info", "lenet5_modern.mnist"], predict):
         code = (
             "import sys; from lenet_zoo.cli._app import run;"
-            f"assert run({argv!r}) == 0; assert 'torch' not in sys.modules"
+            f"assert run({argv!r}) == 0; assert not {{'torch', 'timm', 'onnx'}} & sys.modules.keys()"
         )
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=dict(os.environ))
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
         assert done.returncode == 0, done.stderr
+    assert done.stdout == first.stdout
+    assert json.loads(done.stdout)[0]["label"] == "0"
+
+
+@pytest.mark.parametrize("name", cards.names())
+def test_the_table_of_layers_in_the_package_is_the_networks(name: str) -> None:
+    rows = [asdict(layer) for layer in layer_table(load_network(name))]
+    assert layers_of(name) == json.loads(json.dumps(rows))
 
 
 def test_a_closed_pipe_is_no_error() -> None:

@@ -8,6 +8,7 @@ import http.server
 import multiprocessing
 import os
 import shutil
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ import pytest
 import torch
 from torchvision.datasets import MNIST
 
+from lenet_zoo.datasets import loading
 from lenet_zoo.datasets.loading import DATASETS, Dataset, data_root, load_dataset, validation_split
 from lenet_zoo.errors import DataError, InputError
 
@@ -236,7 +238,19 @@ def test_a_download_that_fails_leaves_nothing(near: Any, tmp_path: Path) -> None
         load_dataset("mnist", train=True, root=tmp_path / "root", download=True)
     assert str(error.value).startswith(f"MNIST could not be fetched into {tmp_path / 'root'}: ")
     assert "\n" not in str(error.value)
-    assert visible(tmp_path / "root") == []
+    assert list((tmp_path / "root").iterdir()) == []  # and no lock
+
+
+def test_a_download_that_stalls_ends(near: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "_SILENCE", 0.2)
+    near.gate.clear()
+    with pytest.raises(DataError) as error:
+        load_dataset("mnist", train=True, root=tmp_path / "root", download=True)
+    assert str(error.value) == (
+        f"MNIST could not be fetched into {tmp_path / 'root'}: the server sent nothing for 0.2 seconds"
+    )
+    assert list((tmp_path / "root").iterdir()) == []
+    assert socket.getdefaulttimeout() is None
 
 
 def test_a_root_that_cannot_be_made(near: Any, tmp_path: Path) -> None:

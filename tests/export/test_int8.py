@@ -39,7 +39,8 @@ def test_int8_weights_are_per_channel_and_static(network: Build, tmp_path: Path,
     assert tensors["C5_sum.weight_quantized"].dtype == np.int8
     assert tensors["C5_sum.weight_quantized"].shape == (120, 400)
     assert tensors["C5_sum.weight_scale"].shape == (120,)
-    assert tensors["C5_sum.bias_quantized"].dtype == np.int32
+    assert tensors["C3_sum.bias_quantized"].dtype == np.int32
+    assert tensors["C5_sum.bias"].dtype == np.float32  # OpenCV reads a quantized bias of Gemm wrong
     # Pairs of products must fit 16 bits on processors without VNNI.
     assert max(np.abs(t.astype(int)).max() for t in tensors.values() if t.dtype == np.int8) <= 63
     assert not any(node.op_type.startswith("Dynamic") for node in model.graph.node)

@@ -20,8 +20,11 @@ from .conftest import Build
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        (dict(input="image"), r"input='image': one of 'normalized' and 'pixels'"),
-        (dict(precision="fp16"), r"precision='fp16': one of 'fp32' and 'int8'"),
+        (dict(input="image"), r"input='image': one of 'normalized', 'pixels' and 'pixels_float'"),
+        (dict(precision="fp8"), r"precision='fp8': one of 'fp32', 'fp16' and 'int8'"),
+        (dict(opset=12), r"opset=12: from 13 to 21"),
+        (dict(batch=0), r"batch=0: how many pictures at once, at least 1; or None for any number"),
+        (dict(intermediates=True, precision="fp16"), "intermediates=True and precision='fp16' exclude each other"),
         (dict(calibration=np.zeros((1, 28, 28), np.uint8)), "calibration pictures are for precision='int8'"),
         (dict(intermediates=True, precision="int8"), "intermediates=True and precision='int8' exclude each other"),
         (dict(input_size=(20, 28)), r"input_size=\(20, 28\): the network takes pictures of at least 28×28"),

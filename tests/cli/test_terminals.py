@@ -1,0 +1,84 @@
+"""The command line elsewhere: in pipes, narrow terminals, encodings other than UTF-8, and the shells of Windows."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from lenet_zoo import cards
+from lenet_zoo.cli import _app
+from lenet_zoo.cli._app import run
+
+PICTURES = Path(__file__).parents[1] / "fixtures" / "pictures"
+
+
+def lenet_zoo(*argv: str, **env: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([sys.executable, "-m", "lenet_zoo", *argv], capture_output=True, env={**os.environ, **env})
+
+
+def test_a_table_in_a_pipe_is_whole() -> None:
+    for width in ("40", "80"):
+        lines = lenet_zoo("list", COLUMNS=width).stdout.decode().splitlines()
+        for name in cards.names():
+            card = cards.load(name)
+            assert any({name, str(card.dataset), f"{card.params:,}"} <= set(line.split()) for line in lines)
+
+
+@pytest.mark.parametrize("width", [60, 80])
+@pytest.mark.parametrize("argv", [["list"], ["info", "lenet5_classic"], ["evaluate", "lenet5_modern"]])
+def test_a_table_in_a_terminal_fits_and_loses_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, argv: list[str], width: int
+) -> None:
+    monkeypatch.setattr(_app, "console", Console(force_terminal=True, color_system=None, width=width))
+    argv = [*argv, "--dataset", "digits"] if argv[0] == "evaluate" else argv
+    assert run(argv) == 0
+    out = capsys.readouterr().out
+    table = [line for line in out.splitlines() if not line.startswith("lenet5_modern on digits")]
+    assert max(map(len, table)) <= width
+    assert "…" not in out
+    if argv[0] == "list":
+        assert all(f"{cards.load(name).params:,}" in out for name in cards.names())
+
+
+def test_what_an_encoding_lacks_is_escaped(tmp_path: Path) -> None:
+    picture = tmp_path / "写\N{SLIGHTLY SMILING FACE}.png"
+    picture.write_bytes((PICTURES / "pen_fat.png").read_bytes())
+    for encoding in ("cp1252", "ascii"):
+        plain, document = (
+            lenet_zoo("predict", "lenet5_modern", str(picture), *more, PYTHONIOENCODING=encoding)
+            for more in ([], ["--json"])
+        )
+        assert (plain.returncode, plain.stderr) == (0, b"")
+        assert b"\\u5199\\U0001f642.png: " in plain.stdout
+        assert json.loads(document.stdout.decode("ascii"))[0]["path"] == str(picture)
+    assert lenet_zoo("recipes", "best", PYTHONIOENCODING="cp1252").returncode == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no names that are not text")
+def test_a_name_that_is_no_text(tmp_path: Path) -> None:
+    name = os.fsencode(tmp_path) + b"/caf\xe9.png"
+    Path(os.fsdecode(name)).write_bytes((PICTURES / "pen_fat.png").read_bytes())
+    plain, document = (
+        lenet_zoo("predict", "lenet5_modern", str(tmp_path), *more, PYTHONIOENCODING="utf-8:strict")
+        for more in ([], ["--json"])
+    )
+    assert (plain.returncode, plain.stderr) == (0, b"")
+    assert b"caf\\udce9.png: " in plain.stdout
+    assert os.fsencode(json.loads(document.stdout)[0]["path"]) == name
+
+
+def test_patterns_are_expanded_where_the_shell_does_not(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_app, "_WINDOWS", True)
+    monkeypatch.chdir(PICTURES)
+    assert run(["predict", "lenet5_modern", "pen_*.png", "--json"]) == 0
+    assert [row["path"] for row in json.loads(capsys.readouterr().out)] == sorted(map(str, Path().glob("pen_*.png")))
+    assert run(["predict", "lenet5_modern", "nothing_*.png"]) == 2
+    assert capsys.readouterr().err == "lenet-zoo: nothing_*.png: no such file or folder\n"
