@@ -281,5 +281,5 @@ def test_evaluate_prints_the_calibration_error(capsys: pytest.CaptureFixture[str
     ("confidence", "shown"), [(1.0, "> 99.9 %"), (0.9996, "> 99.9 %"), (0.999, "99.9 %"), (0.5, "50.0 %")]
 )
 def test_no_answer_is_said_to_be_certain(confidence: float, shown: str) -> None:
-    row = {"path": "a.png", "label": "4", "top": [{"label": "4", "confidence": confidence}]}
+    row = {"path": "a.png", "label": "4", "top": [{"label": "4", "confidence": confidence}], "error": None}
     assert _answer(row) == f"a.png: 4 ({shown})"
