@@ -1,4 +1,4 @@
-"""`bench inference`: ratios measured in one run on this machine."""
+"""`bench inference` and `bench pictures`: ratios measured in one run on this machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.table import Table
 
 from lenet_zoo.cli._app import Json, app, console, messages, print_json
 
-__all__ = ["bench", "inference"]
+__all__ = ["bench", "inference", "pictures"]
 
 bench = typer.Typer(
     name="bench", help="Ratios measured in one run on this machine.", no_args_is_help=True, rich_markup_mode=None
@@ -67,3 +67,26 @@ def inference(
     console.print(table)
     for who, why in result.absent.items():
         console.print(f"{who} did not take part: {why}", highlight=False, markup=False)
+
+
+@bench.command(epilog="Example: lenet-zoo bench pictures --rounds 5")
+def pictures(
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Turns of each stage.")] = 15,
+    json: Json = False,
+) -> None:
+    """Time the way from a picture's file to an answer, stage by stage, beside the plain Otsu box."""
+    from lenet_zoo.bench.pictures import time_pictures
+
+    with messages.status("exporting") as status:
+        result = time_pictures(rounds, status.update)
+    if json:
+        print_json(asdict(result))
+        return
+    console.print(", ".join(f"{key} {value}" for key, value in result.machine.items()), highlight=False, markup=False)
+    table = Table("picture", title=f"ms a picture, one core, medians of {rounds} rounds", title_justify="left")
+    for heading in ("decoding", "to a digit", "÷ decoding", "Otsu box", "network"):
+        table.add_column(heading, justify="right")
+    for row in result.rows:
+        cells = [f"{row.decoding:.2f}", f"{row.digit:.2f}", f"{row.ratio:.2f}", f"{row.otsu:.2f}", f"{row.network:.3f}"]
+        table.add_row(row.picture, *cells)
+    console.print(table)
