@@ -123,10 +123,13 @@ def window_mean(values: Bytes, radius: int) -> Bytes:
     if radius == 1 and min(values.shape) > 2:
         return np.ascontiguousarray(_mean_of_three(np.ascontiguousarray(_mean_of_three(values).T)).T)
     for _ in range(2):
-        near, count = _windows(values.shape[0], radius)
+        # No matrix product, which BLAS would hand to threads that wait for each other longer than all of this takes.
+        first, last, count = _windows(values.shape[0], radius)
+        sums = np.zeros((values.shape[0] + 1, values.shape[1]), np.int32)
+        np.cumsum(values, axis=0, dtype=np.int32, out=sums[1:])
         # Sums of whole numbers below 2^24, and quotients that are whole or 1/count away from it: float32 is exact.
-        values = ((near @ values.astype(np.float32)) / count).astype(np.uint8).T
-    return np.ascontiguousarray(values)
+        values = np.ascontiguousarray(((sums[last] - sums[first]) / count).astype(np.uint8).T)
+    return values
 
 
 def _mean_of_three(values: Bytes) -> Bytes:
@@ -140,10 +143,11 @@ def _mean_of_three(values: Bytes) -> Bytes:
 
 
 @lru_cache(maxsize=256)
-def _windows(length: int, radius: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+def _windows(length: int, radius: int) -> tuple[Ints, Ints, npt.NDArray[np.float32]]:
+    """The first row of each row's window, the row after its last, and how many rows it has."""
     places = np.arange(length)
-    near = (np.abs(places[:, None] - places) <= radius).astype(np.float32)
-    return near, near.sum(1, keepdims=True)
+    first, last = np.maximum(places - radius, 0), np.minimum(places + radius + 1, length)
+    return first, last, (last - first).astype(np.float32)[:, None]
 
 
 def extreme(values: npt.NDArray[Any], radius: int, choose: np.ufunc) -> npt.NDArray[Any]:
