@@ -1,7 +1,9 @@
 import { PNG } from "pngjs";
 import { describe, expect, test } from "vitest";
 
-import { digitFromGrey, greyFromRgba, NoDigit } from "../../src/digit";
+import { digitFromGrey } from "../../src/pictures/character";
+import { greyFromRgba } from "../../src/pictures/grey";
+import { NoDigit } from "../../src/pictures/refusals";
 import { fixtures } from "../fixtures";
 
 describe("a picture becomes the same bytes as in Python", () => {
