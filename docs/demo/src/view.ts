@@ -80,10 +80,11 @@ export class NetworkView {
     LAYERS.forEach((name, i) => this.layers[i].show(layers[name], logits, palette));
   }
 
-  showNothing(palette: Palette): void {
+  /** No answer; `why` stands in its place. */
+  showNothing(palette: Palette, why: string): void {
     this.head.classList.add("silent");
     setText(this.big, "–");
-    setText(this.sentence, "no digit");
+    setText(this.sentence, why);
     for (const { row, bar, value } of this.bars) {
       row.classList.remove("best");
       bar.style.setProperty("--share", "0");

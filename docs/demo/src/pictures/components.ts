@@ -98,7 +98,9 @@ export function maskOf(
   keep: (piece: Piece) => boolean,
 ): Grid {
   const kept = [0, ...pieces.map((piece) => Number(keep(piece)))];
-  return { data: Uint8Array.from(labels, (label) => kept[label]), height, width };
+  const data = new Uint8Array(labels.length);
+  for (let i = 0; i < data.length; i++) data[i] = kept[labels[i]];
+  return { data, height, width };
 }
 
 /** For each pixel of a mask the length of its run along the row; 0 elsewhere. */
@@ -106,6 +108,7 @@ export function runLengths({ data, height, width }: Grid): Int32Array {
   const lengths = new Int32Array(data.length);
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {
+      if (!data[y * width + x]) continue;
       const start = x;
       while (x < width && data[y * width + x]) x++;
       lengths.fill(x - start, y * width + start, y * width + x);

@@ -7,8 +7,12 @@ const SPREAD_SIDE = 32;
 /** RGBA, alpha not premultiplied, row by row → grey levels. */
 export function greyFromRgba(rgba: Uint8ClampedArray | Uint8Array, height: number, width: number): Uint8Array {
   const size = height * width;
-  const channels = [0, 1, 2].map((k) => Uint8Array.from({ length: size }, (_, i) => rgba[4 * i + k]));
-  const alpha = Uint8Array.from({ length: size }, (_, i) => rgba[4 * i + 3]);
+  const [red, green, blue, alpha] = [0, 1, 2, 3].map((k) => {
+    const plane = new Uint8Array(size);
+    for (let i = 0; i < size; i++) plane[i] = rgba[4 * i + k];
+    return plane;
+  });
+  const channels = [red, green, blue];
   if (alpha.some((a) => a < 255)) {
     const backdrop = backdropOf(lumaOf(channels), alpha);
     for (const channel of channels) {

@@ -242,9 +242,9 @@ export function extremeOfRows({ data, height, width }: Grid, radius: number, sig
   for (let span = 1, wanted = 2 * reach + 1; span < wanted;) {
     const step = Math.min(span, wanted - span);
     rows -= step;
-    for (let i = 0, other = step * width; i < rows * width; i++, other++) {
-      if (sign * window[other] > sign * window[i]) window[i] = window[other];
-    }
+    const [end, ahead] = [rows * width, step * width];
+    if (sign === MAX) for (let i = 0; i < end; i++) window[i] = Math.max(window[i], window[i + ahead]);
+    else for (let i = 0; i < end; i++) window[i] = Math.min(window[i], window[i + ahead]);
     span += step;
   }
   return { data: window.slice(0, height * width), height, width };

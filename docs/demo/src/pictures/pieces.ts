@@ -2,7 +2,7 @@
 
 import { central, components, maskOf, type Piece } from "./components";
 import { extreme, map, MAX, sum, type Grid } from "./kernels";
-import { NoDigit, SeveralCharacters } from "./refusals";
+import { NoDigit, SEVERAL } from "./refusals";
 
 /** Height and width of a picture. */
 export type Shape = Pick<Grid, "height" | "width">;
@@ -42,7 +42,7 @@ export function keptPieces(rise: Grid, mask: Grid, pale: number, shrunk: boolean
   const keep = uncut.filter((piece) => 20 * piece.area >= largest && !isDotBeside(piece, main));
   if (keep.length > 12) throw new NoDigit("no digit: the picture is noise");
   const cut = found.pieces.filter((piece) => isCut(piece) && !stray.has(piece));
-  if (areSeveral(main, keep, cut, width, whole)) throw new SeveralCharacters();
+  if (areSeveral(main, keep, cut, width, whole)) throw new NoDigit(SEVERAL);
   const kept = maskOf(found, height, width, (piece) => keep.includes(piece));
   return map(kept, (value, i) => value & mask.data[i]);
 }

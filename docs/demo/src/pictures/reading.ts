@@ -1,15 +1,33 @@
-// Picture files → grey values, as lenet_zoo.digit_from_image sees them.
+// Picture files → the digit in them, as lenet_zoo.digit_from_image finds it. It runs in a worker.
 
-import { greyFromRgba } from "./digit";
-import type { Picture } from "./pad";
+import { digitFromGrey, ENOUGH } from "./character";
+import { greyFromRgba } from "./grey";
+import { blockMeans, floorDiv, reduction } from "./kernels";
+import { found, type Found } from "./refusals";
 
 /** A picture that cannot be used, with a text for the reader of the page. */
 export class PictureError extends Error {}
 
-/** As in lenet_zoo.pictures.character. */
-const MAX_PIXELS = 64_000_000;
+export interface Picture extends Found {
+  /** For the eye: at most VIEW_SIDE pixels high and wide. */
+  bitmap: ImageBitmap;
+}
 
-export async function decode(file: Blob): Promise<Picture> {
+/** RGBA, row by row. */
+interface Pixels {
+  data: Uint8ClampedArray | Uint8Array;
+  height: number;
+  width: number;
+}
+
+/** As in lenet_zoo.pictures.reading. */
+const MAX_PIXELS = 64_000_000;
+/** So many pixels are copied out of a large picture at a time. */
+const STRIP_PIXELS = 2 ** 20;
+const VIEW_SIDE = 1024;
+
+/** Throws PictureError. */
+export async function readPicture(file: Blob): Promise<Picture> {
   let bitmap: ImageBitmap;
   try {
     // The pixels as they are stored: no colour profile applied, no multiplication by alpha; turned as the camera says.
@@ -26,24 +44,45 @@ export async function decode(file: Blob): Promise<Picture> {
   if (width * height > MAX_PIXELS) {
     throw new PictureError(`The picture has ${width} × ${height} pixels: 64 million are the most.`);
   }
-  return { bitmap, grey: greyFromRgba(await pixelsOf(bitmap, file), height, width) };
+  const pixels = opaquePixels(bitmap) ?? (await transparentPixels(bitmap, file));
+  const grey = greyFromRgba(pixels.data, pixels.height, pixels.width);
+  return { ...found(() => digitFromGrey(grey, pixels.height, pixels.width)), bitmap: await viewOf(bitmap) };
 }
 
-async function pixelsOf(bitmap: ImageBitmap, file: Blob): Promise<Uint8ClampedArray | Uint8Array> {
+/** Step R2; null where the picture is not opaque, as those are not reduced. */
+function opaquePixels(bitmap: ImageBitmap): Pixels | null {
+  const factor = reduction(bitmap.height, bitmap.width, ENOUGH);
+  const [height, width] = [floorDiv(bitmap.height, factor), floorDiv(bitmap.width, factor)];
+  const out = new Uint8Array(4 * height * width);
+  const rows = Math.max(1, floorDiv(STRIP_PIXELS, factor * bitmap.width)); // of the result, at a time
+  const context = contextOf(rows * factor, bitmap.width);
+  for (let row = 0; row < height; row += rows) {
+    const high = Math.min(rows, height - row) * factor;
+    context.clearRect(0, 0, bitmap.width, high);
+    context.drawImage(bitmap, 0, -row * factor);
+    const { data } = context.getImageData(0, 0, bitmap.width, high);
+    for (let i = 3; i < data.length; i += 4) if (data[i] < 255) return null;
+    out.set(blockMeans(data, high, bitmap.width, factor, 4), 4 * row * width);
+  }
+  return { data: out, height, width };
+}
+
+async function transparentPixels(bitmap: ImageBitmap, file: Blob): Promise<Pixels> {
   const { width, height } = bitmap;
-  const canvas = document.createElement("canvas");
-  canvas.width = width;
-  canvas.height = height;
-  const context = canvas.getContext("2d", { willReadFrequently: true })!;
+  const context = contextOf(height, width);
   context.drawImage(bitmap, 0, 0);
   const { data } = context.getImageData(0, 0, width, height);
   const translucent = data.some((value, i) => i % 4 === 3 && value > 0 && value < 255);
-  return (translucent && (await unmultiplied(file, width, height))) || data;
+  return { data: (translucent && (await unmultiplied(file, width, height))) || data, height, width };
+}
+
+function contextOf(height: number, width: number): OffscreenCanvasRenderingContext2D {
+  return new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true })!;
 }
 
 /** A canvas holds colours multiplied by alpha, which costs half a level; where the browser can, decode without it. */
 async function unmultiplied(file: Blob, width: number, height: number): Promise<Uint8Array | null> {
-  if (!("ImageDecoder" in window)) return null;
+  if (!("ImageDecoder" in self)) return null;
   const options = {
     data: file.stream(),
     type: file.type,
@@ -63,4 +102,17 @@ async function unmultiplied(file: Blob, width: number, height: number): Promise<
   } finally {
     decoder.close();
   }
+}
+
+async function viewOf(bitmap: ImageBitmap): Promise<ImageBitmap> {
+  const scale = VIEW_SIDE / Math.max(bitmap.width, bitmap.height);
+  if (scale >= 1) return bitmap;
+  const side = (length: number) => Math.max(1, Math.round(length * scale));
+  const view = await createImageBitmap(bitmap, {
+    resizeWidth: side(bitmap.width),
+    resizeHeight: side(bitmap.height),
+    resizeQuality: "medium",
+  });
+  bitmap.close();
+  return view;
 }

@@ -43,6 +43,7 @@ export function rulesIn(mask: Grid, rise: Grid): Grid | null {
 /** The rules that go from left to right. */
 function lyingRules(mask: Grid): Rules | null {
   const { height, width } = mask;
+  if (!mask.data.some((ink, i) => ink && Math.min(i % width, width - 1 - (i % width)) < 2)) return null;
   const thick = floorDiv(Math.max(height, width), 9);
   const reach = Math.max(2, floorDiv(Math.max(height, width), 14));
   const lengths = runLengths(transpose(mask));
