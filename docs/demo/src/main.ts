@@ -6,7 +6,7 @@ import { PictureError } from "./pictures/reading";
 import { found, SEVERAL, type Found } from "./pictures/refusals";
 import { PictureReader } from "./reader";
 import samples from "./samples.json";
-import { percent, verdict, type Verdict } from "./verdict";
+import { reasonOf, verdict, type Verdict } from "./verdict";
 import { NetworkView, networkTable } from "./view";
 
 /** What the event `answer` on the document carries, for tests and for the curious: exact pixels and exact logits. */
@@ -46,6 +46,7 @@ pad.onchange = (since) => {
 async function answer(): Promise<void> {
   if (busy || !networks) return;
   busy = true;
+  document.body.dataset.busy = ""; // for whoever waits for the last answer
   try {
     while (pending !== null) {
       const since = pending;
@@ -60,6 +61,7 @@ async function answer(): Promise<void> {
     throw error;
   } finally {
     busy = false;
+    delete document.body.dataset.busy;
   }
 }
 
@@ -98,16 +100,8 @@ function paint(): Verdict[] {
   say("");
   const said = answers.map(({ probabilities }) => verdict(probabilities, Number(threshold.value) / 100));
   views.forEach((view, i) => view.show(answers[i], said[i], palette));
-  announce(
-    views
-      .map(({ title }, i) => {
-        const { label, best, confidence } = said[i];
-        return label === null
-          ? `${title}: not sure, ${best} at ${percent(confidence)}`
-          : `${title}: ${label}, ${percent(confidence)}`;
-      })
-      .join(". "),
-  );
+  const spoken = said.map((each) => (each.label === null ? reasonOf(each) : `${each.label}, ${reasonOf(each)}`));
+  announce(views.map(({ title }, i) => `${title}: ${spoken[i]}`).join(". "));
   return said;
 }
 
