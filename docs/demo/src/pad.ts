@@ -149,8 +149,8 @@ export class Pad {
     const stroke = this.active!;
     stroke.push(point);
     const tail = stroke.slice(-2);
-    drawStroke(this.view, tail, this.canvas.width, this.ink);
-    drawStroke(this.raster, tail, RASTER, "#fff");
+    drawLines(this.view, tail, this.canvas.width, this.ink);
+    drawLines(this.raster, tail, RASTER, "#fff");
   }
 
   private lift(): void {
@@ -266,16 +266,18 @@ export class Pad {
 }
 
 function drawStroke(context: CanvasRenderingContext2D, stroke: Stroke, side: number, colour: string): void {
+  // A tap is a dot, and a canvas draws no line without length.
+  const [x, y, width] = stroke[0];
+  context.fillStyle = colour;
+  context.beginPath();
+  context.arc(x * side, y * side, (width / 2) * side, 0, 2 * Math.PI);
+  context.fill();
+  drawLines(context, stroke, side, colour);
+}
+
+function drawLines(context: CanvasRenderingContext2D, stroke: Stroke, side: number, colour: string): void {
   context.strokeStyle = colour;
   context.lineCap = context.lineJoin = "round";
-  context.fillStyle = colour;
-  if (stroke.length === 1) {
-    // A canvas draws no line without length: a tap is a dot.
-    const [x, y, width] = stroke[0];
-    context.beginPath();
-    context.arc(x * side, y * side, (width / 2) * side, 0, 2 * Math.PI);
-    context.fill();
-  }
   for (let i = 1; i < stroke.length; i++) {
     const [x0, y0] = stroke[i - 1];
     const [x, y, width] = stroke[i];
