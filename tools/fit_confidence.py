@@ -23,9 +23,14 @@ from lenet_zoo.registry import create_model, load_network
 
 
 def same_recipe(one: Card, other: Card) -> bool:
-    """But for the teacher: that of a validation run has not seen the validation pictures either."""
-    recipes = [{**(card.recipe or {}), "teacher": ""} for card in (one, other)]
-    return (one.architecture, one.dataset) == (other.architecture, other.dataset) and recipes[0] == recipes[1]
+    """Whether both were trained alike, by the fields that both recipes have: a later version adds some.
+
+    The teacher may be another: that of a validation run has not seen the validation pictures either.
+    """
+    first, second = one.recipe or {}, other.recipe or {}
+    shared = (first.keys() & second.keys()) - {"teacher", "description"}
+    told = [(card.architecture, card.dataset) for card in (one, other)]
+    return told[0] == told[1] and all(first[key] == second[key] for key in shared)
 
 
 def fit(name: str, run: Path | None) -> Confidence:

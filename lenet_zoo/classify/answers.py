@@ -15,6 +15,7 @@ from lenet_zoo.cards import Card
 from lenet_zoo.classify.confidence import none_of_these, probabilities, refusal
 from lenet_zoo.errors import InputError, NoDigitError
 from lenet_zoo.pictures.preparation import Preparation
+from lenet_zoo.pictures.refusals import refuse_blank
 
 if TYPE_CHECKING:
     from lenet_zoo.pictures.reading import PictureSource
@@ -97,9 +98,10 @@ class Classifier(ABC):
         """Read pictures.
 
         Args:
-            images: uint8 N×28×28 as for `predict_array`; or a picture, or several: a path, the bytes of a file, an open
-                binary file or a PIL image each. They become pixels as the network's `preparation` says: 'character'
-                finds the character (`lenet_zoo.digit_from_image`), 'picture' only scales.
+            images: uint8 N×28×28 as for `predict_array`, of which blank and full ones and noise are rejected; or a
+                picture, or several: a path, the bytes of a file, an open binary file or a PIL image each. They become
+                pixels as the network's `preparation` says: 'character' finds the character
+                (`lenet_zoo.digit_from_image`), 'picture' only scales.
             top_k: how many answers to give per picture.
             min_confidence: a picture whose best answer is below this probability is rejected.
 
@@ -111,11 +113,23 @@ class Classifier(ABC):
         """
         self.check_answers(top_k, min_confidence)
         if isinstance(images, np.ndarray):
-            return [self._prediction(row, top_k, min_confidence) for row in self.predict_array(images)]
+            return [
+                self._prediction(row, top_k, min_confidence) if reason is None else Prediction(None, 0.0, (), reason)
+                for row, reason in zip(self.predict_array(images), self.blank(images), strict=True)
+            ]
         # Bytes and open files can be iterated too, but not over pictures.
         one = isinstance(images, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(images, "read")
         pictures = [images] if one or not isinstance(images, Iterable) else list(images)
         return self._predict_pictures(pictures, top_k, min_confidence)
+
+    def blank(self, pixels: NDArray[np.uint8]) -> list[str | None]:
+        """Why each of the prepared pictures N×H×W (or N×C×H×W) holds no character: blank, full or noise; else None.
+
+        For a network whose pictures are taken as they are, a blank one is as good as any other: None for all.
+        """
+        if self.card.preparation.kind != "character":
+            return [None] * len(pixels)
+        return refuse_blank(pixels if pixels.ndim == 3 else pixels.max(1))
 
     def check_answers(self, top_k: int, min_confidence: float) -> None:
         """Check these arguments of `predict`, before any picture is read.

@@ -250,7 +250,7 @@ def _session(file: OnnxFile, providers: Sequence[str] | None) -> Any:
     # operators this small do not.
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # errors come as exceptions
     try:
         return onnxruntime.InferenceSession(file.data, options, providers=list(providers))
     except Exception as error:  # onnxruntime's own exceptions have no common base but this one

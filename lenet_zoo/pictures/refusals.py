@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from lenet_zoo.pictures.kernels import Bytes
+if TYPE_CHECKING:
+    from lenet_zoo.pictures.kernels import Bytes
 
 __all__ = ["refuse_blank"]
 

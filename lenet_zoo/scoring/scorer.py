@@ -100,7 +100,11 @@ class Scorer:
             if isinstance(content, str):
                 rows.fail(row, content)
             elif isinstance(content, np.ndarray):
-                found[row] = content
+                (reason,) = self.classifier.blank(content[None])
+                if reason is None:
+                    found[row] = content
+                else:
+                    rows.reject(row, reason)
             else:
                 start = time.perf_counter()
                 try:

@@ -26,6 +26,7 @@ from lenet_zoo.datasets.loading import Dataset
 from lenet_zoo.errors import ArtifactError, InputError, WeightsError
 from lenet_zoo.evaluation import evaluate
 from lenet_zoo.export import verification
+from lenet_zoo.export.calibration import bundled
 from lenet_zoo.finetuning.results import _confidence
 from lenet_zoo.models._card import attach
 from lenet_zoo.scoring.parts import Rows
@@ -227,7 +228,7 @@ class Fixed(Classifier):
 
 
 def test_a_picture_that_is_none_of_these_is_rejected_with_the_reason() -> None:
-    pixels = np.zeros((1, 28, 28), np.uint8)
+    pixels = bundled()[:1]
     (known,) = Fixed([-2.0, -9.0], RUBBISH).predict(pixels)
     assert (known.label, known.reason) == ("cat", None)
     (found,) = Fixed([-9.0, -5.0], RUBBISH).predict(pixels, top_k=2, min_confidence=0.9)
@@ -281,5 +282,5 @@ def test_evaluate_prints_the_calibration_error(capsys: pytest.CaptureFixture[str
     ("confidence", "shown"), [(1.0, "> 99.9 %"), (0.9996, "> 99.9 %"), (0.999, "99.9 %"), (0.5, "50.0 %")]
 )
 def test_no_answer_is_said_to_be_certain(confidence: float, shown: str) -> None:
-    row = {"path": "a.png", "label": "4", "top": [{"label": "4", "confidence": confidence}]}
+    row = {"path": "a.png", "label": "4", "top": [{"label": "4", "confidence": confidence}], "error": None}
     assert _answer(row) == f"a.png: 4 ({shown})"

@@ -16,6 +16,7 @@ import lenet_zoo
 from lenet_zoo.classify import Classifier, OnnxClassifier, Prediction
 from lenet_zoo.classify.torch import TorchClassifier
 from lenet_zoo.errors import InputError
+from lenet_zoo.export.calibration import bundled
 
 
 def pictures(*shape: int) -> np.ndarray:
@@ -78,7 +79,7 @@ def test_input_is_neither_changed_nor_required_to_be_contiguous(exported: Any) -
 
 def test_top_k_and_rejection(exported: Any) -> None:
     classifier = OnnxClassifier(exported(input="pixels"))
-    pixels = pictures(3, 28, 28)
+    pixels = bundled()[:3]
     probabilities = classifier.predict_array(pixels)
     for row, found in zip(probabilities, classifier.predict(pixels, top_k=3), strict=True):
         best = np.argsort(-row)[:3]
@@ -209,6 +210,26 @@ def test_neither_torch_nor_onnx_is_loaded(exported: Any) -> None:
     path = exported(input="pixels")
     done = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, check=True)
     assert done.stdout == "1\n[]\n"
+
+
+def test_prepared_arrays_without_a_character_are_rejected(exported: Any, tmp_path: Path) -> None:
+    """All-zero pixels were a "1" and noise an "8"."""
+    nothing = [np.zeros((28, 28), np.uint8), np.full((28, 28), 255, np.uint8), pictures(28, 28), bundled()[0]]
+    found = OnnxClassifier(exported(input="pixels")).predict(np.stack(nothing))
+    assert [one.reason for one in found] == [
+        "no digit: the picture is of one tone",
+        "no digit: the picture is of one tone",
+        "no digit: the picture is noise",
+        None,
+    ]
+    assert [one.label is None for one in found] == [True, True, True, False]
+    assert [(one.confidence, one.top) for one in found[:3]] == [(0.0, ())] * 3
+    # To a network of pictures a blank one is as good as any other.
+    card = {"labels": list("abcdefghij"), "preparation": "picture"}
+    path = lenet_zoo.export_onnx(
+        lenet_zoo.create_model("lenet5_modern"), tmp_path / "m.onnx", input="pixels", card=card
+    )
+    assert all(one.label for one in OnnxClassifier(path).predict(np.stack(nothing)))
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -181,7 +181,9 @@ def test_logits_that_are_no_floats(files: dict[str, Path], tmp_path: Path, kind:
 
 
 @pytest.mark.parametrize("count", [1, 2, 50])
-def test_an_operator_that_fails(files: dict[str, Path], digits: np.ndarray, tmp_path: Path, count: int) -> None:
+def test_an_operator_that_fails(
+    files: dict[str, Path], digits: np.ndarray, tmp_path: Path, count: int, capfd: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "m.onnx"
     with_last_node(files["pixels"], path, TensorProto.FLOAT, "sizes", op="Reshape")
     model = onnx.load(path)
@@ -189,6 +191,7 @@ def test_an_operator_that_fails(files: dict[str, Path], digits: np.ndarray, tmp_
     onnx.save(model, path)
     text = refused(lambda: OnnxClassifier(path).predict_array(digits[:count]))
     assert text.startswith(f"{path} cannot be run by onnxruntime {onnxruntime.__version__} (operator set ai.onnx 17): ")
+    assert capfd.readouterr().err == ""  # nothing of onnxruntime's own beside the error
 
 
 @pytest.mark.parametrize(("shape", "told"), [([], "[]"), (["batch", 784], "['batch', 784]")])

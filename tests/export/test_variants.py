@@ -66,7 +66,11 @@ def test_float16_is_half_the_size_and_near(
     assert half.stat().st_size < 0.55 * full.stat().st_size
     assert read_metadata(half)["precision"] == "fp16"
     model = onnx.load(half)
-    kinds = {tensor.data_type for tensor in model.graph.initializer if not tensor.name.startswith(("output", "temperature", "rubbish"))}
+    kinds = {
+        tensor.data_type
+        for tensor in model.graph.initializer
+        if not tensor.name.startswith(("output", "temperature", "rubbish"))
+    }
     assert onnx.TensorProto.FLOAT not in kinds
     outputs = [output.type.tensor_type.elem_type for output in model.graph.output]
     assert outputs == [onnx.TensorProto.FLOAT] * 2
