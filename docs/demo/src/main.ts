@@ -1,10 +1,12 @@
 import { PixelCanvas, readPalette } from "./colours";
-import { digitFromGrey, NoDigit } from "./digit";
 import { loadNetworks, networks as descriptions, type Answer, type Network } from "./network";
 import { Pad, RASTER } from "./pad";
-import { decode, PictureError } from "./picture";
+import { digitFromDrawing } from "./pictures/character";
+import { PictureError } from "./pictures/reading";
+import { found, SEVERAL, type Found } from "./pictures/refusals";
+import { PictureReader } from "./reader";
 import samples from "./samples.json";
-import { percent, verdict, type Verdict } from "./verdict";
+import { reasonOf, verdict, type Verdict } from "./verdict";
 import { NetworkView, networkTable } from "./view";
 
 /** What the event `answer` on the document carries, for tests and for the curious: exact pixels and exact logits. */
@@ -44,45 +46,34 @@ pad.onchange = (since) => {
 async function answer(): Promise<void> {
   if (busy || !networks) return;
   busy = true;
+  document.body.dataset.busy = ""; // for whoever waits for the last answer
   try {
     while (pending !== null) {
       const since = pending;
       pending = null;
-      const { pixels, reason } = read();
+      const digit = read();
+      const { pixels } = digit;
       const answers = pixels ? await Promise.all(networks.map((network) => network.read(pixels))) : null;
-      show(pixels, answers, reason, since);
+      show(digit, answers, since);
     }
   } catch (error) {
     say(`The networks stopped: ${error instanceof Error ? error.message : error}`, true);
     throw error;
   } finally {
     busy = false;
+    delete document.body.dataset.busy;
   }
 }
 
-/** The pad as 28 × 28 pixels, or why there is no digit on it. */
-function read(): { pixels: Uint8Array | null; reason: string } {
+function read(): Found {
   if (pad.empty) return { pixels: null, reason: "" };
-  try {
-    if (pad.picture) {
-      const { bitmap, grey } = pad.picture;
-      return { pixels: digitFromGrey(grey, bitmap.height, bitmap.width), reason: "" };
-    }
-    return { pixels: digitFromGrey(pad.grey(), RASTER, RASTER), reason: "" };
-  } catch (error) {
-    if (error instanceof NoDigit) return { pixels: null, reason: error.message };
-    throw error;
-  }
+  return pad.picture ?? found(() => digitFromDrawing(pad.grey(), RASTER, RASTER));
 }
 
-let shown: { pixels: Uint8Array | null; answers: Answer[] | null; reason: string } = {
-  pixels: null,
-  answers: null,
-  reason: "",
-};
+let shown: Found & { answers: Answer[] | null } = { pixels: null, reason: "", answers: null };
 
-function show(pixels: Uint8Array | null, answers: Answer[] | null, reason: string, since: number): void {
-  shown = { pixels, answers, reason };
+function show({ pixels, reason }: Found, answers: Answer[] | null, since: number): void {
+  shown = { pixels, reason, answers };
   const said = paint();
   document.body.dataset.state = pixels ? "digit" : "empty";
   performance.mark("answer");
@@ -100,8 +91,8 @@ function paint(): Verdict[] {
   $("pad-hint").hidden = !pad.empty;
   digit.draw(palette, pixels ?? new Uint8Array(784), 0, 255);
   if (!answers) {
-    for (const view of views) view.showNothing(palette);
-    const text = pad.empty ? "" : reason[0].toUpperCase() + reason.slice(1) + ".";
+    for (const view of views) view.showNothing(palette, reason === SEVERAL ? "several digits" : "no digit");
+    const text = reason === SEVERAL ? "Several digits: the networks read one at a time." : sentence(reason);
     say(text);
     announce(text || "No digit: the pad is empty.");
     return [];
@@ -109,20 +100,16 @@ function paint(): Verdict[] {
   say("");
   const said = answers.map(({ probabilities }) => verdict(probabilities, Number(threshold.value) / 100));
   views.forEach((view, i) => view.show(answers[i], said[i], palette));
-  announce(
-    views
-      .map(({ title }, i) => {
-        const { label, best, confidence } = said[i];
-        return label === null
-          ? `${title}: not sure, ${best} at ${percent(confidence)}`
-          : `${title}: ${label}, ${percent(confidence)}`;
-      })
-      .join(". "),
-  );
+  const spoken = said.map((each) => (each.label === null ? reasonOf(each) : `${each.label}, ${reasonOf(each)}`));
+  announce(views.map(({ title }, i) => `${title}: ${spoken[i]}`).join(". "));
   return said;
 }
 
 // -- words -----------------------------------------------------------------------------------------------------------
+
+function sentence(reason: string): string {
+  return reason && `${reason[0].toUpperCase()}${reason.slice(1)}.`;
+}
 
 function say(text: string, alarm = false): void {
   const message = $("message");
@@ -175,12 +162,19 @@ for (const { label, strokes } of samples) {
   $("samples").append(item);
 }
 
+const reader = new PictureReader();
+pad.onact = () => reader.stop(); // what is done last is what stands on the pad
+
 async function load(file: Blob): Promise<void> {
+  const slow = setTimeout(() => say("Reading the picture…"), 300);
   try {
-    pad.show(await decode(file));
+    const picture = await reader.read(file);
+    if (picture) pad.show(picture);
   } catch (error) {
     if (!(error instanceof PictureError)) throw error;
     say(error.message, true);
+  } finally {
+    clearTimeout(slow);
   }
 }
 
@@ -220,7 +214,7 @@ function readColours(): void {
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", readColours);
 readColours();
 showThreshold();
-for (const view of views) view.showNothing(palette);
+for (const view of views) view.showNothing(palette, "loading…");
 // The page opens with an answer, so that nobody has to guess what it does.
 pad.write(samples[3].strokes as Strokes, 0);
 
@@ -229,5 +223,6 @@ try {
   await answer();
 } catch (error) {
   say(`The networks could not be loaded: ${error instanceof Error ? error.message : error}`, true);
+  for (const view of views) view.showNothing(palette, "not loaded");
   document.body.dataset.state = "failed";
 }

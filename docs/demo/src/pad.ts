@@ -1,13 +1,10 @@
 // The drawing pad: strokes of a mouse, a pen, a finger or the arrow keys, or a picture put in by the page.
 
+import type { Picture } from "./pictures/reading";
+
 /** [x, y] in the unit square, y downwards, and the line's width as a part of the pad. */
 export type Point = [x: number, y: number, width: number];
 export type Stroke = Point[];
-export interface Picture {
-  bitmap: ImageBitmap;
-  /** Its grey levels, row by row. */
-  grey: Uint8Array;
-}
 
 interface State {
   strokes: Stroke[];
@@ -32,6 +29,8 @@ const ARROWS: Record<string, [number, number]> = {
 export class Pad {
   /** Called after each change, with the time (as in performance.now) of what caused it. */
   onchange: (since: number) => void = () => {};
+  /** Called before a change that is not one more step of the same line or sample. */
+  onact: () => void = () => {};
   /** Called with a text for screen readers. */
   onsay: (text: string) => void = () => {};
 
@@ -92,6 +91,7 @@ export class Pad {
   }
 
   undo(): void {
+    this.onact();
     this.lift();
     cancelAnimationFrame(this.writing);
     const before = this.past.pop();
@@ -125,6 +125,7 @@ export class Pad {
   }
 
   private enter(state: State): void {
+    this.onact();
     this.lift();
     cancelAnimationFrame(this.writing);
     this.past.push(this.state);
@@ -136,6 +137,7 @@ export class Pad {
   // -- strokes ---------------------------------------------------------------------------------------------------
 
   private begin(point: Point): void {
+    this.onact();
     cancelAnimationFrame(this.writing);
     this.past.push(this.state);
     this.state = { strokes: this.state.given ? [] : this.state.strokes, picture: null };
@@ -147,8 +149,8 @@ export class Pad {
     const stroke = this.active!;
     stroke.push(point);
     const tail = stroke.slice(-2);
-    drawStroke(this.view, tail, this.canvas.width, this.ink);
-    drawStroke(this.raster, tail, RASTER, "#fff");
+    drawLines(this.view, tail, this.canvas.width, this.ink);
+    drawLines(this.raster, tail, RASTER, "#fff");
   }
 
   private lift(): void {
@@ -264,11 +266,20 @@ export class Pad {
 }
 
 function drawStroke(context: CanvasRenderingContext2D, stroke: Stroke, side: number, colour: string): void {
+  // A tap is a dot, and a canvas draws no line without length.
+  const [x, y, width] = stroke[0];
+  context.fillStyle = colour;
+  context.beginPath();
+  context.arc(x * side, y * side, (width / 2) * side, 0, 2 * Math.PI);
+  context.fill();
+  drawLines(context, stroke, side, colour);
+}
+
+function drawLines(context: CanvasRenderingContext2D, stroke: Stroke, side: number, colour: string): void {
   context.strokeStyle = colour;
   context.lineCap = context.lineJoin = "round";
-  // A line without length is a dot of its width, by the round caps.
-  for (let i = stroke.length > 1 ? 1 : 0; i < stroke.length; i++) {
-    const [x0, y0] = stroke[Math.max(0, i - 1)];
+  for (let i = 1; i < stroke.length; i++) {
+    const [x0, y0] = stroke[i - 1];
     const [x, y, width] = stroke[i];
     context.lineWidth = width * side;
     context.beginPath();

@@ -1,15 +1,28 @@
-/** What a network says: a class, or none because it is not sure enough, or none because there is nothing to read. */
+/** What a network says: a class; or none, because it is not sure enough or because none of its classes fits. */
 export interface Verdict {
   label: number | null;
   confidence: number;
   best: number;
+  /** The probability that it is none of the classes: what is missing to 1. Only the network of 1998 has such a class. */
+  none: number;
 }
 
 export function verdict(probabilities: ArrayLike<number>, threshold: number): Verdict {
   let best = 0;
-  for (let i = 1; i < probabilities.length; i++) if (probabilities[i] > probabilities[best]) best = i;
+  let total = 0;
+  for (let i = 0; i < probabilities.length; i++) {
+    total += probabilities[i];
+    if (probabilities[i] > probabilities[best]) best = i;
+  }
   const confidence = probabilities[best];
-  return { label: confidence >= threshold ? best : null, confidence, best };
+  const none = Math.max(0, 1 - total);
+  return { label: confidence >= threshold && none <= confidence ? best : null, confidence, best, none };
+}
+
+/** The verdict in words, without its label. */
+export function reasonOf({ label, best, confidence, none }: Verdict): string {
+  if (label !== null) return percent(confidence);
+  return none > confidence ? `none of these: ${percent(none)}` : `not sure: ${best} at ${percent(confidence)}`;
 }
 
 /** A probability in per cent, never rounded up to a certainty. */

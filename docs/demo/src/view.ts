@@ -2,7 +2,7 @@
 
 import { PixelCanvas, type Palette } from "./colours";
 import { architectureOf, LAYERS, type Answer, type Description, type Layer, type LayerName } from "./network";
-import { percent, type Verdict } from "./verdict";
+import { percent, reasonOf, type Verdict } from "./verdict";
 
 const TITLES: Record<string, [title: string, year: string]> = {
   lenet5_classic: ["LeNet-5", "1998"],
@@ -68,10 +68,7 @@ export class NetworkView {
     const { probabilities, logits, layers } = answer;
     this.head.classList.toggle("silent", said.label === null);
     setText(this.big, said.label === null ? "?" : String(said.label));
-    setText(
-      this.sentence,
-      said.label === null ? `not sure: ${said.best} at ${percent(said.confidence)}` : percent(said.confidence),
-    );
+    setText(this.sentence, reasonOf(said));
     this.bars.forEach(({ row, bar, value }, i) => {
       row.classList.toggle("best", i === said.best);
       bar.style.setProperty("--share", probabilities[i].toFixed(4));
@@ -80,10 +77,11 @@ export class NetworkView {
     LAYERS.forEach((name, i) => this.layers[i].show(layers[name], logits, palette));
   }
 
-  showNothing(palette: Palette): void {
+  /** No answer; `why` stands in its place. */
+  showNothing(palette: Palette, why: string): void {
     this.head.classList.add("silent");
     setText(this.big, "–");
-    setText(this.sentence, "no digit");
+    setText(this.sentence, why);
     for (const { row, bar, value } of this.bars) {
       row.classList.remove("best");
       bar.style.setProperty("--share", "0");

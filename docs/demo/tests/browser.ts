@@ -102,7 +102,7 @@ export interface Reading {
   /** By architecture; `outputs` holds logits, probabilities and the layers' states, by name. */
   answers: Record<
     string,
-    { label: number | null; best: number; confidence: number; outputs: Record<string, number[]> }
+    { label: number | null; best: number; confidence: number; none: number; outputs: Record<string, number[]> }
   >;
   latency: number;
 }
@@ -135,17 +135,18 @@ export class Visit {
   /** Waits until the page has answered more than `before` times and rests; gives the last answer. */
   async reading(before = 0): Promise<Reading> {
     await this.page.waitForFunction((n) => (window as never as { answers: unknown[] }).answers.length > n, before);
+    await this.page.waitForSelector("body:not([data-busy])");
     let count = 0;
     while (count !== (count = await this.count())) await this.page.waitForTimeout(100);
     return this.page.evaluate(() => {
       const { pixels, answers, latency } = (window as never as { answers: AnswerDetail[] }).answers.at(-1)!;
       const plain = Object.entries(answers).map(
-        ([name, { label, best, confidence, logits, probabilities, layers }]) => {
+        ([name, { label, best, confidence, none, logits, probabilities, layers }]) => {
           const outputs = Object.entries({ logits, probabilities, ...layers }).map(([key, values]) => [
             key,
             [...values],
           ]);
-          return [name, { label, best, confidence, outputs: Object.fromEntries(outputs) }];
+          return [name, { label, best, confidence, none, outputs: Object.fromEntries(outputs) }];
         },
       );
       return { pixels: pixels && [...pixels], answers: Object.fromEntries(plain), latency };

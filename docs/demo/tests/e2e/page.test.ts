@@ -1,296 +1,17 @@
 // The built page in a real browser: `npm run e2e`. Needs Chromium (CHROMIUM, else /usr/bin/chromium) and a Python with
 // numpy and onnxruntime (PYTHON, else python3).
 
-import { spawnSync } from "node:child_process";
-import { fileURLToPath } from "node:url";
-
-import axe from "axe-core";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 
 import samples from "../../src/samples.json";
-import { Site, type Reading, type Visit } from "../browser";
-import { fixtures } from "../fixtures";
+import { Site } from "../browser";
+import { accessibilityFaults, NETWORKS, padPixels, said, usePage } from "./checks";
 
-const NETWORKS = ["lenet5_classic", "lenet5_modern"];
-const TOLERANCE = 1e-4;
-
-let site: Site;
-let visit: Visit | undefined;
-
-beforeAll(async () => {
-  site = await Site.open();
-});
-
-afterEach(async () => {
-  const complaints = visit?.complaints ?? [];
-  await visit?.page.close();
-  visit = undefined;
-  expect(complaints).toEqual([]);
-});
-
-afterAll(() => site.close());
-
-/** What onnxruntime in Python makes of the pixels that the page gave its networks, and that the page made the same. */
-function expectSameAsPython(readings: Reading[]): void {
-  const input = JSON.stringify(readings.map(({ pixels }) => pixels));
-  const script = fileURLToPath(new URL("reference.py", import.meta.url));
-  const options = { input, encoding: "utf8", maxBuffer: 2 ** 28 } as const;
-  const { status, stdout, stderr, error } = spawnSync(process.env.PYTHON ?? "python3", [script], options);
-  if (status !== 0)
-    throw new Error(`reference.py needs a Python with numpy and onnxruntime (set PYTHON): ${error ?? stderr}`);
-  const reference: Record<string, Record<string, number[]>[]> = JSON.parse(stdout);
-  expect(Object.keys(reference)).toEqual(NETWORKS);
-  for (const name of NETWORKS) {
-    readings.forEach(({ answers }, i) => {
-      const { outputs } = answers[name];
-      expect(Object.keys(outputs).sort()).toEqual(Object.keys(reference[name][i]).sort());
-      for (const [key, values] of Object.entries(outputs)) {
-        const wanted = reference[name][i][key];
-        expect(values.length).toBe(wanted.length);
-        const far = values.filter((value, k) => !(Math.abs(value - wanted[k]) <= TOLERANCE));
-        expect(far, `${name} ${key}`).toEqual([]);
-      }
-    });
-  }
-}
-
-/** What stands on the page under each network. */
-async function said({ page }: Visit): Promise<{ big: string; sentence: string }[]> {
-  return page.locator(".head").evaluateAll((heads) =>
-    heads.map((head) => ({
-      big: head.querySelector(".big")!.textContent!,
-      sentence: head.querySelector(".sentence")!.textContent!,
-    })),
-  );
-}
-
-/** The visible pad as RGBA. (A copy is read: reading the pad itself makes the browser warn.) */
-async function padPixels({ page }: Visit): Promise<number[]> {
-  return page.locator("#pad").evaluate((pad: HTMLCanvasElement) => {
-    const copy = new OffscreenCanvas(100, 100).getContext("2d", { willReadFrequently: true })!;
-    copy.drawImage(pad, 0, 0, 100, 100);
-    return [...copy.getImageData(0, 0, 100, 100).data];
-  });
-}
-
-async function accessibilityFaults({ page }: Visit): Promise<string[]> {
-  // Injected as a script element, axe would be stopped by the page's own policy.
-  await page.evaluate(axe.source);
-  return page.evaluate(async () => {
-    const { axe } = window as never as { axe: typeof import("axe-core") };
-    const { violations } = await axe.run(document, { resultTypes: ["violations"] });
-    return violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(" | ")}`);
-  });
-}
-
-describe("opening", () => {
-  test("answers at once, from a folder, with little to load", async () => {
-    visit = await site.visit();
-    const reading = await visit.reading();
-    for (const name of NETWORKS) expect(reading.answers[name].label).toBe(3);
-    expect((await said(visit)).map(({ big }) => big)).toEqual(["3", "3"]);
-    const weight = [...site.sent].reduce((total, [name, bytes]) => total + (name.endsWith(".wasm") ? 0 : bytes), 0);
-    expect([...site.sent.keys()].filter((name) => name.endsWith(".onnx")).length).toBe(2);
-    expect(weight).toBeLessThan(400_000);
-  });
-
-  test("says so when the networks do not come", async () => {
-    const broken = await site.visit({
-      ready: false,
-      prepare: (page) => page.route("**/*.onnx", (route) => route.abort()),
-    });
-    await broken.page.waitForSelector("body[data-state=failed]");
-    expect(await broken.page.locator("#message").textContent()).toContain("The networks could not be loaded");
-    await broken.page.close();
-  });
-});
-
-describe("drawing", () => {
-  test("ten real digits, stroke by stroke, are read by both, as in Python", async () => {
-    visit = await site.visit();
-    const readings: Reading[] = [];
-    for (const { label, strokes } of samples) {
-      const reading = await visit.draw(strokes);
-      readings.push(reading);
-      expect(NETWORKS.map((name) => reading.answers[name].label)).toEqual([label, label]);
-      expect((await said(visit)).map(({ big }) => big)).toEqual([String(label), String(label)]);
-    }
-    expect(new Set(readings.map(({ pixels }) => String(pixels))).size).toBe(10);
-    expectSameAsPython(readings);
-  });
-
-  test("both answer while the line is drawn", async () => {
-    visit = await site.visit(); // with a sample on the pad, which the first line replaces
-    const box = (await visit.page.locator("#pad").boundingBox())!;
-    await visit.page.mouse.move(box.x + 0.5 * box.width, box.y + 0.2 * box.height);
-    await visit.page.mouse.down();
-    for (let i = 1; i <= 12; i++) {
-      await visit.page.mouse.move(box.x + 0.5 * box.width, box.y + (0.2 + 0.05 * i) * box.height);
-    }
-    const reading = await visit.reading();
-    expect(NETWORKS.map((name) => reading.answers[name].label)).toEqual([1, 1]); // the button is still down
-    await visit.page.mouse.up();
-  });
-
-  test("undo, clear, and no digit on an empty pad", async () => {
-    visit = await site.visit();
-    const { page } = visit;
-    const four = samples[4].strokes;
-    expect(four.length).toBe(2);
-    await visit.draw(four.slice(0, 1));
-    const before = (await visit.reading()).pixels;
-    await visit.draw(four);
-    let count = await visit.count();
-    await page.keyboard.press("Control+z");
-    expect((await visit.reading(count)).pixels).toEqual(before);
-
-    count = await visit.count();
-    await page.click("#clear");
-    expect((await visit.reading(count)).pixels).toBeNull();
-    expect(await said(visit)).toEqual(NETWORKS.map(() => ({ big: "–", sentence: "no digit" })));
-    expect(await page.locator("#clear").isDisabled()).toBe(true);
-    expect(await page.locator("#pad-hint").isVisible()).toBe(true);
-    expect(await page.locator(".bars .best, .targets .best").count()).toBe(0);
-    await expect.poll(() => page.locator("#announcement").textContent()).toBe("No digit: the pad is empty.");
-
-    count = await visit.count();
-    await page.click("#undo");
-    expect((await visit.reading(count)).pixels).toEqual(before);
-  });
-
-  test("a pen that presses harder writes thicker", async () => {
-    visit = await site.visit();
-    const ink = async (pressure: number) => {
-      const before = await visit!.count();
-      await visit!.page.locator("#pad").evaluate((pad, pressure) => {
-        const box = pad.getBoundingClientRect();
-        pad.setPointerCapture = () => {}; // there is no such pointer
-        const fire = (type: string, x: number, y: number) =>
-          pad.dispatchEvent(
-            new PointerEvent(type, {
-              pointerId: 7,
-              pointerType: "pen",
-              pressure,
-              isPrimary: true,
-              clientX: box.left + x * box.width,
-              clientY: box.top + y * box.height,
-            }),
-          );
-        document.getElementById("clear")!.click();
-        fire("pointerdown", 0.3, 0.3);
-        fire("pointermove", 0.7, 0.7);
-        fire("pointerup", 0.7, 0.7);
-      }, pressure);
-      await visit!.reading(before);
-      const data = await padPixels(visit!);
-      return data.filter((value, i) => i % 4 === 3 && value > 0).length;
-    };
-    const [light, heavy] = [await ink(0.2), await ink(0.9)];
-    expect(heavy).toBeGreaterThan(1.5 * light);
-  });
-
-  test("samples write themselves", async () => {
-    visit = await site.visit();
-    for (const { label } of samples) {
-      const count = await visit.count();
-      await visit.page.click(`#samples button[aria-label="Sample: ${label}"]`);
-      const reading = await visit.reading(count);
-      expect(NETWORKS.map((name) => reading.answers[name].label)).toEqual([label, label]);
-    }
-    const still = (await visit.reading()).pixels;
-    await visit.page.emulateMedia({ reducedMotion: "no-preference" });
-    const count = await visit.count();
-    await visit.page.click(`#samples button[aria-label="Sample: 9"]`);
-    const reading = await visit.reading(count + 5); // written in steps
-    expect(reading.pixels).toEqual(still);
-  });
-});
-
-describe("pictures", () => {
-  test("are the same 28 × 28 bytes as in Python, and the same answers", async () => {
-    visit = await site.visit();
-    const readings: Reading[] = [];
-    for (const { name, data, label, digit, error } of fixtures) {
-      const before = await visit.count();
-      await visit.drop(name, "image/png", data);
-      const reading = await visit.reading(before);
-      expect(reading.pixels, name).toEqual(digit);
-      if (digit) {
-        readings.push(reading);
-        expect(
-          NETWORKS.map((network) => reading.answers[network].best),
-          name,
-        ).toEqual([label, label]);
-      } else {
-        expect((await visit.page.locator("#message").textContent())!.toLowerCase()).toBe(`${error}.`);
-        expect((await said(visit)).map(({ sentence }) => sentence)).toEqual(["no digit", "no digit"]);
-      }
-    }
-    expectSameAsPython(readings);
-  });
-
-  test("can be chosen and pasted", async () => {
-    visit = await site.visit();
-    const { page } = visit;
-    const [first, second] = ["scan_dark_on_light.png", "sheet_on_a_desk.png"].map((name) =>
-      fixtures.find((f) => f.name === name)!,
-    );
-    let count = await visit.count();
-    const chooser = page.waitForEvent("filechooser");
-    await page.click("#choose");
-    await (await chooser).setFiles({ name: first.name, mimeType: "image/png", buffer: first.data });
-    expect((await visit.reading(count)).pixels).toEqual(first.digit);
-
-    count = await visit.count();
-    await page.evaluate((base64) => {
-      const transfer = new DataTransfer();
-      const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
-      transfer.items.add(new File([bytes], "image.png", { type: "image/png" }));
-      document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: transfer }));
-    }, second.data.toString("base64"));
-    expect((await visit.reading(count)).pixels).toEqual(second.digit);
-
-    // The first line over it starts a drawing; undo brings the picture back.
-    count = await visit.count();
-    const box = (await page.locator("#pad").boundingBox())!;
-    await page.mouse.move(box.x + 100, box.y + 60);
-    await page.mouse.down();
-    await page.mouse.move(box.x + 100, box.y + 260, { steps: 8 });
-    await page.mouse.up();
-    expect((await visit.reading(count)).answers.lenet5_modern.label).toBe(1);
-    count = await visit.count();
-    await page.click("#undo");
-    expect((await visit.reading(count)).pixels).toEqual(second.digit);
-  });
-
-  test("that are broken are named, and leave the drawing as it was", async () => {
-    visit = await site.visit();
-    const { page } = visit;
-    const before = (await visit.reading()).pixels;
-    const png = fixtures[0].data;
-    const broken: [string, string, Buffer][] = [
-      ["notes.txt", "text/plain", Buffer.from("a letter")],
-      ["empty.png", "image/png", Buffer.alloc(0)],
-      ["torn.png", "image/png", png.subarray(0, 50)],
-      ["garbage.jpg", "image/jpeg", Buffer.from(Array.from({ length: 999 }, (_, i) => (i * 7919) % 256))],
-    ];
-    for (const [name, type, data] of broken) {
-      await visit.drop(name, type, data);
-      const text = `“${name}” is not a picture that this browser can read. PNG, JPEG, WebP and GIF are.`;
-      await expect.poll(() => page.locator("#message").textContent()).toBe(text);
-    }
-    await page.dispatchEvent("body", "drop", { dataTransfer: await page.evaluateHandle(() => new DataTransfer()) });
-    await expect.poll(() => page.locator("#message").textContent()).toBe("Only picture files can be dropped here.");
-    expect((await visit.reading()).pixels).toEqual(before);
-
-    await visit.draw(samples[2].strokes);
-    expect(await page.locator("#message").textContent()).toBe("");
-  });
-});
+const browser = usePage();
 
 describe("the networks on the page", () => {
   test("reject what they are not sure of", async () => {
-    visit = await site.visit();
+    const visit = await browser.visit();
     const { page } = visit;
     const reading = await visit.draw([
       [
@@ -303,6 +24,8 @@ describe("the networks on the page", () => {
       ],
     ]);
     const sure = NETWORKS.map((name) => reading.answers[name].confidence);
+    const none = NETWORKS.map((name) => reading.answers[name].none);
+    expect(none[1]).toBeLessThan(1e-6); // the modern network has no such class
     expect(Math.min(...sure)).toBeLessThan(0.99);
     const slider = page.locator("#threshold");
     for (const threshold of [0, 99]) {
@@ -311,14 +34,16 @@ describe("the networks on the page", () => {
       const answers = await said(visit);
       sure.forEach((confidence, i) => {
         const best = reading.answers[NETWORKS[i]].best;
-        if (confidence >= threshold / 100) expect(answers[i].big).toBe(String(best));
+        if (none[i] > confidence) {
+          expect(answers[i]).toEqual({ big: "?", sentence: expect.stringMatching(/^none of these: .* %$/) });
+        } else if (confidence >= threshold / 100) expect(answers[i].big).toBe(String(best));
         else expect(answers[i]).toEqual({ big: "?", sentence: expect.stringContaining(`not sure: ${best} at `) });
       });
     }
   });
 
   test("show every layer, and F6 beside the nearest bitmap", async () => {
-    visit = await site.visit();
+    const visit = await browser.visit();
     const { page } = visit;
     const reading = await visit.draw(samples[7].strokes);
     const labels = await page
@@ -351,7 +76,7 @@ describe("the networks on the page", () => {
 
 describe("for everybody", () => {
   test("the keyboard reaches everything and draws", async () => {
-    visit = await site.visit();
+    const visit = await browser.visit();
     const { page } = visit;
     const reached = new Set<string>();
     for (let i = 0; i < 20; i++) {
@@ -422,8 +147,32 @@ describe("for everybody", () => {
     }
   });
 
+  test.each([
+    [844, 390],
+    [667, 375],
+    [740, 360],
+  ])("a phone held sideways, %i × %i, shows pad and answers together", async (width, height) => {
+    const visit = await browser.visit();
+    const { page } = visit;
+    await page.setViewportSize({ width, height });
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(width);
+    const boxes = await page.locator("#pad, .tools, .answer").evaluateAll((all) =>
+      all.map((each) => {
+        const { bottom, right } = each.getBoundingClientRect();
+        return { bottom, right };
+      }),
+    );
+    expect(boxes.length).toBe(4);
+    for (const { bottom, right } of boxes) {
+      expect(bottom).toBeLessThanOrEqual(height);
+      expect(right).toBeLessThanOrEqual(width);
+    }
+    expect((await page.locator("#pad").boundingBox())!.width).toBeGreaterThan(230);
+    expect(await accessibilityFaults(visit)).toEqual([]);
+  });
+
   test.each(["light", "dark"] as const)("%s: axe finds nothing", async (colorScheme) => {
-    visit = await site.visit();
+    const visit = await browser.visit();
     const { page } = visit;
     await page.emulateMedia({ colorScheme });
     expect(await accessibilityFaults(visit)).toEqual([]);
@@ -432,15 +181,15 @@ describe("for everybody", () => {
     await expect.poll(() => page.locator("#message").textContent()).toContain("torn.png");
     expect(await accessibilityFaults(visit)).toEqual([]);
     await page.click("#clear");
-    await expect.poll(async () => (await said(visit!))[0].sentence).toBe("no digit");
+    await expect.poll(async () => (await said(visit))[0].sentence).toBe("no digit");
     expect(await accessibilityFaults(visit)).toEqual([]);
   });
 
   test("dark mode turns page, ink and maps, also while the page is open", async () => {
-    visit = await site.visit();
+    const visit = await browser.visit();
     const { page } = visit;
     const look = async () => {
-      const data = await padPixels(visit!);
+      const data = await padPixels(visit);
       const ink = data[data.findIndex((value, i) => i % 4 === 3 && value === 255) - 3];
       const [ground, paper] = await page.evaluate(() => {
         const digit = (document.getElementById("digit") as HTMLCanvasElement).getContext("2d")!;

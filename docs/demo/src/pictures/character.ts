@@ -1,0 +1,156 @@
+// Any picture of one character → a 28×28 digit as MNIST was made: lenet_zoo/pictures in TypeScript, module by module.
+//
+// The steps are specified in the docstring of lenet_zoo/pictures/character.py, and functions here bear the names that
+// they have there. Both sides give the same bytes from the same pixels (tests/fixtures/pictures).
+
+import { components, maskOf } from "./components";
+import { inkIsBright, levelled, refuseNoise, refuseSoftLight, riseAbovePaper } from "./ground";
+import {
+  boxOf,
+  clip,
+  extreme,
+  fit,
+  floorDiv,
+  map,
+  MAX,
+  otsu,
+  pad,
+  ring,
+  slice,
+  sum,
+  type Box,
+  type Grid,
+} from "./kernels";
+import { keptPieces, type Shape } from "./pieces";
+import { evenStroke, isNormal, place } from "./placing";
+import { NoDigit } from "./refusals";
+import { rulesIn } from "./rules";
+
+/** The longer side of the working picture. */
+const SIDE = 96;
+/** Of a larger picture so many pixels of its longer side are read. */
+export const ENOUGH = 4 * SIDE;
+/** Levels between ink and paper. */
+const LEAST_CONTRAST = 4;
+
+/** Steps 1 to 13: grey levels of one character, row by row → size × size. Throws NoDigit. */
+export function digitFromGrey(grey: Uint8Array, height: number, width: number, size = 28): Uint8Array {
+  if (height === size && width === size) {
+    for (const candidate of [grey, grey.map((level) => 255 - level)]) {
+      if (isNormal({ data: candidate, height, width }, size)) return candidate.slice();
+    }
+  }
+  let crop: Grid = { data: grey, height, width };
+  for (let i = 0; i < 3; i++) {
+    const picture = fit(crop, SIDE);
+    const sheet = sheetOf(picture);
+    if (!sheet) break;
+    crop = cut(crop, sheet, picture);
+  }
+  return place(evenStroke(inkOf(crop, inkIsBright(fit(crop, SIDE)))), size);
+}
+
+/**
+ * The same of ink that was drawn here, 255 on 0. Ink and paper are known, so steps 1, 3 and 4 have nothing to find; and
+ * the paper goes on around the pad, so that a line up to its edge is neither a rule nor a neighbour's remnant.
+ */
+export function digitFromDrawing(drawing: Uint8Array, height: number, width: number, size = 28): Uint8Array {
+  const paper = pad({ data: drawing, height, width }, floorDiv(Math.max(height, width), 14));
+  return place(evenStroke(inkOf(paper, true)), size);
+}
+
+/** Steps 5 to 10: the ink alone, 0 … 255, cut to its box. */
+function inkOf(crop: Grid, bright: boolean): Grid {
+  for (let turn = 0; ; turn++) {
+    const picture = fit(crop, SIDE);
+    const { rise, threshold, paper, ink, mask } = thresholdOf(
+      levelled(bright ? picture : map(picture, (value) => 255 - value)),
+    );
+    const original = Math.max(crop.height, crop.width);
+    const pitch = Math.max(2, Math.ceil(SIDE / original));
+    if (original >= 16) refuseNoise(rise, mask, ink - paper, pitch);
+    refuseSoftLight(rise, mask, ink - paper, Math.max(pitch, 4));
+    const kept = keptPieces(rise, mask, floorDiv(threshold + ink, 2), original >= 2 * SIDE, turn ? null : crop);
+    const [top, bottom, left, right] = boxOf(kept)!;
+    const long = Math.max(bottom - top, right - left);
+    if (2 * long < SIDE) {
+      const margin = floorDiv(long, 3) + 1;
+      crop = cut(crop, [top - margin, bottom + margin, left - margin, right + margin], picture);
+      if (turn < 3) continue;
+    }
+    if (long * Math.max(crop.height, crop.width) < 3 * SIDE) {
+      throw new NoDigit("no digit: the only mark is under 3 pixels");
+    }
+    const short = Math.min(bottom - top, right - left);
+    if (long < 2 * short && 10 * sum(kept.data) >= 9 * (bottom - top) * (right - left)) {
+      throw new NoDigit("no digit: the picture is full");
+    }
+    const near = extreme(kept, 4, MAX).data;
+    const soft = map(rise, (value, i) => near[i] * clip(floorDiv((value - paper) * 255, ink - paper), 0, 255));
+    return slice(soft, ...boxOf(soft, 64)!);
+  }
+}
+
+/** Steps 5 to 7: the rise above the paper, the threshold, the means of paper and ink, and the ink. */
+function thresholdOf(picture: Grid): { rise: Grid; threshold: number; paper: number; ink: number; mask: Grid } {
+  let rise = riseAbovePaper(picture);
+  let [threshold, paper, ink] = otsu(rise.data);
+  let mask = map(rise, (value) => Number(value >= threshold));
+  const rules = ink - paper >= LEAST_CONTRAST ? rulesIn(mask, rise) : null;
+  if (rules) {
+    // Pixels much darker than the rule are ink upon it.
+    const levels = rise.data.filter((_, i) => rules.data[i]).sort();
+    const median = levels[levels.length >> 1];
+    const gone = map(extreme(rules, 1, MAX), (value, i) => {
+      const ofInk = mask.data[i] && !rules.data[i];
+      return Number(value && 2 * rise.data[i] <= 3 * median && !ofInk);
+    });
+    [threshold, paper, ink] = otsu(rise.data.filter((_, i) => !gone.data[i]));
+    rise = map(rise, (value, i) => (gone.data[i] ? 0 : value));
+    mask = map(rise, (value) => Number(value >= threshold));
+  }
+  if (ink - paper < LEAST_CONTRAST) throw new NoDigit("no digit: the picture is of one tone");
+  return { rise, threshold, paper, ink, mask };
+}
+
+/** The part of a picture that a box marks in its scaled copy. */
+function cut(grey: Grid, [top, bottom, left, right]: Box, frame: Shape): Grid {
+  const row = (at: number) => (at * grey.height) / frame.height;
+  const column = (at: number) => (at * grey.width) / frame.width;
+  return slice(
+    grey,
+    Math.max(0, Math.floor(row(top))),
+    Math.min(grey.height, Math.ceil(row(bottom))),
+    Math.max(0, Math.floor(column(left))),
+    Math.min(grey.width, Math.ceil(column(right))),
+  );
+}
+
+/** Step 3: the box of the sheet within a surround; null without a surround. */
+function sheetOf(picture: Grid): Box | null {
+  const { data, height: rows, width: columns } = picture;
+  const [threshold, dark, bright] = otsu(data);
+  if (dark === bright) return null;
+  const border = ring(data, rows, columns);
+  const upper = border.filter((value) => value >= threshold).length;
+  const isBright = 2 * upper >= border.length;
+  const surround = map(picture, (value) => Number(value >= threshold === isBright));
+  const marked = map(surround, (value) => 1 - value);
+  const ground = components(surround);
+  const outside = maskOf(ground, rows, columns, ({ sides }) => sides.some(Boolean));
+  const filled = components(map(outside, (value) => 1 - value)).pieces;
+  if (!filled.length) return null;
+  const sheet = filled.reduce((largest, piece) => (piece.area > largest.area ? piece : largest));
+  const [top, bottom, left, right] = sheet.box;
+  const { height, width } = sheet;
+  if (100 * sheet.area < 85 * height * width || Math.max(height, width) >= 2 * Math.min(height, width)) return null;
+  if (5 * height < 3 * rows || 5 * width < 3 * columns) return null;
+  const marks = components(marked).pieces;
+  if (3 * Math.max(...marks.map(({ area }) => area)) < 2 * height * width) {
+    // A ring, not a solid sheet: a frame encloses another mark, a 0 or a block 8 does not.
+    const isInside = ({ box }: { box: Box }) => box[0] > top && box[1] < bottom && box[2] > left && box[3] < right;
+    if (!marks.some((mark) => isInside(mark) && 5 * mark.height >= height)) return null;
+  }
+  const edge = 1 + floorDiv(SIDE, 64);
+  return [top + edge, bottom - edge, left + edge, right - edge];
+}

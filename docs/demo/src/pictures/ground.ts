@@ -1,0 +1,105 @@
+// What the character stands on: lenet_zoo/pictures/ground.py in TypeScript, steps 4 to 6.
+
+import { clip, extreme, floorDiv, map, MAX, MIN, nearest, ring, spread, sum, windowMean, type Grid } from "./kernels";
+import { NoDigit } from "./refusals";
+
+/** Step 4. */
+export function inkIsBright(picture: Grid): boolean {
+  const plane = borderPlane(picture);
+  const smooth = windowMean(picture, 1).data;
+  const nearby = windowMean(picture, Math.max(1, floorDiv(Math.max(picture.height, picture.width), 3))).data;
+  const fromBorder = plane.map((value, i) => picture.data[i] - value);
+  return skewness(fromBorder) + skewness(plane.map((_, i) => smooth[i] - nearby[i])) > 0;
+}
+
+function skewness(residual: Int32Array): number {
+  let cubes = 0;
+  let sizes = 0;
+  for (const value of residual) {
+    const cube = value * value * value;
+    cubes += cube;
+    sizes += Math.abs(cube);
+  }
+  return cubes / Math.max(1, sizes);
+}
+
+/** The plane through the border pixels by least squares, in whole levels, row by row. */
+function borderPlane({ data, height, width }: Grid): Int32Array {
+  let count = 0;
+  let total = 0;
+  let rowSum = 0;
+  let rowSquare = 0;
+  let columnSum = 0;
+  let columnSquare = 0;
+  const row = (y: number) => 2 * y - (height - 1);
+  const column = (x: number) => 2 * x - (width - 1);
+  for (let y = 0; y < height; y++) {
+    const inner = y > 0 && y < height - 1;
+    for (let x = 0; x < width; x += inner ? Math.max(1, width - 1) : 1) {
+      const value = data[y * width + x];
+      count += 1;
+      total += value;
+      rowSum += row(y) * value;
+      rowSquare += row(y) ** 2;
+      columnSum += column(x) * value;
+      columnSquare += column(x) ** 2;
+    }
+  }
+  const plane = new Int32Array(data.length);
+  const middle = nearest(total, count);
+  const rows = Array.from({ length: height }, (_, y) => (rowSquare ? nearest(row(y) * rowSum, rowSquare) : 0));
+  const columns = Array.from({ length: width }, (_, x) =>
+    columnSquare ? nearest(column(x) * columnSum, columnSquare) : 0,
+  );
+  for (let y = 0, i = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, i++) plane[i] = middle + rows[y] + columns[x];
+  }
+  return plane;
+}
+
+/** Step 5, first half. */
+export function levelled(picture: Grid): Grid {
+  const { data, height, width } = picture;
+  const plane = borderPlane(picture);
+  const around = ring(data, height, width);
+  const slope = ring(plane, height, width);
+  if (2 * spread(around.map((value, i) => value - slope[i])) >= spread(around)) return picture;
+  const middle = nearest(sum(slope), slope.length);
+  return map(picture, (value, i) => clip(value - plane[i] + middle, 0, 255));
+}
+
+/** Step 5, second half. */
+export function riseAbovePaper(picture: Grid): Grid {
+  const radius = Math.max(1, floorDiv(3 * Math.max(picture.height, picture.width), 10));
+  const paper = extreme(extreme(windowMean(picture, 1), radius, MIN), radius, MAX).data;
+  return map(picture, (value, i) => value - Math.min(value, paper[i]));
+}
+
+/** Step 6, the background's steps from one original pixel to the next, which are `pitch` pixels apart. */
+export function refuseNoise(rise: Grid, mask: Grid, contrast: number, pitch: number): void {
+  let calm = 0;
+  let steps = 0;
+  for (let y = 0; y < mask.height; y++) {
+    for (let x = pitch, i = y * mask.width + pitch; x < mask.width; x++, i++) {
+      if (mask.data[i] || mask.data[i - pitch]) continue;
+      calm += 1;
+      steps += Math.abs(rise.data[i] - rise.data[i - pitch]);
+    }
+  }
+  if (contrast * calm < 4 * steps) throw new NoDigit("no digit: the picture is noise");
+}
+
+/** Step 6, the edge of the ink. */
+export function refuseSoftLight(rise: Grid, mask: Grid, contrast: number, radius: number): void {
+  const inner = extreme(mask, 1, MIN).data;
+  const greatest = extreme(rise, radius, MAX).data;
+  const least = extreme(rise, radius, MIN).data;
+  let count = 0;
+  let climb = 0;
+  for (let i = 0; i < inner.length; i++) {
+    if (!mask.data[i] || inner[i]) continue;
+    count += 1;
+    climb += greatest[i] - least[i];
+  }
+  if (4 * climb < 3 * contrast * count) throw new NoDigit("no digit: the picture is light and shade without a stroke");
+}

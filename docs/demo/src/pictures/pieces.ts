@@ -1,0 +1,92 @@
+// Which pieces of the ink are the character: lenet_zoo/pictures/pieces.py in TypeScript, step 8.
+
+import { central, components, maskOf, type Piece } from "./components";
+import { extreme, map, MAX, sum, type Grid } from "./kernels";
+import { NoDigit, SEVERAL } from "./refusals";
+
+/** Height and width of a picture. */
+export type Shape = Pick<Grid, "height" | "width">;
+
+/**
+ * The mask without edges, neighbours, specks and shadows, which are paler than `pale`.
+ *
+ * `shrunk`: whether the picture was twice as large. `whole`: the picture's shape when it is looked at whole; null once
+ * it has been cut closer.
+ */
+export function keptPieces(rise: Grid, mask: Grid, pale: number, shrunk: boolean, whole: Shape | null): Grid {
+  const { height, width } = mask;
+  // A hair line of a large picture may have broken: gaps of 2 px are bridged.
+  const hair = shrunk && 32 * sum(mask.data) < mask.data.length;
+  const found = components(hair ? extreme(mask, 1, MAX) : mask);
+  const depths = found.pieces.map(() => 0); // of the ink beyond `pale`
+  found.labels.forEach((label, i) => {
+    if (label && mask.data[i]) depths[label - 1] += rise.data[i] - pale;
+  });
+  const isStray = ({ height: high, width: wide, sides }: Piece) =>
+    (wide === width && 10 * high <= height) ||
+    (high === height && 10 * wide <= width) ||
+    sides.some((side, i) => 2 * side >= (i < 2 ? width : height));
+  const stray = new Set(found.pieces.filter(isStray));
+  const others = found.pieces.filter((piece) => !stray.has(piece));
+  const greatest = (values: number[]) => values.reduce((most, value) => Math.max(most, value), 0);
+  const rest = greatest(others.map(longerSide));
+  // A character that is cut by its box runs along the border, too: but it outweighs what else there is.
+  const weightOf = (pieces: Iterable<Piece>) => greatest([...pieces].map(({ weight }) => weight));
+  const strayGo = 6 * rest >= Math.max(height, width) && 4 * weightOf(others) >= weightOf(stray);
+  const dark = found.pieces.filter((piece, i) => depths[i] >= 0 && !(strayGo && stray.has(piece)));
+  if (!dark.length) throw new NoDigit("no digit: the picture is light and shade without a stroke");
+  const main = central(dark);
+  const isCut = (piece: Piece) => piece !== main && piece.sides.some(Boolean);
+  const uncut = dark.filter((piece) => !isCut(piece));
+  const largest = greatest(uncut.map(({ area }) => area));
+  const keep = uncut.filter((piece) => 20 * piece.area >= largest && !isDotBeside(piece, main));
+  if (keep.length > 12) throw new NoDigit("no digit: the picture is noise");
+  const cut = found.pieces.filter((piece) => isCut(piece) && !stray.has(piece));
+  if (areSeveral(main, keep, cut, width, whole)) throw new NoDigit(SEVERAL);
+  const kept = maskOf(found, height, width, (piece) => keep.includes(piece));
+  return map(kept, (value, i) => value & mask.data[i]);
+}
+
+function longerSide({ height, width }: Piece): number {
+  return Math.max(height, width);
+}
+
+/** A dot beside the character: no broken stroke, as those lie within the box. */
+function isDotBeside(piece: Piece, main: Piece): boolean {
+  const [top, bottom, left, right] = piece.box;
+  const beside =
+    left + right < 2 * main.box[2] ||
+    left + right > 2 * main.box[3] ||
+    top + bottom < 2 * main.box[0] ||
+    top + bottom > 2 * main.box[1];
+  return beside && 5 * longerSide(piece) <= longerSide(main);
+}
+
+/** Whether others of the main piece's height stand beside it, on its line. */
+function areSeveral(main: Piece, keep: Piece[], cut: Piece[], width: number, whole: Shape | null): boolean {
+  const string = whole !== null && 5 * whole.width >= 9 * whole.height;
+  // Neighbours' remnants: what else stands here whole is a neighbour, too.
+  if (!string && cut.some(({ area }) => 8 * area >= main.area)) return false;
+  const candidates = string
+    ? [...keep, ...cut]
+    : keep.filter(({ box: [, , left, right] }) => 24 * Math.min(left, width - right) >= width);
+  const others = candidates.filter((piece) => piece !== main && isOnLine(piece, main));
+  if (!others.length || string || others.length > 1 || !whole) return others.length > 0;
+  // Of two, one is a neighbour that came along unless both together stand nearer to the middle than the main one.
+  const [left, right] = [main.box[2], main.box[3]];
+  const both = Math.min(left, others[0].box[2]) + Math.max(right, others[0].box[3]);
+  return Math.abs(both - width) < Math.abs(left + right - width);
+}
+
+function isOnLine(piece: Piece, main: Piece): boolean {
+  const [top, bottom, left, right] = piece.box;
+  const overlap = Math.min(right, main.box[3]) - Math.max(left, main.box[2]);
+  const level = Math.min(bottom, main.box[1]) - Math.max(top, main.box[0]);
+  return (
+    8 * overlap <= Math.min(piece.width, main.width) &&
+    4 * piece.area >= main.area &&
+    2 * piece.height >= main.height &&
+    2 * main.height >= piece.height &&
+    8 * level >= 5 * Math.max(piece.height, main.height)
+  );
+}

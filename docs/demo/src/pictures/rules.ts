@@ -1,0 +1,90 @@
+// Rules of paper, tables and boxes: lenet_zoo/pictures/rules.py in TypeScript, step 7.
+
+import { central, components, runLengths } from "./components";
+import { boxOf, extremeOfRows, floorDiv, map, MAX, MIN, sum, transpose, type Box, type Grid } from "./kernels";
+
+interface Rules {
+  /** The pixels that belong to rules alone. */
+  rules: Grid;
+  /** Their course, crossing strokes included. */
+  courses: Grid;
+}
+
+/** The pixels that belong to rules alone, not to a stroke that crosses one; null where there are none. */
+export function rulesIn(mask: Grid, rise: Grid): Grid | null {
+  const { height, width } = mask;
+  const turned = lyingRules(transpose(mask));
+  const upright = turned && { rules: transpose(turned.rules), courses: transpose(turned.courses) };
+  const lying = lyingRules(mask);
+  if (!upright && !lying) return null;
+  const rules = map(mask, (ink, i) => {
+    const crossing = ink && lying?.courses.data[i] && upright?.courses.data[i];
+    return Number(Boolean(lying?.rules.data[i] || upright?.rules.data[i] || crossing));
+  });
+  const rest = map(mask, (ink, i) => ink & ~rules.data[i]);
+  const box = boxOf(rest);
+  if (!box) return null;
+  const main = central(components(rest).pieces);
+  if (6 * Math.max(main.height, main.width) < Math.max(height, width)) return null; // nothing is left: a 1
+  // The bar of a 4 or 7 that is cut to its ink crosses its picture, too: but then the character fills the picture in
+  // the other direction as well, and the bar is as dark as the rest.
+  const near = floorDiv(Math.max(height, width), 32);
+  const fills = (own: Box, first: 0 | 2, length: number) =>
+    Math.min(box[first], own[first]) <= near && Math.max(box[first + 1], own[first + 1]) >= length - near;
+  const filled =
+    (lying && fills(boxOf(lying.rules)!, 0, height)) || (upright && fills(boxOf(upright.rules)!, 2, width));
+  if (filled) {
+    const risen = (part: Grid) => part.data.reduce((total, value, i) => total + value * rise.data[i], 0);
+    if (10 * risen(rules) * sum(rest.data) >= 9 * risen(rest) * sum(rules.data)) return null;
+  }
+  return rules;
+}
+
+/** The rules that go from left to right. */
+function lyingRules(mask: Grid): Rules | null {
+  const { height, width } = mask;
+  if (!mask.data.some((ink, i) => ink && Math.min(i % width, width - 1 - (i % width)) < 2)) return null;
+  const thick = floorDiv(Math.max(height, width), 9);
+  const reach = Math.max(2, floorDiv(Math.max(height, width), 14));
+  const lengths = runLengths(transpose(mask));
+  const depth = mask.data.map((_, i) => lengths[(i % width) * height + floorDiv(i, width)]);
+  // Straight stretches of what is thin, by an opening along the row that forgives a step of one pixel; and whole long
+  // runs, so that the crossings of a grid do not break them.
+  const thin = extremeOfRows(
+    map(mask, (ink, i) => ink & Number(depth[i] <= thick)),
+    1,
+    MAX,
+  );
+  const opened = transpose(extremeOfRows(extremeOfRows(transpose(thin), reach, MIN), reach, MAX));
+  const along = runLengths(mask);
+  const course = map(opened, (value, i) => value | Number(mask.data[i] && 2 * along[i] >= width));
+  const rules = map(mask, () => 0);
+  const courses = map(mask, () => 0);
+  for (const { box, ...piece } of components(course).pieces) {
+    if (8 * piece.width < width) continue;
+    const [first, last] = [Math.max(0, box[0] - 2), Math.min(height, box[1] + 2)]; // what continues it lies between
+    const rowsOf = (x: number) => {
+      const rows: number[] = [];
+      for (let y = first; y < last; y++) if (course.data[y * width + x]) rows.push(y);
+      return rows;
+    };
+    const columns = Array.from({ length: width }, (_, x) => x).filter((x) => rowsOf(x).length);
+    const [start, end] = [columns[0], columns[columns.length - 1] + 1];
+    if (5 * (piece.height - 1) > end - start || 4 * columns.length < 3 * (end - start)) continue;
+    if (5 * columns.length < 4 * width || (start > 1 && end < width - 1)) continue;
+    if (![start, end - 1].every((x) => leaves(rowsOf(x), x, mask))) continue;
+    const inked: number[] = [];
+    for (let i = first * width; i < last * width; i++) if (course.data[i] && mask.data[i]) inked.push(i);
+    const depths = inked.map((i) => depth[i]).sort((a, b) => a - b);
+    if (!depths.length || depths[depths.length >> 1] > thick) continue;
+    // The lower quartile: a bar of the character upon the rule is thicker.
+    for (const i of inked) if (2 * depth[i] <= 3 * depths[depths.length >> 2] + 3) rules.data[i] = 1;
+    for (let i = first * width; i < last * width; i++) courses.data[i] |= course.data[i];
+  }
+  return boxOf(rules) && { rules, courses };
+}
+
+/** Whether a stretch whose end has these rows leaves the picture there, by the side or by the top or bottom. */
+function leaves(rows: number[], column: number, { height, width }: Grid): boolean {
+  return Math.min(column, width - 1 - column) <= 1 || rows[0] <= 1 || rows[rows.length - 1] >= height - 2;
+}
