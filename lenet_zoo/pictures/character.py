@@ -6,8 +6,9 @@ same bytes from the same pixels: whole numbers throughout, with one float64 quot
 
 Reading (`reading`)
     - R1. A JPEG file is decoded at 1/2, 1/4 or 1/8 of its size as far as 384 px of its longer side are left.
-    - R2. A grey or RGB picture without transparency is reduced by the largest power of two f that leaves 384 px of its
-      longer side (and 1 of its shorter): means of f×f blocks, (sum + f²/2) // f²; what fills no block is left out.
+    - R2. A grey or RGB picture without transparency (an RGBA one that is opaque throughout counts as RGB) is reduced by
+      the largest power of two f that leaves 384 px of its longer side (and 1 of its shorter): means of f×f blocks,
+      (sum + f²/2) // f²; what fills no block is left out.
 
 Grey to digit (`digit_from_grey`; `//` rounds down; S = 96 is the longer side of the working picture)
     Scaling: rows first, then columns, each axis to the nearest, (2n + d) // (2d); means of areas when it shrinks,

@@ -183,6 +183,8 @@ def _decode(image: Image.Image, name: str, enough: int | None) -> Image.Image:
             image = ImageOps.exif_transpose(image)
     except Exception:  # unreadable EXIF data say nothing about the pixels
         pass
+    if enough and image.mode == "RGBA" and image.getchannel("A").getextrema() == (255, 255):
+        image = image.convert("RGB")  # screenshots are often opaque RGBA
     return reduced(image, enough) if enough and image.mode in ("L", "RGB") else image
 
 

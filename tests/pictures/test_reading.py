@@ -228,3 +228,9 @@ def test_what_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_pictures_need_no_torch() -> None:
     code = "import sys, lenet_zoo.pictures.character; sys.exit('torch' in sys.modules or 'scipy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_an_opaque_screenshot_is_read_as_rgb() -> None:
+    image = seven(1600, 140).convert("RGB")
+    image.paste((90, 120, 200), (0, 0, 1600, 40))
+    assert np.array_equal(digit_from_image(encoded(image.convert("RGBA"))), digit_from_image(encoded(image)))
