@@ -7,7 +7,7 @@ from torch import nn
 from lenet_zoo import create_model as _create_model
 
 # What torch.hub looks for before it loads anything from this file.
-dependencies = ["torch", "torchvision", "timm", "safetensors", "wrapt"]
+dependencies = ["torch", "torchvision", "timm", "safetensors"]
 
 
 def _create(architecture: str, pretrained: bool, tag: str | None, **kwargs: Any) -> nn.Module:

@@ -7,6 +7,8 @@ soon as this package and timm are both imported, in either order.
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import sys
 from typing import TYPE_CHECKING, Any
 
 from lenet_zoo._version import __version__
@@ -36,16 +38,29 @@ _PUBLIC = {
 __all__ = ["__version__", *_PUBLIC]
 
 
-try:
-    from wrapt import when_imported
-except ImportError:
-    # Without dependencies, for a deployment on onnxruntime alone, there is no timm to register with.
-    pass
-else:
+class _AfterTimm:
+    """A finder that registers the networks with timm when timm is imported, so that importing us costs no torch."""
 
-    @when_imported("timm")
-    def _register_with_timm(_timm: Any) -> None:
-        importlib.import_module("lenet_zoo.models")
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        if name != "timm":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.loader is not None:
+            load = spec.loader.exec_module
+
+            def exec_module(module: Any) -> None:
+                load(module)
+                importlib.import_module("lenet_zoo.models")
+
+            spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec
+
+
+if "timm" in sys.modules:
+    importlib.import_module("lenet_zoo.models")
+else:
+    sys.meta_path.insert(0, _AfterTimm())
 
 
 def __getattr__(name: str) -> Any:

@@ -13,7 +13,7 @@ __all__ = ["main"]
 # The modules that `pip install lenet-zoo` brings. Those of extras are asked for where they are used.
 _DEPENDENCIES = {
     *("PIL", "filelock", "numpy", "onnx", "onnxruntime", "rich", "safetensors", "timm", "tomli"),
-    *("torch", "torchvision", "typer", "wrapt"),
+    *("torch", "torchvision", "typer"),
 }
 
 
