@@ -20,8 +20,9 @@ __all__ = ["cached_classifier"]
 def cached_classifier(tag: str, write: Callable[[Path], None]) -> OnnxClassifier:
     """The classifier of a tag, from the cache or, where that has no whole file of these weights, newly written to it.
 
-    A file is named after the tag, the version that wrote it, its weights' SHA-256 and its own, which is compared with
-    its content. Where the cache cannot be written, the answers are the same and take longer.
+    A file is named after the tag, the version that wrote it, the SHA-256 of its card (which names that of the weights)
+    and its own, which is compared with its content. Where the cache cannot be written, the answers are the same and
+    take longer.
 
     Args:
         tag: `architecture.tag`.
@@ -29,8 +30,9 @@ def cached_classifier(tag: str, write: Callable[[Path], None]) -> OnnxClassifier
 
     Raises: WeightsError for a card that is missing; what `write` raises.
     """
-    weights = cards.load(tag).sha256 or ""
-    stem = f"{tag}-{__version__}-{weights[:16]}"
+    card = cards.load(tag)
+    weights = card.sha256 or ""
+    stem = f"{tag}-{__version__}-{_sha256(card.text().encode())}"
     with suppress(OSError, RuntimeError):  # RuntimeError: a user without a home
         for path in (user_cache() / "networks").glob(f"{stem}-*.onnx"):
             classifier = _opened(path, weights)

@@ -103,7 +103,13 @@ def columns() -> int:
 
 def print_table(table: Table) -> None:
     """A table on stdout, of at most `columns()`."""
-    (console if console.is_terminal else Console(width=columns())).print(table, markup=False, highlight=False)
+    if console.is_terminal:
+        console.print(table, markup=False, highlight=False)
+        return
+    wide = Console(width=columns(), file=io.StringIO())
+    wide.print(table, markup=False, highlight=False)
+    # Cells are filled up with spaces to the width of the widest.
+    console.file.write("".join(f"{line.rstrip()}\n" for line in wide.file.getvalue().splitlines()))  # type: ignore[attr-defined]
 
 
 def _version(show: bool) -> None:
