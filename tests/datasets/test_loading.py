@@ -5,10 +5,12 @@ from __future__ import annotations
 import gzip
 import hashlib
 import http.server
-import multiprocessing
+import json
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -199,15 +201,18 @@ def near(mirror: http.server.ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatc
     return mirror
 
 
-def started(root: Path) -> multiprocessing.Process:
-    """Another process that downloads into `root` from the mirror, and exits with 0 when it read the right pictures."""
+FETCH = """
+import json, sys
+from torchvision.datasets import MNIST
+MNIST.mirrors, MNIST.resources = json.loads(sys.argv[1])
+from lenet_zoo.datasets.loading import load_dataset
+sys.exit(len(load_dataset("mnist", train=True, root=sys.argv[2], download=True)) != 50)
+"""
 
-    def fetch_and_check() -> None:
-        check(load_dataset("mnist", train=True, root=root, download=True), 50)
 
-    process = multiprocessing.get_context("fork").Process(target=fetch_and_check, daemon=True)
-    process.start()
-    return process
+def started(root: Path) -> subprocess.Popen[bytes]:
+    """Another process that downloads into `root` from the mirror, and exits with 0 when it read the pictures."""
+    return subprocess.Popen([sys.executable, "-c", FETCH, json.dumps([MNIST.mirrors, MNIST.resources]), str(root)])
 
 
 def visible(root: Path) -> list[str]:
@@ -259,34 +264,25 @@ def test_a_root_that_cannot_be_made(near: Any, tmp_path: Path) -> None:
         load_dataset("mnist", train=True, root=tmp_path / "file" / "root", download=True)
 
 
-forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork a process")
-quietly = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
-
-
-@forks
-@quietly
 def test_processes_that_download_at_once_fetch_once_and_all_read(near: Any, tmp_path: Path) -> None:
     root = tmp_path / "root"
     near.gate.clear()  # until all of them want the files
     processes = [started(root) for _ in range(4)]
     wait_until_asked(near)
     near.gate.set()
-    for process in processes:
-        process.join(60)
-        assert process.exitcode == 0
+    assert [process.wait(60) for process in processes] == [0] * 4
+    check(load_dataset("mnist", train=True, root=root), 50)
     assert len(near.asked) <= 2 * len(FILES)  # torchvision asks twice for a file, first for redirections
     assert set(FILES) <= {Path(name).name for name in visible(root)}
 
 
-@forks
-@quietly
 def test_a_killed_download_leaves_nothing_half_and_the_next_one_works(near: Any, tmp_path: Path) -> None:
     root = tmp_path / "root"
     near.gate.clear()
     process = started(root)
     wait_until_asked(near)
     process.kill()
-    process.join(60)
+    process.wait(60)
     near.gate.set()
     with pytest.raises(DataError, match=r"^no MNIST in "):
         load_dataset("mnist", train=True, root=root)
