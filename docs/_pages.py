@@ -260,6 +260,15 @@ def precision() -> str:
     return "\n".join(lines)
 
 
+def pictures() -> str:
+    """What `lenet5_modern.mnist` makes of pictures that people outside made; none of them is in the project."""
+    lines = ["| pictures | n | right | refused | wrong, and at least 0.9 sure |", "|---|--:|--:|--:|--:|"]
+    for row in json.loads((DOCS / "data" / "pictures.json").read_text(encoding="utf-8")):
+        right = f"{100 * row['right'] / row['total']:.2f} %"
+        lines.append(f"| {row['pictures']} | {row['total']:,} | {right} | {row['refused']} | {row['sure']} |")
+    return "\n".join(lines)
+
+
 def confidence() -> str:
     """What each threshold of confidence costs and catches, as `tools/measure_confidence.py` wrote it."""
     found = json.loads((DOCS / "data" / "confidence.json").read_text(encoding="utf-8"))
@@ -397,6 +406,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "engines": engines,
     "errors": error_classes,
     "figure commands": figure_commands,
+    "pictures": pictures,
     "precision": precision,
     "recipe fields": recipe_fields,
     "recipes": recipes,

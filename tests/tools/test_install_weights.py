@@ -18,14 +18,14 @@ spec.loader.exec_module(tool)
 
 
 def test_install_puts_weights_and_card_in_place(small_mnist, tmp_path, monkeypatch):
-    shipped = tmp_path / "weights"
-    shipped.mkdir()
-    monkeypatch.setattr(cards, "_FOLDER", shipped)
     out = tmp_path / "out"
     train(
         "lenet5_modern", dataset="mnist", recipe="baseline", out=out, changes=dict(epochs=1), device="cpu",
         data_root=small_mnist,
     )  # fmt: skip
+    shipped = tmp_path / "weights"
+    shipped.mkdir()
+    monkeypatch.setattr(cards, "_FOLDER", shipped)
     tool.install(out, "lenet5_modern.mine_mnist")
     card = json.loads((shipped / "lenet5_modern.mine_mnist.json").read_text())
     assert card["tag"] == "mine_mnist"
