@@ -12,7 +12,7 @@ from lenet_zoo.datasets.loading import Dataset
 from lenet_zoo.errors import InputError, NoDigitError
 from lenet_zoo.pictures.character import digit_from_grey, digit_from_image
 
-from .drawn import SEVEN, alike, encoded, seven
+from .conftest import SEVEN, alike, encoded, seven
 
 # ---- As MNIST was made -----------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from lenet_zoo.pictures.character import digit_from_image
 from lenet_zoo.pictures.reading import load_picture, pictures_in
 from lenet_zoo.scoring.inputs import list_input
 
-from .drawn import SEVEN, alike, seven
+from .conftest import SEVEN, alike, seven
 
 pillow_heif = pytest.importorskip("pillow_heif", reason="needs pillow-heif: pip install 'lenet-zoo[heic]'")
 WHAT_TO_DO = "is a HEIC picture, which pillow-heif decodes: pip install 'lenet-zoo[heic]'"

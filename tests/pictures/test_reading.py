@@ -17,7 +17,7 @@ from lenet_zoo.pictures.character import digit_from_image
 from lenet_zoo.pictures.grey import grey_from_rgba, to_grey
 from lenet_zoo.pictures.reading import MAX_PIXELS, load_picture, pictures_in
 
-from .drawn import SEVEN, alike, encoded, png_header, seven
+from .conftest import SEVEN, alike, encoded, png_header, seven
 
 # ---- Modes -----------------------------------------------------------------------------------------------------------
 
