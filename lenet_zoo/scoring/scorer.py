@@ -77,6 +77,17 @@ class Scorer:
         """The result of a unit of which nothing is done."""
         return {"unit": unit, "rows": 0, "error": error, **dict.fromkeys(STAGES, 0.0)}
 
+    def _answer(self, rows: Rows, found: dict[int, NDArray[np.uint8]], as_pixels: set[int]) -> None:
+        """Let the network answer, and reject pixels that hold no character."""
+        if as_pixels:
+            blank = self.classifier.blank(np.stack(list(found.values())))
+            for row, why in zip(list(found), blank, strict=True):
+                if why is not None and row in as_pixels:
+                    rows.reject(row, why)
+                    del found[row]
+        if found:
+            rows.answer(list(found), self.classifier.predict_array(np.stack(list(found.values()))))
+
     def _score(self, unit: Unit, seconds: dict[str, float]) -> Rows:
         described = self.job["input"]
         rows = Rows(self.classifier.labels, self.job["options"]["top_k"], self.job["options"]["min_confidence"])
@@ -84,6 +95,7 @@ class Scorer:
             self.root, described["kind"], unit, self.classifier.size, described["column"], described["key"]
         )
         found: dict[int, NDArray[np.uint8]] = {}
+        as_pixels: set[int] = set()  # rows that came as pixels, so that nobody has looked for a character in them
         while True:
             start = time.perf_counter()
             key, content = next(source, (None, ""))
@@ -91,7 +103,7 @@ class Scorer:
             seconds["read"] += read - start
             if key is None or len(found) == _BATCH:
                 if found:
-                    rows.answer(list(found), self.classifier.predict_array(np.stack(list(found.values()))))
+                    self._answer(rows, found, as_pixels)
                     found = {}
                     seconds["network"] += time.perf_counter() - read
                 if key is None:
@@ -100,11 +112,8 @@ class Scorer:
             if isinstance(content, str):
                 rows.fail(row, content)
             elif isinstance(content, np.ndarray):
-                (reason,) = self.classifier.blank(content[None])
-                if reason is None:
-                    found[row] = content
-                else:
-                    rows.reject(row, reason)
+                found[row] = content
+                as_pixels.add(row)
             else:
                 start = time.perf_counter()
                 try:
