@@ -384,8 +384,10 @@ def sha256_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def verify(path: str | os.PathLike[str]) -> None:
+def verify(path: str | os.PathLike[str]) -> Card | None:
     """Check that a weight file exists and, when it is one of ours, that its bytes are the card's.
+
+    Returns: the card of a file of ours; None for any other file.
 
     Raises: WeightsError with the file's name, and with both hashes when they differ.
     """
@@ -393,11 +395,11 @@ def verify(path: str | os.PathLike[str]) -> None:
     if not path.is_file():
         raise WeightsError(f"the weight file {path} is missing: reinstall lenet-zoo, or give a file that exists")
     if path.parent != _FOLDER:
-        return
-    wanted = load(path.name.removesuffix(".safetensors")).sha256
-    found = sha256_of(path)
-    if found != wanted:
+        return None
+    card, found = load(path.name.removesuffix(".safetensors")), sha256_of(path)
+    if found != card.sha256:
         raise WeightsError(
-            f"the weight file {path} is damaged or was altered: its SHA-256 is {found}, its card says {wanted}; "
+            f"the weight file {path} is damaged or was altered: its SHA-256 is {found}, its card says {card.sha256}; "
             "reinstall lenet-zoo"
         )
+    return card

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,9 +13,21 @@ from lenet_zoo.classify.answers import Classifier
 from lenet_zoo.errors import InputError
 from lenet_zoo.models._base import LeNet5
 
-__all__ = ["TorchClassifier", "logits_of"]
+__all__ = ["TorchClassifier", "logits_of", "normalized"]
 
 _BATCH = 1_000
+
+
+def normalized(model: nn.Module, pixels: Tensor) -> Tensor:
+    """uint8 pixels N×H×W, or N×C×H×W, as the forward pass of a network takes them, on its device and in its dtype.
+
+    The network's cfg says how; grey is repeated over its channels.
+    """
+    cfg: Any = model.pretrained_cfg
+    like = next(model.parameters())
+    mean, std = (torch.tensor(cfg[key]).view(1, -1, 1, 1) for key in ("mean", "std"))
+    x = (pixels.unsqueeze(1) if pixels.ndim == 3 else pixels).cpu().float() / 255
+    return ((x - mean) / std).expand(-1, int(model.in_chans), -1, -1).to(like.device, like.dtype)  # type: ignore[arg-type]
 
 
 def logits_of(model: nn.Module) -> Callable[[np.ndarray | Tensor], np.ndarray]:
@@ -26,24 +39,18 @@ def logits_of(model: nn.Module) -> Callable[[np.ndarray | Tensor], np.ndarray]:
 
     Raises (the function): InputError for pixels that are not uint8.
     """
-    cfg = model.pretrained_cfg
-    mean, std = (torch.tensor(cfg[key]).view(1, -1, 1, 1) for key in ("mean", "std"))  # type: ignore[index]
-    channels = int(model.in_chans)  # type: ignore[arg-type]
 
     def run(pixels: np.ndarray | Tensor) -> np.ndarray:
         pixels = torch.as_tensor(pixels)
         if pixels.dtype != torch.uint8:
             raise InputError(f"pixels are {pixels.dtype}: give uint8, 0 background and 255 ink")
-        like = next(model.parameters())
         was_training = model.training
         model.eval()
         try:
             out = []
             with torch.inference_mode():
                 for start in range(0, len(pixels), _BATCH):
-                    x = pixels[start : start + _BATCH].cpu().float() / 255
-                    x = (((x.unsqueeze(1) if x.ndim == 3 else x) - mean) / std).expand(-1, channels, -1, -1)
-                    out.append(model(x.to(like.device, like.dtype)).float().cpu())
+                    out.append(model(normalized(model, pixels[start : start + _BATCH])).float().cpu())
             return torch.cat(out).numpy()
         finally:
             model.train(was_training)

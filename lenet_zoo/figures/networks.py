@@ -52,6 +52,8 @@ def layer_states(model: nn.Module, pixels: np.ndarray) -> dict[str, np.ndarray]:
     """
     import torch
 
+    from lenet_zoo.classify.torch import normalized
+
     network = _network(model)
     channels, side = network.in_chans, network.smallest_input
     if pixels.dtype != np.uint8 or pixels.shape not in ((side, side), (channels, side, side)):
@@ -59,16 +61,12 @@ def layer_states(model: nn.Module, pixels: np.ndarray) -> dict[str, np.ndarray]:
         raise InputError(
             f"a picture of shape {pixels.shape} and dtype {pixels.dtype}: give one of {side}×{side}{colour} in uint8"
         )
-    cfg: Any = network.pretrained_cfg
-    like = network.C1.weight
-    mean, std = (torch.tensor(cfg[key]).view(1, -1, 1, 1) for key in ("mean", "std"))
-    x = torch.from_numpy(pixels).float().view(1, -1, side, side)
-    x = ((x / 255 - mean) / std).expand(1, channels, -1, -1)
+    x = normalized(network, torch.from_numpy(pixels)[None])
     was_training = network.training
     network.eval()
     try:
         with torch.inference_mode():
-            features, layers = network.forward_intermediates(x.to(like.device, like.dtype))
+            features, layers = network.forward_intermediates(x)
             hidden = network.forward_head(features, pre_logits=True)
             tensors = dict(zip(("C1", "S2", "C3", "S4", "C5"), layers, strict=True))
             tensors |= {"F6": hidden, "output": network.forward_head(features)}

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from lenet_zoo import cards
 from lenet_zoo.cards import Card, Confidence
@@ -63,15 +62,17 @@ def write_results(
     from lenet_zoo.export import export_onnx
 
     home, network, classes = folder.path, result.model, data.test.classes
-    logits = logits_of(network)(data.test.images.numpy())
-    confidence = _confidence(network, data.validation)
+    run_network = logits_of(network)
+    logits = run_network(data.test.images.numpy())
+    watched = None if data.validation is None else run_network(data.validation.images.numpy())
+    confidence = _confidence(watched, data.validation)
     found = evaluate(lambda pixels: logits, data.test, confidence)
     for abandoned in home.glob(".result-*"):
         shutil.rmtree(abandoned, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=".result-", dir=home) as name:
         staging = Path(name)
         save_for_hf(network, str(staging), model_config={"label_names": list(classes)}, safe_serialization=True)
-        card = _card(start, data, result, recipe, recipe_name, found, confidence)
+        card = _card(start, data, result, recipe, recipe_name, found, watched, confidence)
         card = replace(
             card,
             sha256=cards.sha256_of(staging / "model.safetensors"),
@@ -86,7 +87,6 @@ def write_results(
             largest_difference=float(np.abs(answers - logits).max()),
         )
         card = replace(card, provenance={**card.provenance, "onnx": parity})
-        attach(network, card)
         figures.save(figures.curves({data.test.name: result.history}), staging / "curves.png")
         figures.save(figures.confusion(*_most_confused(found, classes)), staging / "confusion.png")
         worst = figures.worst_mistakes(logits, data.test.labels.numpy())
@@ -109,11 +109,10 @@ def _most_confused(found: Evaluation, classes: Sequence[str]) -> tuple[np.ndarra
     return matrix[np.ix_(shown, shown)], [classes[i] for i in shown]
 
 
-def _confidence(network: nn.Module, validation: Dataset | None) -> Confidence | None:
-    """The new network's temperature, by pictures that it was not trained on; None without enough of them."""
-    if validation is None or len(validation) < _LEAST_TO_CALIBRATE:
+def _confidence(logits: np.ndarray | None, validation: Dataset | None) -> Confidence | None:
+    """The new network's temperature, by its logits for validation pictures; None without enough of them."""
+    if logits is None or validation is None or len(validation) < _LEAST_TO_CALIBRATE:
         return None
-    logits = logits_of(network)(validation.images.numpy())
     correct = int((logits.argmax(1) == validation.labels.numpy()).sum())
     temperature = fitted_temperature(logits, correct, len(validation))
     return Confidence(temperature, fitted_on=f"{len(validation):,} validation pictures")
@@ -126,13 +125,14 @@ def _card(
     recipe: Recipe,
     recipe_name: str,
     found: Evaluation,
+    watched: np.ndarray | None,
     confidence: Confidence | None,
 ) -> Card:
     classes = data.test.classes
     network: Any = result.model
     metrics = {"test": figures_of(found, classes)}
-    if data.validation is not None:
-        metrics["validation"] = figures_of(evaluate(logits_of(result.model), data.validation, confidence), classes)
+    if data.validation is not None and watched is not None:
+        metrics["validation"] = figures_of(evaluate(lambda pixels: watched, data.validation, confidence), classes)
     sizes = {
         name: len(part)
         for name, part in (("train", data.train), ("validation", data.validation), ("test", data.test))

@@ -291,13 +291,15 @@ def build(cls: type[LeNet5], variant: str, pretrained: bool, **kwargs: Any) -> L
     that is damaged or belongs to other weights.
     """
     cfg = resolve_pretrained_cfg(variant, kwargs.get("pretrained_cfg"), kwargs.get("pretrained_cfg_overlay"))
-    file = None
+    file: Path | None = None
+    card: Card | None = None
     if pretrained and cfg.file and not cfg.state_dict and cfg.source not in ("hf-hub", "local-dir"):
         file = Path(cfg.file)
-        cards.verify(file)
+        card = cards.verify(file) or _card_beside(file)
         overlay = dict(kwargs.get("pretrained_cfg_overlay") or {}, state_dict=read_state(file))
         kwargs["pretrained_cfg_overlay"] = overlay
-    card = _card_for(cfg, file)
+    elif cfg.source == "local-dir":
+        card = _card_in(Path(cfg.file), cfg.label_names)  # type: ignore[arg-type]  # timm sets it
     try:
         model = build_model_with_cfg(cls, variant, pretrained, **kwargs)
         if isinstance(model, LeNet5) and card is not None:  # and not timm's wrapper for features_only
@@ -321,19 +323,19 @@ def build(cls: type[LeNet5], variant: str, pretrained: bool, **kwargs: Any) -> L
         raise WeightsError(f"the weights in {file} do not fit {variant} as it was asked for: {what}") from error
 
 
-def _card_for(cfg: Any, file: Path | None) -> Card | None:
-    """The card of the weights that a cfg names; None where nothing is known but the cfg, as of random weights."""
-    if file is not None:
-        path = cards.beside(file)
-        if path is None:
-            return Card()
-        card = Card.read(path)
-        card.check_weights(file, path)
-        return card
-    if cfg.source != "local-dir":
-        return None
-    folder = Path(cfg.file)
-    card = Card.parse({"labels": cfg.label_names or []}, f"{folder / 'config.json'}")
+def _card_beside(file: Path) -> Card:
+    """The card that lies beside a weight file; of a file without one nothing is known."""
+    path = cards.beside(file)
+    if path is None:
+        return Card()
+    card = Card.read(path)
+    card.check_weights(file, path)
+    return card
+
+
+def _card_in(folder: Path, label_names: Any) -> Card:
+    """The card of a folder that timm wrote: the labels of its config, and `card.json` if it has one."""
+    card = Card.parse({"labels": label_names or []}, f"{folder / 'config.json'}")
     path, file = folder / "card.json", folder / "model.safetensors"
     if path.is_file():
         card = Card.read(path, defaults=card)

@@ -11,12 +11,17 @@ from torch import Tensor
 from lenet_zoo import cards
 from lenet_zoo.cards import Card, InputConvention
 
-__all__ = ["attach", "card_of", "weights_sha256"]
+__all__ = ["attach", "card_of", "weight_bytes", "weights_sha256"]
+
+
+def weight_bytes(state: Mapping[str, Tensor]) -> bytes:
+    """The weights as a safetensors file without metadata: equal weights give the same bytes."""
+    return save({key: value.detach().cpu().contiguous() for key, value in state.items()})
 
 
 def weights_sha256(state: Mapping[str, Tensor]) -> str:
-    """SHA-256 of the weights as a safetensors file without metadata: equal weights give the same bytes."""
-    return hashlib.sha256(save({key: value.detach().cpu().contiguous() for key, value in state.items()})).hexdigest()
+    """SHA-256 of `weight_bytes`."""
+    return hashlib.sha256(weight_bytes(state)).hexdigest()
 
 
 def attach(model: Any, card: Card, whole: bool = True) -> None:
@@ -27,9 +32,10 @@ def attach(model: Any, card: Card, whole: bool = True) -> None:
         card: the card of its weights.
         whole: False when some layers are new: only labels and preparation of the card hold then.
     """
+    sha256 = _sha256(model)
     model._card = card
-    model._card_weights = weights_sha256(model.state_dict()) if whole else ""
-    found = card_of(model)
+    model._card_weights = sha256 if whole else ""
+    found = _known(model, sha256)
     known = dict(tag=found.tag, label_names=list(found.labels), license=found.licence, num_classes=model.num_classes)
     model.pretrained_cfg = model.default_cfg = {**model.pretrained_cfg, **known}
 
@@ -41,10 +47,19 @@ def card_of(model: Any) -> Card:
     origin are given only while the weights' SHA-256 is that of the card, or of a shipped one. Labels and preparation
     always stay.
     """
+    return _known(model, _sha256(model))
+
+
+def _sha256(model: Any) -> str:
+    """`weights_sha256` of a network; '' for one on the meta device, which has no weights."""
+    state = model.state_dict()
+    return "" if any(value.is_meta for value in state.values()) else weights_sha256(state)
+
+
+def _known(model: Any, sha256: str) -> Card:
+    """`card_of` a network whose weights have that SHA-256."""
     architecture = model.architecture
     cfg: Any = getattr(model, "pretrained_cfg", None) or {}
-    state = model.state_dict()
-    sha256 = "" if any(value.is_meta for value in state.values()) else weights_sha256(state)
     own: Card | None = getattr(model, "_card", None)
     if own is not None and own.labels and sha256 == model._card_weights:
         card = own

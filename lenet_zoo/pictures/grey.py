@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from lenet_zoo.errors import InputError
-from lenet_zoo.pictures.kernels import Bytes, Ints
+from lenet_zoo.pictures.kernels import Bytes, spread
 from lenet_zoo.pictures.reading import picture_name, reduced
 
 __all__ = ["grey_from_rgba", "to_grey"]
@@ -66,16 +66,11 @@ def grey_from_rgba(rgba: Bytes) -> Bytes:
 def _grey_from_rgb(image: Image.Image) -> Bytes:
     small = reduced(image, _SPREAD_SIDE)
     channels = np.asarray(small).reshape(-1, 3).T.astype(np.int64)
-    spreads = [_spread(channel) for channel in channels]
+    spreads = [spread(channel) for channel in channels]
     widest = max(range(3), key=spreads.__getitem__)
-    in_hue = spreads[widest] > 4 * _spread(np.asarray(small.convert("L")).ravel().astype(np.int64))
+    in_hue = spreads[widest] > 4 * spread(np.asarray(small.convert("L")).ravel().astype(np.int64))
     # Pillow's conversion to L is the luma of G2, to the bit.
     return np.asarray(image.getchannel(widest) if in_hue else image.convert("L"))
-
-
-def _spread(values: Ints) -> int:
-    """The squared deviations from the mean, times the number of values."""
-    return values.size * int(values @ values) - int(values.sum()) ** 2
 
 
 def _backdrop(luma: Bytes, alpha: Bytes) -> int:

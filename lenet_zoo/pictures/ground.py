@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lenet_zoo.errors import NoDigitError
-from lenet_zoo.pictures.kernels import Bytes, Ints, Mask, extreme, nearest, ring, window_mean
+from lenet_zoo.pictures.kernels import Bytes, Ints, Mask, extreme, nearest, ring, spread, window_mean
 
 __all__ = ["ink_is_bright", "levelled", "refuse_noise", "refuse_soft_light", "rise_above_paper"]
 
@@ -61,14 +61,10 @@ def levelled(picture: Bytes) -> Bytes:
     """Step 5, first half. A border that is half ink, half paper is no slope of light: the plane must explain it."""
     plane = _border_plane(picture)
     around, slope = ring(picture).astype(np.int64), ring(plane).astype(np.int64)
-    if 2 * _variance(around - slope) >= _variance(around):
+    if 2 * spread(around - slope) >= spread(around):
         return picture
     middle = int(nearest(int(slope.sum()), slope.size))
     return np.clip(picture - plane + middle, 0, 255).astype(np.uint8)
-
-
-def _variance(values: Ints) -> int:
-    return values.size * int(values @ values) - int(values.sum()) ** 2
 
 
 def rise_above_paper(picture: Bytes) -> Bytes:

@@ -26,6 +26,7 @@ __all__ = [
     "otsu",
     "ring",
     "scale_to",
+    "spread",
     "window_mean",
 ]
 
@@ -39,6 +40,11 @@ Box = tuple[int, int, int, int]
 def nearest(numerator: Any, denominator: Any) -> Any:
     """numerator / denominator to the nearest whole number, halves up."""
     return (2 * numerator + denominator) // (2 * denominator)
+
+
+def spread(values: Ints) -> int:
+    """The squared deviations from the mean, times the number of values."""
+    return values.size * int(values @ values) - int(values.sum()) ** 2
 
 
 def ring(values: npt.NDArray[Any]) -> npt.NDArray[Any]:

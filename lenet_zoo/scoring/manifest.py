@@ -12,6 +12,7 @@ from typing import Any
 
 from lenet_zoo._files import parse_json, write_atomic
 from lenet_zoo._version import __version__
+from lenet_zoo.cards import sha256_of
 from lenet_zoo.classify import OnnxClassifier
 from lenet_zoo.errors import ScoringError
 from lenet_zoo.scoring import folder
@@ -70,13 +71,12 @@ def write_manifest(out: Path, job: dict[str, Any], classifier: OnnxClassifier) -
     extra = {path.name for path in (out / "parts").iterdir()} - {Path(part["file"]).name for part in parts}
     if extra:
         raise ScoringError(f"{out / 'parts' / min(extra)} is not a part of this job: remove it, and start again")
-    onnx_sha256 = hashlib.sha256(folder.model_path(out).read_bytes()).hexdigest()
     manifest = {
         "format": folder.FORMAT,
         "complete": True,
         "job": job["id"],
         "input": job["input"],
-        "model": {**job["model"], "onnx_sha256": onnx_sha256, "metadata": classifier.metadata},
+        "model": {**job["model"], "onnx_sha256": sha256_of(folder.model_path(out)), "metadata": classifier.metadata},
         "options": job["options"],
         "columns": {field.name: str(field.type) for field in schema()},
         "totals": {**totals, "labels": dict(labels)},

@@ -15,12 +15,12 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from safetensors.torch import save
 from torch import Tensor
 
 from lenet_zoo._files import one_writer, write_atomic
 from lenet_zoo.cards import Card
 from lenet_zoo.errors import TrainingError
+from lenet_zoo.models._card import weight_bytes
 from lenet_zoo.training.processes import Ranks
 from lenet_zoo.training.recipe import defaults_of
 
@@ -155,8 +155,7 @@ class RunFolder:
         return state
 
     def save_weights(self, state: dict[str, Tensor]) -> None:
-        # Without metadata, so that the same weights are the same bytes.
-        self.write(self.weights, save({key: value.detach().cpu().contiguous() for key, value in state.items()}))
+        self.write(self.weights, weight_bytes(state))
 
     def save_card(self, card: Card) -> None:
         self.write(self.card, card.text())

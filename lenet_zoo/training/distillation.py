@@ -15,10 +15,11 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from torch import Tensor
 
 from lenet_zoo._files import write_atomic
 from lenet_zoo.datasets.augment import Augmentation, augment, draw
+from lenet_zoo.models._card import weights_sha256
 from lenet_zoo.training.processes import ALONE, Ranks, has_bf16
 from lenet_zoo.training.teachers import Teacher
 
@@ -42,7 +43,7 @@ class TeacherLogits:
 
     def __init__(self, teacher: Teacher, images: Tensor, how: Augmentation, folder: Path, ranks: Ranks = ALONE) -> None:
         self.images, self.how, self.ranks = images, how, ranks
-        about = json.dumps([repr(how), _hash(teacher), len(images)])
+        about = json.dumps([repr(how), weights_sha256(teacher.state_dict()), len(images)])
         self.folder = folder / hashlib.sha256(about.encode()).hexdigest()[:16]
         self.teacher = teacher.to(memory_format=torch.channels_last)
         self._views: dict[int, Tensor] = {}
@@ -101,7 +102,3 @@ def distillation_loss(logits: Tensor, teacher: Tensor, temperature: float) -> Te
     """
     ours, theirs = F.log_softmax(logits / temperature, 1), F.log_softmax(teacher / temperature, 1)
     return temperature * temperature * F.kl_div(ours, theirs, reduction="sum", log_target=True)
-
-
-def _hash(model: nn.Module) -> str:
-    return hashlib.sha256(save({k: v.cpu().contiguous() for k, v in model.state_dict().items()})).hexdigest()

@@ -251,15 +251,15 @@ def test_score_rejects_what_is_none_of_these() -> None:
 
 def test_a_fine_tuned_network_gets_the_temperature_of_its_validation_pictures(digits: Dataset) -> None:
     model = lenet_zoo.create_model("lenet5_modern", pretrained=True)
-    found = _confidence(model, digits)
+    logits = logits_of(model)(digits.images.numpy())
+    found = _confidence(logits, digits)
     assert found is not None
     assert (found.j, found.fitted_on) == (None, "1,797 validation pictures")
-    logits = logits_of(model)(digits.images.numpy())
     right = (logits.argmax(1) == digits.labels.numpy()).mean()
     assert probabilities(logits, found).max(1).mean() == pytest.approx(right, abs=1e-3)
     few = replace(digits, images=digits.images[:99], labels=digits.labels[:99])
-    assert _confidence(model, few) is None
-    assert _confidence(model, None) is None
+    assert _confidence(logits[:99], few) is None
+    assert _confidence(None, None) is None
 
 
 # ------------------------------------------------------------------------------------------------------ command line
