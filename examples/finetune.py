@@ -4,7 +4,7 @@
     python examples/finetune.py --out runs/letters --data-dir letters          # your pictures, a folder per class
     python examples/finetune.py --out runs/kana --dataset kmnist --download --model lenet5_classic
 
-`pip install 'lenet-zoo[examples]'` brings what it needs. `lenet-zoo finetune` has the same options and a few more.
+In a clone, `pip install ".[examples]"` brings what it needs. `lenet-zoo finetune` has the same options and a few more.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Label a collection on a Ray cluster, and look at what the network was least sure of.
 
-    pip install 'lenet-zoo[ray]'
+    pip install ".[ray]"                                                               # in a clone
     python examples/score_with_ray.py scans --out answers                              # Ray on this machine
     python examples/score_with_ray.py /shared/scans --out /shared/answers --address head:6379
 
