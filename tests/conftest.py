@@ -29,11 +29,6 @@ def _missing(name: str, kind: str) -> str | None:
     return f"no {kind} in {data_root()} ({absent[0]} is missing): " + HOW_TO.format(kind=kind, name=name)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The benchmarks come last: they load OpenVINO, and a process that had done so died in a later test."""
-    items.sort(key=lambda item: "bench" in item.path.parts)
-
-
 def pytest_report_header() -> list[str]:
     lines = []
     for name, kind in (("mnist", "MNIST"), ("fashion_mnist", "FashionMNIST")):

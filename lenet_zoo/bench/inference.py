@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from lenet_zoo.bench.contestants import OURS, SIDE, check_exporter, contestants, export_files, matrix_products
-from lenet_zoo.bench.timing import interleave, machine
+from lenet_zoo.bench.timing import Call, interleave, machine
 from lenet_zoo.errors import InputError
 from lenet_zoo.models._base import LeNet5
 from lenet_zoo.registry import create_model
@@ -130,9 +130,8 @@ def time_inference(
                 product_times: list[float] = []
                 for batch in batches:
                     progress(f"{count} thread{'s' * (count > 1)}, batch {batch:,}")
-                    calls, without = contestants(model, files, count, batch, compiled)
+                    times, without = _turns(model, files, products, count, batch, compiled, rounds)
                     absent |= without
-                    times = interleave({**calls, **products}, rounds)
                     # The machine's rate is that of the faster product, round by round.
                     product = [min(pair) for pair in zip(*(times.pop(who) for who in products), strict=True)]
                     product_times += product
@@ -141,6 +140,25 @@ def time_inference(
     finally:
         torch.set_num_threads(before)
     return Inference(name, machine(), rounds, macs, ceiling, rows, absent)
+
+
+def _turns(
+    model: LeNet5,
+    files: Mapping[str, Path],
+    products: Mapping[str, Call],
+    threads: int,
+    batch: int,
+    compiled: bool,
+    rounds: int,
+) -> tuple[dict[str, list[float]], dict[str, str]]:
+    """Seconds per call of contestants and products, and who cannot take part.
+
+    The contestants end with this function, before the next ones are made: a network that OpenVINO compiles puts the
+    main thread on a signal stack of its own and puts the former one back when it ends. With two of them alive at once
+    the thread is left on a stack that is freed, and the next signal kills the process (seen with 2026.4).
+    """
+    calls, absent = contestants(model, files, threads, batch, compiled)
+    return interleave({**calls, **products}, rounds), absent
 
 
 def _rows(times: dict[str, list[float]], threads: int, batch: int, macs: int, product: list[float]) -> list[Row]:
