@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from lenet_zoo._files import atomic_path, parse_json
+from lenet_zoo.cards import sha256_of
 from lenet_zoo.errors import InputError, ScoringError
 from lenet_zoo.scoring.inputs import Input, Unit
 
@@ -50,7 +51,10 @@ def _units_path(out: Path) -> Path:
 
 
 def describe_job(model: dict[str, Any], listed: Input, options: dict[str, Any]) -> dict[str, Any]:
-    """A job as job.json has it. Its id is a hash of the rest: jobs with the same id give the same rows."""
+    """A job as job.json has it, but for the checksum of its network.
+
+    Its id is a hash of the rest: jobs with the same id give the same rows.
+    """
     identity = {"format": FORMAT, "model": model, "input": listed.describe(), "options": options}
     return {"id": _id_of(identity), **identity}
 
@@ -60,7 +64,9 @@ def _id_of(identity: dict[str, Any]) -> str:
 
 
 def read_job(out: Path) -> dict[str, Any] | None:
-    """The job that a folder holds, as `describe_job` gave it; None if there is none.
+    """The job that a folder holds, as `describe_job` gave it, with `onnx_sha256` of its network; None if there is none.
+
+    Jobs of earlier versions have no `onnx_sha256`.
 
     Raises: OSError; ScoringError for a job.json that is damaged, or of another version of lenet-zoo.
     """
@@ -75,15 +81,29 @@ def read_job(out: Path) -> dict[str, Any] | None:
             raise ValueError(f"it lacks one of {', '.join(_PARTS)}")
         if not all(type(job["input"].get(name)) is int for name in ("files", "bytes", "rows")):
             raise ValueError("its input has no usable sizes")
+        checksum = {"onnx_sha256": job.pop("onnx_sha256")} if "onnx_sha256" in job else {}
         if job.pop("id", None) != (found := _id_of(job)):
             raise ValueError("it was altered: its id is not the hash of the rest")
-        return {"id": found, **job}
+        return {"id": found, **job, **checksum}
     except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError as error:
         raise ScoringError(
             f"{path} cannot be used: {error}; name another folder with --out, or delete {out} yourself"
         ) from None
+
+
+def check_network(out: Path, job: dict[str, Any]) -> None:
+    """Compare the network in a folder with the checksum in `job`, which was read there.
+
+    Raises: OSError; ScoringError when they differ.
+    """
+    path = model_path(out)
+    if "onnx_sha256" in job and sha256_of(path) != job["onnx_sha256"]:
+        raise ScoringError(
+            f"{path} was damaged or altered since the job began: name another folder with --out, or begin anew with "
+            "--overwrite"
+        )
 
 
 def clear(out: Path) -> None:
@@ -104,7 +124,7 @@ def claim(out: Path, job: dict[str, Any], network: Path) -> None:
         job: from `describe_job`.
         network: the ONNX file, to be copied.
 
-    Raises: InputError when the folder holds another job, or other files.
+    Raises: InputError when the folder holds another job, or other files; ScoringError when its network was altered.
     """
     for abandoned in out.glob(f"{_STAGED}*"):  # by a process that was killed here
         shutil.rmtree(abandoned, ignore_errors=True)
@@ -116,6 +136,7 @@ def claim(out: Path, job: dict[str, Any], network: Path) -> None:
     if begun is not None:
         if begun["id"] != job["id"]:
             raise InputError(_difference(out, begun, job))
+        check_network(out, begun)
         drop_unfinished(out)
         return
     # Not mkdtemp, whose folders are private: workers on a cluster may be other users.
@@ -123,7 +144,8 @@ def claim(out: Path, job: dict[str, Any], network: Path) -> None:
     staged.mkdir()
     try:
         shutil.copyfile(network, staged / "model.onnx")
-        (staged / "job.json").write_text(json.dumps(job, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        whole = {**job, "onnx_sha256": sha256_of(staged / "model.onnx")}
+        (staged / "job.json").write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         for file in staged.iterdir():
             with file.open("rb+") as synced:
                 os.fsync(synced.fileno())

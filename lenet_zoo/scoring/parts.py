@@ -122,7 +122,8 @@ class Rows:
         described = schema().with_metadata({_KEY: json.dumps(about)})
         arrays = [pa.array(values, field.type) for values, field in zip(columns, described, strict=True)]
         sink = pa.BufferOutputStream()
-        pyarrow.parquet.write_table(pa.Table.from_arrays(arrays, schema=described), sink, compression="zstd")
+        table = pa.Table.from_arrays(arrays, schema=described)
+        pyarrow.parquet.write_table(table, sink, compression="zstd", write_page_checksum=True)
         data: bytes = sink.getvalue().to_pybytes()
         return data
 
@@ -150,9 +151,11 @@ def read_totals(data: bytes, job: str, unit: int, rows: int, labels: Sequence[st
     import pyarrow.parquet
 
     try:
-        with pyarrow.parquet.ParquetFile(pa.BufferReader(data)) as file:
+        with pyarrow.parquet.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as file:
             about = parse_json(file.schema_arrow.metadata[_KEY])
             if (about["job"], about["unit"], file.metadata.num_rows) != (job, unit, rows):
+                return None
+            if file.read().num_rows != rows:
                 return None
         return checked_totals(about["totals"], labels)
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError):
@@ -162,10 +165,13 @@ def read_totals(data: bytes, job: str, unit: int, rows: int, labels: Sequence[st
 def checked_totals(totals: object, labels: Sequence[str]) -> dict[str, Any]:
     """`totals` as they were read from a file.
 
-    Raises: ValueError unless they are the counts that `Rows` gives, for these labels.
+    Raises: ValueError unless they are the counts that `Rows` gives, for these labels, and add up.
     """
     if isinstance(totals, dict) and set(totals) == {*_COUNTS, "labels"} and isinstance(totals["labels"], dict):
-        counts = [*(totals[name] for name in _COUNTS), *totals["labels"].values()]
-        if set(totals["labels"]) == set(labels) and all(type(count) is int and count >= 0 for count in counts):
+        (rows, labelled, *rest), each = [totals[name] for name in _COUNTS], totals["labels"].values()
+        counts = set(totals["labels"]) == set(labels) and all(
+            type(count) is int and count >= 0 for count in (rows, labelled, *rest, *each)
+        )
+        if counts and sum(each) == labelled and labelled + sum(rest) == rows:  # so that no one of them can be altered
             return totals
     raise ValueError("its totals are not the counts of a job's rows")

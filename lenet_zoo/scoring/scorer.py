@@ -49,6 +49,7 @@ class Scorer:
                 f"a worker on {platform.node()} cannot read the job in {out} ({why}): on a cluster, input and output "
                 "must be on storage that every machine sees under the same path"
             )
+        folder.check_network(self.out, job)
         self.job = job
         # Never an accelerator: the network is the least part of the work, and a CPU's rows are the same everywhere.
         self.classifier = OnnxClassifier(folder.model_path(self.out), threads=1, providers=["CPUExecutionProvider"])

@@ -21,6 +21,7 @@ from lenet_zoo._files import one_writer, write_atomic
 from lenet_zoo.cards import Card
 from lenet_zoo.errors import TrainingError
 from lenet_zoo.models._card import weight_bytes
+from lenet_zoo.models.weight_files import check_intact
 from lenet_zoo.training.processes import Ranks
 from lenet_zoo.training.recipe import defaults_of
 
@@ -134,11 +135,14 @@ class RunFolder:
         if not self.checkpoint.is_file():
             return None
         try:
+            check_intact(self.checkpoint)
             state: dict[str, Any] = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
             saved, epochs = dict(state["run"]), state["epochs"]
             then = dict(threads=state["threads"], processes=state.get("processes", 1))
         except Exception as error:
-            raise TrainingError(f"{self.checkpoint} is not a checkpoint of a run: remove it and start anew") from error
+            raise TrainingError(
+                f"{self.checkpoint} is damaged, or no checkpoint of a run: remove it and start anew"
+            ) from error
         if not resume:
             raise TrainingError(
                 f"{self.path} holds a run of {epochs} epochs: go on with --resume, or name another folder"

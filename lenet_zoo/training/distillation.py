@@ -14,7 +14,8 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 
 from lenet_zoo._files import write_atomic
@@ -30,8 +31,8 @@ class TeacherLogits:
     """A teacher's logits for the distorted pictures of each view, computed once and kept in a folder.
 
     A view is one distortion of the whole training set. Runs with other seeds, and a resumed run, find the same logits
-    there. Pictures go through the teacher in the data set's order, so that its logits depend on nothing else. Rank zero
-    alone reads and writes the folder.
+    there; those of a damaged file are computed again. Pictures go through the teacher in the data set's order, so that
+    its logits depend on nothing else. Rank zero alone reads and writes the folder.
 
     Args:
         teacher: takes pictures as in [0, 1].
@@ -52,7 +53,7 @@ class TeacherLogits:
         """Logits float32 N×classes of view `number`."""
         if number not in self._views:
             file = self.folder / f"view-{number}.safetensors"
-            logits = self.ranks.on_rank_zero(lambda: load_file(file)["logits"] if file.is_file() else None)
+            logits = self.ranks.on_rank_zero(lambda: _read(file) if file.is_file() else None)
             if logits is None:
                 logits = self._compute(number)
                 self.ranks.on_rank_zero(lambda: self._keep(file, logits))
@@ -61,7 +62,7 @@ class TeacherLogits:
 
     def _keep(self, file: Path, logits: Tensor) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(file, save({"logits": logits}))
+        write_atomic(file, save({"logits": logits}, {"sha256": weights_sha256({"logits": logits})}))
 
     def _compute(self, number: int) -> Tensor:
         device = next(self.teacher.parameters()).device
@@ -74,6 +75,17 @@ class TeacherLogits:
                 return self.teacher(x.contiguous(memory_format=torch.channels_last)).float().cpu()
 
         return torch.cat(self.ranks.map(logits_of, torch.arange(len(self.images)).split(500)))
+
+
+def _read(file: Path) -> Tensor | None:
+    """The logits in a file, None where it is damaged. The files of earlier versions hold no checksum."""
+    try:
+        with safe_open(file, "pt") as content:
+            logits: Tensor = content.get_tensor("logits")
+            sha256 = (content.metadata() or {}).get("sha256")
+    except SafetensorError:
+        return None
+    return logits if sha256 in (None, weights_sha256({"logits": logits})) else None
 
 
 class EnsembleLogits:

@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from lenet_zoo import cards
+from lenet_zoo.cards import Card
 from lenet_zoo.errors import InputError, WeightsError
 
 __all__ = ["TEACHERS", "LargeTeacher", "Teacher", "load_teacher"]
@@ -93,11 +95,15 @@ TEACHERS: dict[str, type[Teacher]] = {"teacher": Teacher, "teacher_large": Large
 def load_teacher(file: str) -> Teacher:
     """Read a teacher that `lenet-zoo train teacher` made; in evaluation mode.
 
-    Raises: InputError for a file that is missing, WeightsError for one that holds something else.
+    Raises: InputError for a file that is missing, WeightsError for one that holds something else, or other
+        weights than the card beside it names.
     """
     path = Path(file)
     if not path.is_file():
         raise InputError(f"no teacher {file}: make one with `lenet-zoo train teacher --recipe teacher --out FOLDER`")
+    card = cards.beside(path)
+    if card is not None:
+        Card.read(card).check_weights(path, card)
     try:
         state = load_file(path)
         classes, features = state["output.weight"].shape

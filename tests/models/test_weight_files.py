@@ -65,6 +65,37 @@ def test_a_checkpoint_of_another_precision(tmp_path: Path, dtype: torch.dtype) -
     assert all(torch.equal(value, state[key].to(dtype).float()) for key, value in model.state_dict().items())
 
 
+@pytest.mark.parametrize("form", ["plain", "Lightning"])
+def test_a_flipped_bit_is_refused(tmp_path: Path, form: str) -> None:
+    state = lenet_zoo.create_model("lenet5_modern", pretrained=True).state_dict()
+    path = tmp_path / "checkpoint.pth"
+    torch.save(FORMS[form](state), path)
+    good = path.read_bytes()
+    weights = good.index(state["F6.weight"].numpy().tobytes())
+    path.write_bytes(good[:weights] + bytes([good[weights] ^ 0x40]) + good[weights + 1 :])
+    with pytest.raises(
+        WeightsError, match=r"checkpoint\.pth is damaged: the checksum of its part 'checkpoint/data/\d+'"
+    ):
+        lenet_zoo.create_model("lenet5_modern", checkpoint_path=path)
+    directory = good.rindex(b"PK\x01\x02")
+    path.write_bytes(good[:directory] + b"PK\x01\x03" + good[directory + 4 :])
+    with pytest.raises(WeightsError, match=r"checkpoint\.pth is damaged: [^\n]+$"):
+        lenet_zoo.create_model("lenet5_modern", checkpoint_path=path)
+
+
+@pytest.mark.parametrize("how", ["before 1.6", "without checksums"])
+def test_a_file_without_checksums_is_read(tmp_path: Path, how: str) -> None:
+    state = lenet_zoo.create_model("lenet5_modern", pretrained=True).state_dict()
+    path = tmp_path / "checkpoint.pth"
+    torch.serialization.set_crc32_options(how != "without checksums")
+    try:
+        torch.save(state, path, _use_new_zipfile_serialization=how != "before 1.6")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    model = lenet_zoo.create_model("lenet5_modern", checkpoint_path=path)
+    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+
+
 def test_a_pickled_network_is_refused_with_the_reason(tmp_path: Path) -> None:
     path = tmp_path / "whole.pth"
     torch.save(lenet_zoo.create_model("lenet5_modern"), path)

@@ -157,7 +157,8 @@ def test_a_job_of_which_one_value_was_changed(
             with pytest.raises((ScoringError, InputError)) as caught:
                 run(pictures, out, part_rows=40)
             said = (f"{out}/job/job.json cannot be used: ", f"{out} holds another job (", "scans has changed since ")
-            assert str(caught.value).startswith(said)
+            network = f"{out}/job/model.onnx was damaged or altered since the job began"  # its checksum is another
+            assert str(caught.value).startswith((*said, *[network] * (path == ("onnx_sha256",))))
 
 
 def test_a_manifest_that_cannot_be_read(tmp_path: Path, pictures: Path, run: Score, finished: Path) -> None:
@@ -175,6 +176,8 @@ def test_a_manifest_that_cannot_be_read(tmp_path: Path, pictures: Path, run: Sco
         (json.dumps(changed(manifest, ("totals", "rows"), float("nan"))), "it holds a number that is not finite"),
         (json.dumps(changed(manifest, ("totals", "labels"), ["0"])), counts),
         (json.dumps(changed(manifest, ("totals", "labels", "0"), -1)), counts),
+        (json.dumps(changed(manifest, ("totals", "labels", "0"), manifest["totals"]["labels"]["0"] + 1)), counts),
+        (json.dumps(changed(manifest, ("totals", "unreadable"), 1)), counts),
         (json.dumps(changed(manifest, ("parts",), {})), "it does not list the parts"),
         (json.dumps(changed(manifest, ("parts",), [])), "it does not list the parts"),
         (json.dumps(changed(manifest, ("parts", 0), "parts/part-00000.parquet")), "it does not list the parts"),
@@ -240,6 +243,42 @@ def test_a_part_whose_own_account_is_damaged(tmp_path: Path, pictures: Path, run
     path.unlink()
     run(pictures, out, part_rows=40)
     assert files_of(out) == files_of(finished)
+
+
+def test_a_part_in_which_a_bit_was_flipped(tmp_path: Path, pictures: Path, run: Score, finished: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(finished, out)
+    (out / "manifest.json").unlink()
+    path = out / "parts" / "part-00002.parquet"
+    good = path.read_bytes()
+    column = pq.ParquetFile(path).metadata.row_group(0).column(2)  # the confidences
+    place = column.dictionary_page_offset + column.total_compressed_size // 2
+    path.write_bytes(good[:place] + bytes([good[place] ^ 4]) + good[place + 1 :])
+    assert refused(run, pictures, out, part_rows=40, error=ScoringError) == (
+        f"{path} is not what this job wrote: delete it, and start the same command again"
+    )
+
+
+@pytest.mark.parametrize("model", ["digits.onnx", "lenet5_modern"])
+def test_a_network_that_was_altered_in_a_jobs_folder(
+    tmp_path: Path, network: Path, pictures: Path, run: Score, model: str
+) -> None:
+    out, asked = tmp_path / "out", str(network) if model == "digits.onnx" else model
+    with pytest.raises(KeyboardInterrupt):
+        run(pictures, out, model=asked, part_rows=40, progress=stop_after(100))
+    path, described = out / "job" / "model.onnx", out / "job" / "job.json"
+    good = path.read_bytes()
+    path.write_bytes(good[:-2000] + bytes([good[-2000] ^ 1]) + good[-1999:])
+    assert refused(run, pictures, out, model=asked, part_rows=40, error=ScoringError) == (
+        f"{path} was damaged or altered since the job began: name another folder with --out, or begin anew with "
+        "--overwrite"
+    )
+    job = json.loads(described.read_text("utf-8"))
+    del job["onnx_sha256"]  # as earlier versions wrote it
+    described.write_text(json.dumps(job))
+    path.write_bytes(good)
+    run(pictures, out, model=asked, part_rows=40)
+    assert len(rows_of(out)) == 300
 
 
 def test_names_that_are_not_utf_8(tmp_path: Path, digits: Digits, network: Path, run: Score) -> None:

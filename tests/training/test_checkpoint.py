@@ -1,9 +1,11 @@
 """The files of a run: what survives an interruption, and what is refused."""
 
 import errno
+import io
 import json
 import math
 import os
+import random
 import subprocess
 import sys
 from functools import partial
@@ -227,8 +229,33 @@ def test_a_field_that_another_version_does_not_know_counts_as_at_its_default():
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 cut off"])
 def test_a_damaged_checkpoint_is_refused(few, tmp_path, content, train):
     (tmp_path / "checkpoint.pt").write_bytes(content)
-    with pytest.raises(TrainingError, match=r"checkpoint\.pt is not a checkpoint of a run: remove it and start anew$"):
+    with pytest.raises(
+        TrainingError, match=r"checkpoint\.pt is damaged, or no checkpoint of a run: remove it and start anew$"
+    ):
         train(few, tmp_path, resume=True)
+
+
+def test_no_flipped_bit_of_a_checkpoint_changes_a_run_in_silence(few, tmp_path, train):
+    recipe = Recipe(epochs=1)
+    train(few, tmp_path, recipe)
+    folder, refused = RunFolder(tmp_path), 0
+    run = torch.load(folder.checkpoint, weights_only=True)["run"]
+
+    def loaded():
+        buffer = io.BytesIO()
+        torch.save(folder.load_checkpoint(run, True, pytest.fail), buffer)
+        return buffer.getvalue()
+
+    whole, good = loaded(), folder.checkpoint.read_bytes()
+    draw = random.Random(1)
+    for _ in range(100):
+        place, bit = draw.randrange(len(good)), 1 << draw.randrange(8)
+        folder.checkpoint.write_bytes(good[:place] + bytes([good[place] ^ bit]) + good[place + 1 :])
+        try:
+            assert loaded() == whole  # a byte that nothing depends on
+        except TrainingError:
+            refused += 1
+    assert refused > 80
 
 
 def test_another_thread_count_is_told(few, tmp_path, train):

@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+from safetensors.torch import save
 
-from lenet_zoo.errors import InputError
+from lenet_zoo.cards import Card, sha256_of
+from lenet_zoo.errors import InputError, WeightsError
 from lenet_zoo.training.distillation import EnsembleLogits, TeacherLogits
 from lenet_zoo.training.recipe import Recipe
-from lenet_zoo.training.teachers import TEACHERS, Teacher
+from lenet_zoo.training.teachers import TEACHERS, Teacher, load_teacher
 
 
 def test_a_student_learns_its_teachers_answers_and_not_the_labels(few, tmp_path, train):
@@ -36,6 +38,34 @@ def test_answers_are_computed_once_and_kept(few, tmp_path, rich):
     assert torch.equal(again.view(2), said)
     other = TeacherLogits(Teacher().eval(), few.images, how, tmp_path)
     assert not torch.equal(other.view(2), said)
+
+
+def test_answers_that_were_damaged_are_computed_again(few, tmp_path, rich):
+    first = TeacherLogits(Teacher().eval(), few.images, rich.augmentation, tmp_path)
+    said = first.view(1)
+    (file,) = tmp_path.rglob("*.safetensors")
+    good = file.read_bytes()
+    place = good.index(said.numpy().tobytes())
+    flipped = good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :]
+    for damaged in (flipped, good[:-1], b""):
+        file.write_bytes(damaged)
+        again = TeacherLogits(first.teacher, few.images, rich.augmentation, tmp_path)
+        assert torch.equal(again.view(1), said)
+        assert file.read_bytes() == good
+    file.write_bytes(save({"logits": said + 1}))  # as earlier versions wrote them
+    again = TeacherLogits(first.teacher, few.images, rich.augmentation, tmp_path)
+    assert torch.equal(again.view(1), said + 1)
+
+
+def test_a_teacher_whose_weights_are_not_its_cards_is_refused(tmp_path):
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(save(Teacher().state_dict()))
+    Card(sha256=sha256_of(file)).write(tmp_path / "card.json")
+    load_teacher(str(file))
+    good = file.read_bytes()
+    file.write_bytes(good[:-10] + bytes([good[-10] ^ 1]) + good[-9:])
+    with pytest.raises(WeightsError, match=r"card\.json belongs to other weights than .*model\.safetensors"):
+        load_teacher(str(file))
 
 
 def test_several_teachers_answer_by_the_mean_of_their_probabilities(few, tmp_path, rich):
