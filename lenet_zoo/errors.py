@@ -22,6 +22,7 @@ __all__ = [
     "WeightsError",
     "did_you_mean",
     "exit_status",
+    "to_install",
 ]
 
 
@@ -69,6 +70,15 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """' Did you mean X?' with the nearest of `known`, or '' when nothing is near."""
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def to_install(extra: str = "") -> str:
+    """How to install an extra of ours, or without one the package, as errors say it.
+
+    The package is on no index, so pip takes it from a clone; in double quotes the line works in every shell.
+    """
+    what = f'".[{extra}]"' if extra else "."
+    return f"run pip install {what} in a clone of lenet_zoo"
 
 
 def exit_status(error: BaseException) -> int:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from lenet_zoo.datasets.loading import Dataset, data_root, load_dataset
-from lenet_zoo.errors import DataError
+from lenet_zoo.errors import DataError, to_install
 
 HOW_TO = (
     "set LENET_ZOO_DATA to a folder that holds {kind}/raw, or fetch the files into the cache with "
@@ -91,7 +91,7 @@ def fashion_test() -> Dataset:
 @pytest.fixture(scope="session")
 def digits() -> Dataset:
     """1,797 handwritten digits, uint8 28×28, in scikit-learn's order."""
-    sklearn = pytest.importorskip("sklearn.datasets", reason="needs scikit-learn: pip install 'lenet-zoo[test]'")
+    sklearn = pytest.importorskip("sklearn.datasets", reason=f"needs scikit-learn: {to_install('test')}")
     bunch = sklearn.load_digits()
     small = torch.from_numpy(bunch.images).float().unsqueeze(1) / 16
     large = F.pad(F.interpolate(small, (20, 20), mode="bilinear"), (4, 4, 4, 4)).squeeze(1)

@@ -11,7 +11,7 @@ import torch
 
 from lenet_zoo.bench.timing import Call
 from lenet_zoo.classify import OnnxClassifier
-from lenet_zoo.errors import MissingExtraError
+from lenet_zoo.errors import MissingExtraError, to_install
 from lenet_zoo.export import export_onnx
 from lenet_zoo.models._base import LeNet5
 
@@ -29,7 +29,7 @@ def check_exporter() -> None:
     try:
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise MissingExtraError("torch.onnx.export needs onnxscript: pip install 'lenet-zoo[bench]'") from error
+        raise MissingExtraError(f"torch.onnx.export needs onnxscript: {to_install('bench')}") from error
 
 
 def export_files(model: LeNet5, folder: Path) -> dict[str, Path]:

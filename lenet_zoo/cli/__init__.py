@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import sys
 
+from lenet_zoo.errors import to_install
+
 __all__ = ["main"]
 
-# The modules that `pip install lenet-zoo` brings. Those of extras are asked for where they are used.
+# The modules that installing the package brings. Those of extras are asked for where they are used.
 _DEPENDENCIES = {
     *("PIL", "filelock", "numpy", "onnx", "onnxruntime", "rich", "safetensors", "timm", "tomli"),
     *("torch", "torchvision", "typer"),
@@ -31,7 +33,7 @@ def main(argv: list[str] | None = None) -> None:
     except ModuleNotFoundError as error:
         if error.name not in _DEPENDENCIES or "--debug" in argv:
             raise
-        needed = f"this command needs {error.name}, which is not installed: pip install lenet-zoo"
+        needed = f"this command needs {error.name}, which is not installed: {to_install()}"
         print(f"lenet-zoo: {needed}", file=sys.stderr)
         status = 2
     sys.exit(status)

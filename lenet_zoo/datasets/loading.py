@@ -19,7 +19,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from lenet_zoo._files import user_cache
 from lenet_zoo.datasets.by_hand import put_in_place, root_of
-from lenet_zoo.errors import DataError, InputError, MissingExtraError, did_you_mean
+from lenet_zoo.errors import DataError, InputError, MissingExtraError, did_you_mean, to_install
 from lenet_zoo.pictures.preparation import Preparation
 
 __all__ = ["DATASETS", "Dataset", "data_root", "load_dataset", "validation_split"]
@@ -249,9 +249,7 @@ def _digits() -> Dataset:
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
-        raise MissingExtraError(
-            "the data set 'digits' comes with scikit-learn: pip install 'lenet-zoo[examples]'"
-        ) from error
+        raise MissingExtraError(f"the data set 'digits' comes with scikit-learn: {to_install('examples')}") from error
     import numpy as np
 
     bunch = load_digits()

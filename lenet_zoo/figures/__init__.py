@@ -11,12 +11,12 @@ palette of Okabe and Ito, which colour-blind readers can tell apart). Every figu
 page and paints its own background, so that it is legible on any page. The same data give the same bytes.
 """
 
-from lenet_zoo.errors import MissingExtraError
+from lenet_zoo.errors import MissingExtraError, to_install
 
 try:
     import matplotlib  # noqa: F401
 except ImportError as error:
-    raise MissingExtraError("pictures are drawn by matplotlib: pip install 'lenet-zoo[plots]'") from error
+    raise MissingExtraError(f"pictures are drawn by matplotlib: {to_install('plots')}") from error
 
 from lenet_zoo.figures.architecture import architecture
 from lenet_zoo.figures.bench import bench, read_bench

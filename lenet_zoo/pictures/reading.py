@@ -13,7 +13,7 @@ from typing import IO
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from lenet_zoo.errors import InputError
+from lenet_zoo.errors import InputError, to_install
 
 __all__ = ["MAX_PIXELS", "PictureSource", "load_picture", "picture_name", "picture_suffixes", "pictures_in"]
 
@@ -106,7 +106,7 @@ def _formats() -> list[str]:
 def _unknown(name: str, head: bytes) -> str:
     """What to say of a file that no decoder knows, by its first bytes."""
     if head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS:
-        return f"{name} is a HEIC picture, which pillow-heif decodes: pip install 'lenet-zoo[heic]'"
+        return f"{name} is a HEIC picture, which pillow-heif decodes: {to_install('heic')}"
     return f"{name} is not a picture of a known format (PNG, JPEG, GIF, BMP, TIFF, WebP …)"
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lenet_zoo.classify.onnx import cores
-from lenet_zoo.errors import InputError, MissingExtraError, ScoringError
+from lenet_zoo.errors import InputError, MissingExtraError, ScoringError, to_install
 from lenet_zoo.scoring.folder import tries_folder
 from lenet_zoo.scoring.inputs.kind import reason
 from lenet_zoo.scoring.scorer import Result, Scorer
@@ -49,7 +49,7 @@ def engine(address: str | None) -> Callable[..., Generator[Result, None, None]]:
         import ray
         import ray.data  # needs more packages than Ray does
     except ImportError as error:
-        raise MissingExtraError("the engine ray needs Ray Data: pip install 'lenet-zoo[ray]'") from error
+        raise MissingExtraError(f"the engine ray needs Ray Data: {to_install('ray')}") from error
     if address is not None and not ray.is_initialized():
         _check(address)
 

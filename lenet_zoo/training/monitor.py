@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from lenet_zoo.errors import MissingExtraError
+from lenet_zoo.errors import MissingExtraError, to_install
 
 __all__ = ["Monitor", "Result", "TensorBoard"]
 
@@ -40,7 +40,7 @@ class TensorBoard(Monitor):
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
-            raise MissingExtraError("TensorBoard is not installed: pip install 'lenet-zoo[tensorboard]'") from error
+            raise MissingExtraError(f"TensorBoard is not installed: {to_install('tensorboard')}") from error
         self.to, self.folder, self.writer_of = to, folder, SummaryWriter
         self.step, self.say = to.step, to.say  # type: ignore[method-assign]
 

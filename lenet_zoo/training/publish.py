@@ -17,7 +17,7 @@ import torch
 import torch.distributed as dist
 
 from lenet_zoo.cards import Card, sha256_of
-from lenet_zoo.errors import WeightsError
+from lenet_zoo.errors import WeightsError, to_install
 from lenet_zoo.evaluation import Evaluation
 from lenet_zoo.training.checkpoint import RunFolder, difference
 from lenet_zoo.training.monitor import Monitor, Result
@@ -123,6 +123,6 @@ def draw_curves(name: str, result: Result, folder: RunFolder, monitor: Monitor) 
     try:
         from lenet_zoo import figures
     except ImportError:
-        monitor.say(f"no {folder.curves.name}: the curves need matplotlib, pip install 'lenet-zoo[plots]'")
+        monitor.say(f"no {folder.curves.name}: the curves need matplotlib: {to_install('plots')}")
         return
     figures.save(figures.curves({name: result.history}), folder.curves)

@@ -84,7 +84,7 @@ def test_without_onnxscript_the_extra_is_named_before_anything_is_loaded(monkeyp
     monkeypatch.setattr(bench, "create_model", lambda *_, **__: pytest.fail("the network was loaded"))
     with pytest.raises(MissingExtraError) as raised:
         bench.time_inference()
-    assert str(raised.value) == "torch.onnx.export needs onnxscript: pip install 'lenet-zoo[bench]'"
+    assert str(raised.value) == 'torch.onnx.export needs onnxscript: run pip install ".[bench]" in a clone of lenet_zoo'
 
 
 def test_only_the_plain_export_needs_onnxscript() -> None:
@@ -96,5 +96,5 @@ def test_only_the_plain_export_needs_onnxscript() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == (
-        "lenet-zoo: torch.onnx.export needs onnxscript: pip install 'lenet-zoo[bench]'"
+        'lenet-zoo: torch.onnx.export needs onnxscript: run pip install ".[bench]" in a clone of lenet_zoo'
     )

@@ -18,6 +18,7 @@ from lenet_zoo import figures
 from lenet_zoo.cli._app import run
 from lenet_zoo.cli.zoo import _classifier
 from lenet_zoo.datasets.loading import DATASETS, Dataset, load_dataset
+from lenet_zoo.errors import to_install
 from lenet_zoo.models.layers import layer_table
 from lenet_zoo.models.lenet5_classic import connection_table, rbf_codes
 from lenet_zoo.pictures.character import digit_from_image
@@ -279,4 +280,4 @@ def test_without_matplotlib_the_extra_is_named() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr == "lenet-zoo: pictures are drawn by matplotlib: pip install 'lenet-zoo[plots]'\n"
+    assert done.stderr == f"lenet-zoo: pictures are drawn by matplotlib: {to_install('plots')}\n"

@@ -13,6 +13,7 @@ from sklearn.datasets import load_digits
 
 import lenet_zoo
 from lenet_zoo.cli._app import run
+from lenet_zoo.errors import to_install
 
 
 @pytest.fixture(scope="module")
@@ -83,9 +84,9 @@ def test_errors_are_one_line_with_a_status(
 @pytest.mark.parametrize(
     ("package", "options", "said"),
     [
-        ("pyarrow", [], "Parquet files need pyarrow: pip install 'lenet-zoo[score]'"),
-        ("ray", ["--engine", "ray"], "the engine ray needs Ray Data: pip install 'lenet-zoo[ray]'"),
-        ("pandas", ["--engine", "ray"], "the engine ray needs Ray Data: pip install 'lenet-zoo[ray]'"),
+        ("pyarrow", [], f"Parquet files need pyarrow: {to_install('score')}"),
+        ("ray", ["--engine", "ray"], f"the engine ray needs Ray Data: {to_install('ray')}"),
+        ("pandas", ["--engine", "ray"], f"the engine ray needs Ray Data: {to_install('ray')}"),
     ],
 )
 def test_what_is_not_installed_is_named_with_its_extra(

@@ -17,6 +17,7 @@ from sklearn.datasets import load_digits
 import lenet_zoo
 from lenet_zoo.cli import _DEPENDENCIES
 from lenet_zoo.cli._app import run
+from lenet_zoo.errors import to_install
 
 ROOT = Path(__file__).parents[2]
 
@@ -113,7 +114,9 @@ def test_help_list_and_what_a_file_says(network: Path) -> None:
 def test_what_needs_torch_says_what_to_install(argv: str, zero: Path, tmp_path: Path) -> None:
     done = in_the_deployment(*argv.format(zero=zero, out=tmp_path / "out").split())
     assert re.fullmatch(
-        r"lenet-zoo: this command needs (torch|timm), which is not installed: pip install lenet-zoo\n", done.stderr
+        r"lenet-zoo: this command needs (torch|timm), which is not installed: "
+        r"run pip install \. in a clone of lenet_zoo\n",
+        done.stderr,
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert not (tmp_path / "out").exists()
@@ -122,13 +125,13 @@ def test_what_needs_torch_says_what_to_install(argv: str, zero: Path, tmp_path: 
 def test_a_figure_says_what_to_install() -> None:
     """matplotlib is missing first, and belongs to an extra, which brings torch as well."""
     done = in_the_deployment("plot", "filters", "lenet5_modern", "-o", "never.svg")
-    assert done.stderr == "lenet-zoo: pictures are drawn by matplotlib: pip install 'lenet-zoo[plots]'\n"
+    assert done.stderr == f"lenet-zoo: pictures are drawn by matplotlib: {to_install('plots')}\n"
     assert (done.returncode, done.stdout) == (2, "")
 
 
 def test_the_command_line_itself_may_be_missing() -> None:
     done = lenet_zoo_without({"typer"}, "list")
-    assert done.stderr == "lenet-zoo: this command needs typer, which is not installed: pip install lenet-zoo\n"
+    assert done.stderr == f"lenet-zoo: this command needs typer, which is not installed: {to_install()}\n"
     assert done.returncode == 2
 
 

@@ -17,6 +17,7 @@ from onnx.reference import ReferenceEvaluator
 from PIL import Image
 
 import lenet_zoo
+from lenet_zoo.errors import to_install
 from lenet_zoo.export.calibration import bundled
 
 ROOT = Path(__file__).parents[2]
@@ -65,7 +66,7 @@ def test_onnx_reference(artefact: Path, pixels: np.ndarray, answers: list[np.nda
 
 
 def test_openvino(artefact: Path, pixels: np.ndarray, answers: list[np.ndarray], precision: str) -> None:
-    openvino = pytest.importorskip("openvino", reason="OpenVINO comes with lenet-zoo[test]")
+    openvino = pytest.importorskip("openvino", reason=f"needs OpenVINO: {to_install('test')}")
     # Float32 arithmetic: on processors with bfloat16 OpenVINO would choose that.
     compiled = openvino.Core().compile_model(str(artefact), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     found = compiled({"pixels": pixels})

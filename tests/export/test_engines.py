@@ -9,6 +9,8 @@ from types import ModuleType
 
 import pytest
 
+from lenet_zoo.errors import to_install
+
 TOOL = Path(__file__).parents[2] / "tools" / "engines.py"
 # openvino and onnx.reference are in test_consumers.py.
 MODULES = {
@@ -46,7 +48,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("stem", STEMS)
 @pytest.mark.parametrize("engine", MODULES)
 def test_engine_answers_as_onnxruntime(files: Path, engine: str, stem: str) -> None:
-    pytest.importorskip(MODULES[engine], reason=f"{engine} is not installed: pip install 'lenet-zoo[engines]'")
+    pytest.importorskip(MODULES[engine], reason=f"{engine} is not installed: {to_install('engines')}")
     limit = engines.limit_of(engine, stem)
     if limit:
         pytest.skip(f"{engine}: {limit}")

@@ -64,7 +64,7 @@ def test_without_matplotlib_the_extra_is_named() -> None:
         "except MissingExtraError as error:\n    print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "pictures are drawn by matplotlib: pip install 'lenet-zoo[plots]'\n"
+    assert done.stdout == 'pictures are drawn by matplotlib: run pip install ".[plots]" in a clone of lenet_zoo\n'
 
 
 def test_letters_are_outlines_so_that_no_font_is_needed(tmp_path: Path) -> None:

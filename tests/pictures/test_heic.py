@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from lenet_zoo.datasets.folders import load_folder
-from lenet_zoo.errors import InputError
+from lenet_zoo.errors import InputError, to_install
 from lenet_zoo.pictures import reading
 from lenet_zoo.pictures.character import digit_from_image
 from lenet_zoo.pictures.reading import load_picture, pictures_in
@@ -18,8 +18,8 @@ from lenet_zoo.scoring.inputs import list_input
 
 from .conftest import SEVEN, alike, seven
 
-pillow_heif = pytest.importorskip("pillow_heif", reason="needs pillow-heif: pip install 'lenet-zoo[heic]'")
-WHAT_TO_DO = "is a HEIC picture, which pillow-heif decodes: pip install 'lenet-zoo[heic]'"
+pillow_heif = pytest.importorskip("pillow_heif", reason=f"needs pillow-heif: {to_install('heic')}")
+WHAT_TO_DO = 'is a HEIC picture, which pillow-heif decodes: run pip install ".[heic]" in a clone of lenet_zoo'
 
 
 @pytest.fixture

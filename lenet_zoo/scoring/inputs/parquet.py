@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lenet_zoo.errors import DataError, InputError, MissingExtraError, did_you_mean
+from lenet_zoo.errors import DataError, InputError, MissingExtraError, did_you_mean, to_install
 from lenet_zoo.scoring.inputs.kind import DAMAGED, Content, Row, Unit, cut, exactly, reason
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 NOUN = "Parquet file"
 EXAMPLES = ".parquet files"
 HAS_COLUMNS = True
-NEEDS_PYARROW = "Parquet files need pyarrow: pip install 'lenet-zoo[score]'"
+NEEDS_PYARROW = f"Parquet files need pyarrow: {to_install('score')}"
 
 _PIXEL_ROWS, _PICTURE_ROWS = 1024, 64  # rows that are read from a file at once
 _PREFERRED = ("image", "picture", "img", "pixels")
