@@ -15,6 +15,7 @@ from lenet_zoo._version import __version__
 
 if TYPE_CHECKING:
     from lenet_zoo.classify import OnnxClassifier as OnnxClassifier
+    from lenet_zoo.export import export as export
     from lenet_zoo.export import export_onnx as export_onnx
     from lenet_zoo.finetuning import finetune as finetune
     from lenet_zoo.pictures.character import digit_from_image as digit_from_image
@@ -30,6 +31,7 @@ _PUBLIC = {
     "list_models": "lenet_zoo.registry",
     "model_card": "lenet_zoo.registry",
     "digit_from_image": "lenet_zoo.pictures.character",
+    "export": "lenet_zoo.export",
     "export_onnx": "lenet_zoo.export",
     "finetune": "lenet_zoo.finetuning",
     "OnnxClassifier": "lenet_zoo.classify",
@@ -66,7 +68,9 @@ else:
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'lenet_zoo' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_PUBLIC[name]), name)
+    module = importlib.import_module(_PUBLIC[name])
+    # `lenet_zoo.export` is the function and the part alike: the part can be called.
+    value = module if module.__name__ == f"{__name__}.{name}" else getattr(module, name)
     globals()[name] = value
     return value
 

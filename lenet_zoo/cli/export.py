@@ -15,7 +15,11 @@ __all__ = ["export"]
 @app.command(epilog="Example: lenet-zoo export lenet5_modern -o digits.onnx --input pixels")
 def export(
     name: Annotated[str, typer.Argument(metavar="NAME", help="lenet5_modern, lenet5_classic.mnist, …")],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The ONNX file to write.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The file to write.")],
+    target: Annotated[
+        Literal["onnx", "c"],
+        typer.Option("--target", help="An ONNX file; or one C99 file for microcontrollers, which reads uint8 pixels."),
+    ] = "onnx",
     input: Annotated[
         Literal["normalized", "pixels", "pixels_float"],
         typer.Option(
@@ -24,7 +28,7 @@ def export(
     ] = "normalized",
     precision: Annotated[
         Literal["fp32", "fp16", "int8"],
-        typer.Option("--precision", help="fp16: half of the size; int8: some 30 % of it."),
+        typer.Option("--precision", help="fp16 (ONNX alone): half of the size; int8: some 30 % of it."),
     ] = "fp32",
     opset: Annotated[
         int | None,
@@ -54,7 +58,7 @@ def export(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Write a network as one ONNX file, compared with the network before it is put in place."""
+    """Write a network as one ONNX or C file, compared with the network before it is put in place."""
     from lenet_zoo.export import export as run
     from lenet_zoo.registry import load_network
 
@@ -62,6 +66,7 @@ def export(
         done = run(
             load_network(name, weights),
             output,
+            target=target,
             input=input,
             precision=precision,
             opset=opset,

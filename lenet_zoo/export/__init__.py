@@ -1,34 +1,40 @@
-"""ONNX files that need neither torch nor this package: written, compared with the model, and only then put in place.
+"""Files that need neither torch nor this package: written, compared with the model, and only then put in place.
+
+ONNX:
 
 - `graph.py`: what graphs are made of, in float32, float16 and int8
 - `forms.py`: the networks as graphs, layer by layer and rewritten for speed
 - `calibration.py`: the pictures that set int8's ranges
 - `metadata.py`: what a file says about itself
 - `verification.py`: whether a graph is the model
+
+`targets/` has the others, for devices: C. `lenet_zoo.export(…)` is a call of this very module, which stands for its
+function `export`: Python binds a package's part to its name in the package, and one name can mean one thing only.
 """
 
 from __future__ import annotations
 
-import copy
 import os
-import stat
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from lenet_zoo._files import write_atomic
 from lenet_zoo.cards import Card
-from lenet_zoo.errors import ArtifactError, InputError, WeightsError
+from lenet_zoo.errors import ArtifactError, InputError
 from lenet_zoo.export.calibration import bundled, fit, load_calibration, sample
+from lenet_zoo.export.checks import INPUTS, card_for, check_choice, check_path, float_copy, input_spec
 from lenet_zoo.export.forms import build_graph
 from lenet_zoo.export.graph import OPSET, OPSETS, InputSpec, Quantizer
 from lenet_zoo.export.metadata import attach
-from lenet_zoo.export.verification import Parity, check_model, open_session, verify
+from lenet_zoo.export.targets import c
+from lenet_zoo.export.verification import Parity, check_model, compare, open_session, verify
 from lenet_zoo.models import LeNet5Classic, LeNet5Modern
 from lenet_zoo.models._card import weights_sha256
 
@@ -37,7 +43,7 @@ __all__ = ["Export", "Parity", "export", "export_onnx"]
 
 @dataclass(frozen=True)
 class Export:
-    """What an export did.
+    """What an export did; it stands for the file's path wherever a path is taken.
 
     Attributes:
         path: the file.
@@ -48,6 +54,9 @@ class Export:
     path: Path
     size: int
     parity: Parity
+
+    def __fspath__(self) -> str:
+        return str(self.path)
 
 
 def export_onnx(
@@ -104,6 +113,7 @@ def export_onnx(
     done = export(
         model,
         path,
+        target="onnx",
         input=input,
         precision=precision,
         opset=opset,
@@ -122,21 +132,48 @@ def export(
     model: nn.Module,
     path: str | os.PathLike[str],
     *,
-    input: str = "normalized",
+    target: str = "onnx",
     precision: str = "fp32",
+    calibration: object = None,
+    card: Card | Mapping[str, Any] | None = None,
+    input: str = "normalized",
     opset: int | None = None,
     batch: int | None = None,
     probabilities: bool = False,
-    calibration: object = None,
     fast: bool = True,
     intermediates: bool = False,
     input_size: tuple[int, int] | None = None,
-    card: Card | Mapping[str, Any] | None = None,
 ) -> Export:
-    """`export_onnx`, with its measurements."""
+    """Write a network as one file for `target`, compared with the network before it is put in place.
+
+    Args:
+        model: a network of the zoo, on any device, in any mode.
+        path: the file to write; an older file there stays until the new one is complete.
+        target: 'onnx', as `export_onnx` writes it; or 'c': one C99 file that needs no other, with a function
+            `lenet_read` from a picture's uint8 pixels to its class, and no malloc. It reads pictures of the nominal
+            size.
+        precision: 'fp32'; for 'onnx' also 'fp16' and 'int8'.
+        calibration, card: as for `export_onnx`.
+        input, opset, batch, probabilities, fast, intermediates, input_size: for 'onnx' alone, as for `export_onnx`.
+
+    Returns:
+        Path, size and measured parity; it can be used as the path.
+
+    Raises: as `export_onnx`.
+    """
     path = Path(path)
-    _check_choice("input", input, tuple(_INPUTS))
-    _check_choice("precision", precision, ("fp32", "fp16", "int8"))
+    check_choice("target", target, ("onnx", "c"))
+    check_choice("input", input, tuple(INPUTS))
+    if target != "onnx":
+        alone: dict[str, object] = dict(
+            opset=opset, batch=batch, probabilities=probabilities, intermediates=intermediates
+        )
+        alone |= dict(fast=not fast, input_size=input_size, input=input == "pixels_float")
+        wrong = [name for name, value in alone.items() if value]
+        if wrong:
+            raise InputError(f"{wrong[0]} is an option of target='onnx', and target={target!r} has no such choice")
+        input = "pixels"
+    check_choice("precision", precision, c.PRECISIONS if target == "c" else ("fp32", "fp16", "int8"))
     if opset is None:
         opset = OPSET[precision]
     if opset not in OPSETS:
@@ -147,106 +184,41 @@ def export(
         raise InputError("calibration pictures are for precision='int8'")
     if intermediates and precision != "fp32":
         raise InputError(f"intermediates=True and precision={precision!r} exclude each other: the maps are float32")
-    _check_target(path)
-    network = _float_copy(model)
-    known = _card(network, card)
-    spec = _input_spec(network, input, batch, input_size)
+    check_path(path)
+    network = float_copy(model)
+    known = card_for(network, card)
+    spec = input_spec(network, input, 1 if target == "c" else batch, input_size)
     if calibration is None:
         pixels = bundled(known.dataset)
     else:
         preparation = known.preparation.fitted(spec.channels, min(spec.height, spec.width))
         pixels = sample(load_calibration(calibration, preparation))
     real = fit(pixels, spec.channels, spec.height, spec.width)
-    quantizer = _calibrate(network, spec, real, fast) if precision == "int8" else None
-    graph = build_graph(
-        network,
-        spec,
-        fast=fast and not intermediates,
-        probabilities=probabilities,
-        confidence=known.confidence,
-        intermediates=intermediates,
-        quantizer=quantizer,
-        half=precision == "fp16",
-        opset=opset,
-    )
-    attach(graph, known, spec, precision, weights_sha256(network.state_dict()))
-    data = check_model(graph)
-    parity = verify(data, network, spec, real, precision, known.confidence)
+    sha256 = weights_sha256(network.state_dict())
+    if target == "c":
+        data, answers = c.build(network, known, spec, precision, sha256)
+        parity = compare(lambda batch: [answers(batch)], ["logits"], network, spec, real, precision, what="file")
+    else:
+        quantizer = _calibrate(network, spec, real, fast) if precision == "int8" else None
+        graph = build_graph(
+            network,
+            spec,
+            fast=fast and not intermediates,
+            probabilities=probabilities,
+            confidence=known.confidence,
+            intermediates=intermediates,
+            quantizer=quantizer,
+            half=precision == "fp16",
+            opset=opset,
+        )
+        attach(graph, known, spec, precision, sha256)
+        data = check_model(graph)
+        parity = verify(data, network, spec, real, precision, known.confidence)
     try:
         write_atomic(path, data)
     except OSError as error:
         raise ArtifactError(f"cannot write {path}: {error.strerror or error}") from error
     return Export(path, len(data), parity)
-
-
-# Option → name and dtype of the graph's input.
-_INPUTS = {"normalized": ("input", "float32"), "pixels": ("pixels", "uint8"), "pixels_float": ("pixels", "float32")}
-
-
-def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise InputError(f"{name}={value!r}: one of {', '.join(map(repr, choices[:-1]))} and {choices[-1]!r}")
-
-
-def _check_target(path: Path) -> None:
-    """Fail early: check that the target is writable before exporting."""
-    try:
-        mode = path.stat().st_mode
-    except FileNotFoundError:
-        if not path.parent.is_dir():
-            raise ArtifactError(f"cannot write {path}: there is no folder {path.parent}") from None
-        return
-    except OSError as error:
-        raise ArtifactError(f"cannot write {path}: {error.strerror or error}") from error
-    if not stat.S_ISREG(mode):
-        raise ArtifactError(f"cannot write {path}: it is {'a folder' if stat.S_ISDIR(mode) else 'not a regular file'}")
-
-
-def _float_copy(model: nn.Module) -> LeNet5Modern | LeNet5Classic:
-    """The network inside compiled and parallel wrappers, as a float32 copy on the CPU in evaluation mode.
-
-    A copy, so that the model of a running training keeps its device, mode and graph.
-    """
-    inner = model
-    # In either order, and as many as there are.
-    while (wrapped := getattr(inner, "_orig_mod", getattr(inner, "module", None))) is not None:
-        inner = wrapped
-    if not isinstance(inner, LeNet5Modern | LeNet5Classic):
-        raise InputError(f"a {type(inner).__name__} cannot be exported: give lenet5_modern or lenet5_classic, whole")
-    for name, value in inner.state_dict().items():
-        if value.is_meta:
-            raise WeightsError(f"{name} is on the meta device and has no values: load weights before exporting")
-        bad = int((~torch.isfinite(value)).sum())
-        if bad:
-            raise WeightsError(f"{name} has {bad} values that are not finite (nan or inf): train it again")
-    return copy.deepcopy(inner).to("cpu", torch.float32).eval()
-
-
-def _card(network: LeNet5Modern | LeNet5Classic, given: Card | Mapping[str, Any] | None) -> Card:
-    """The card that the file is to carry: the network's, or what the user says of it."""
-    if given is None:
-        return network.card
-    card = given if isinstance(given, Card) else Card.parse(given, "the card", error=InputError)
-    classes = network.num_classes
-    if card.labels and len(card.labels) != classes:
-        raise InputError(f"{len(card.labels)} labels for {classes} classes: give one text per class")
-    fitted = card.fitted(classes, network.in_chans, min(network.picture_size()))
-    return replace(fitted, architecture=network.architecture)
-
-
-def _input_spec(
-    network: LeNet5Modern | LeNet5Classic, input: str, batch: int | None, size: tuple[int, int] | None
-) -> InputSpec:
-    convention = network.card.input
-    assert convention is not None  # a network's own card always has one
-    least = network.smallest_input
-    height, width = size or (convention.height, convention.width)
-    if min(height, width) < least:
-        raise InputError(f"input_size={(height, width)}: the network takes pictures of at least {least}×{least}")
-    mean, std = convention.mean, convention.std
-    if len(mean) != network.in_chans or len(std) != network.in_chans or min(std) <= 0:
-        raise InputError(f"the cfg's mean {mean} and std {std} do not fit {network.in_chans} channels")
-    return InputSpec(network.in_chans, height, width, mean, std, *_INPUTS[input], batch)
 
 
 def _calibrate(network: LeNet5Modern | LeNet5Classic, spec: InputSpec, real: Any, fast: bool) -> Quantizer:
@@ -256,3 +228,12 @@ def _calibrate(network: LeNet5Modern | LeNet5Classic, spec: InputSpec, real: Any
     names = [output.name for output in session.get_outputs()]
     values = session.run(None, {spec.name: spec.feed(real)})
     return Quantizer({name: (float(np.min(v)), float(np.max(v))) for name, v in zip(names, values, strict=True)})
+
+
+class _Callable(ModuleType):
+    """A module that can be called in place of its function `export`."""
+
+    __call__ = staticmethod(export)
+
+
+sys.modules[__name__].__class__ = _Callable

@@ -32,7 +32,7 @@ from lenet_zoo.export.graph import OPSET, Array, Graph, InputSpec, Quantizer
 from lenet_zoo.models import LeNet5Classic, LeNet5Modern
 from lenet_zoo.models.lenet5_classic import ScaledTanh
 
-__all__ = ["build_graph", "phases"]
+__all__ = ["array", "build_graph", "check_whole", "phases"]
 
 
 def build_graph(
@@ -64,7 +64,7 @@ def build_graph(
 
     Raises: InputError for a network that was taken apart, or that has no logits to make probabilities of.
     """
-    _check_layers(model)
+    check_whole(model)
     form = _Modern(model, spec, fast) if isinstance(model, LeNet5Modern) else _Classic(model, spec, fast)
     if intermediates and (fast or quantizer or half):
         raise InputError("the layers' maps exist only in the layer-by-layer graph: fast=False, precision='fp32'")
@@ -113,7 +113,7 @@ def phases(weight: Array) -> Array:
     return placed.reshape(4 * out, channels, k + 1, k + 1)
 
 
-def _check_layers(model: LeNet5Modern | LeNet5Classic) -> None:
+def check_whole(model: LeNet5Modern | LeNet5Classic) -> None:
     """A replaced layer (pruned away, quantized, adapted) has weights that this module does not know how to read."""
     import torch
 
@@ -129,9 +129,10 @@ def _check_layers(model: LeNet5Modern | LeNet5Classic) -> None:
             raise InputError(f"{name} is {found}, and the network has {wanted}: only whole networks can be exported")
 
 
-def _array(tensor: Any) -> Array:
-    array: Array = tensor.detach().cpu().numpy().astype(np.float64)
-    return array
+def array(tensor: Any) -> Array:
+    """A parameter in float64."""
+    values: Array = tensor.detach().cpu().numpy().astype(np.float64)
+    return values
 
 
 class _Form:
@@ -156,7 +157,7 @@ class _Form:
         The model pads with `background` after normalising, y = a·x + b; the convolution pads x with 0. The two are the
         same when `background` is the normalised value of x = 0, as it is for pixels in both networks as shipped.
         """
-        weight, bias = _array(self.model.C1.weight), _array(self.model.C1.bias)
+        weight, bias = array(self.model.C1.weight), array(self.model.C1.bias)
         channels = self.spec.channels
         a, b = np.ones(channels), np.zeros(channels)
         if self.spec.name == "pixels":
@@ -229,17 +230,17 @@ class _Modern(_Form):
             c1 = g.activation(g.add("Relu", [c1], "C1_map"))
             x = g.requantized(g.pool("MaxPool", c1, "S2_map"), c1)
             self.maps |= dict(C1=c1, S2=x)
-        c3 = g.conv("C3_sum", x, _array(model.C3.weight), _array(model.C3.bias))
+        c3 = g.conv("C3_sum", x, array(model.C3.weight), array(model.C3.bias))
         c3 = g.activation(g.add("Relu", [c3], "C3_map"))
         s4 = g.requantized(g.pool("MaxPool", c3, "S4_map"), c3)
-        c5 = self.c5(g, s4, _array(model.C5.weight), _array(model.C5.bias), 2)
+        c5 = self.c5(g, s4, array(model.C5.weight), array(model.C5.bias), 2)
         c5 = g.activation(g.add("Relu", [c5], "C5_map"))
         x, rank = self.pooled(g, c5, 2)
-        x = g.linear("F6_sum", x, _array(model.F6.weight), _array(model.F6.bias), rank)
+        x = g.linear("F6_sum", x, array(model.F6.weight), array(model.F6.bias), rank)
         x = g.widened(g.add("Relu", [x], "F6_state"))
         self.maps |= dict(C3=c3, S4=s4, C5=c5, F6=x)
         if model.num_classes:
-            x = g.linear("output", x, _array(model.output.weight), _array(model.output.bias), rank)
+            x = g.linear("output", x, array(model.output.weight), array(model.output.bias), rank)
         return self.output(g, x, rank)
 
     def largest(self, g: Graph, x: str, rows: int, columns: int) -> str:
@@ -274,7 +275,7 @@ class _Classic(_Form):
         pad = int(model.pad.padding[0])
         weight, bias, shift = self.c1(pad, float(model.pad.value))
         x = self.read(g, shift)
-        coefficient, offset = _array(model.S2.weight)[:, None, None], _array(model.S2.bias)[:, None, None]
+        coefficient, offset = array(model.S2.weight)[:, None, None], array(model.S2.bias)[:, None, None]
         if self.fast:
             c1 = g.conv("C1_sum", x, phases(weight * s), np.tile(bias * s, 4), stride=2, pad=pad)
             # In int8 too, C1's sums stay float32 up to the tanh: 256 steps over their whole range cost as much accuracy
@@ -288,19 +289,19 @@ class _Classic(_Form):
             x = self.subsampled(g, c1, "S2", coefficient, offset)
             self.maps["C1"] = c1
         s2 = g.activation(self.squash(g, x, "S2_map"))
-        c3 = g.conv("C3_sum", s2, _array(model.C3.dense_weight()) * a * s, _array(model.C3.bias) * s)
+        c3 = g.conv("C3_sum", s2, array(model.C3.dense_weight()) * a * s, array(model.C3.bias) * s)
         c3 = self.squash(g, g.activation(c3), "C3_map")
-        coefficient, offset = _array(model.S4.weight)[:, None, None], _array(model.S4.bias)[:, None, None]
+        coefficient, offset = array(model.S4.weight)[:, None, None], array(model.S4.bias)[:, None, None]
         if self.fast:
             kernel = np.ones((16, 1, 2, 2)) * coefficient[:, None] * a * s
             x = g.conv("S4_sum", c3, kernel, offset.ravel() * s, stride=2, group=16)
         else:
             x = self.subsampled(g, c3, "S4", coefficient, offset)
         s4 = g.activation(self.squash(g, x, "S4_map"))
-        c5 = self.c5(g, s4, _array(model.C5.weight) * a * s, _array(model.C5.bias) * s, pad)
+        c5 = self.c5(g, s4, array(model.C5.weight) * a * s, array(model.C5.bias) * s, pad)
         c5 = g.activation(self.squash(g, g.activation(c5), "C5_map"))
         x, rank = self.pooled(g, c5, pad)
-        x = g.linear("F6_sum", x, _array(model.F6.weight) * a * s, _array(model.F6.bias) * s, rank)
+        x = g.linear("F6_sum", x, array(model.F6.weight) * a * s, array(model.F6.bias) * s, rank)
         x = g.widened(self.squash(g, x, "F6_state"))
         self.maps |= dict(S2=s2, C3=c3, S4=s4, C5=c5, F6=x)
         if model.num_classes:
@@ -317,7 +318,7 @@ class _Classic(_Form):
 
     def rbf(self, g: Graph, x: str, rank: int) -> str:
         # −Σ(a·t − w)² = Σ 2a·w·t − a²·t² − w², over the state t before its factor A.
-        codes = _array(self.model.output.weight)
+        codes = array(self.model.output.weight)
         x = g.add("Concat", [x, g.add("Mul", [x, x], "F6_square")], "F6_and_square", axis=-1)
         weight = np.concatenate([2 * self.a * codes, np.full_like(codes, -(self.a**2))], axis=1)
         return g.linear("output", x, weight, -np.square(codes).sum(axis=1), rank)

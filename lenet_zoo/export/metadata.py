@@ -1,4 +1,4 @@
-"""What an exported file says about itself, in ONNX's `metadata_props`: text keys and text values.
+"""What an exported file says about itself: text keys and text values, in ONNX's `metadata_props` or a C comment.
 
 No path, user or host name of the exporting machine and no time of day is among it.
 """
@@ -6,6 +6,7 @@ No path, user or host name of the exporting machine and no time of day is among 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -15,7 +16,7 @@ from lenet_zoo._version import __version__
 from lenet_zoo.cards import Card
 from lenet_zoo.export.graph import InputSpec
 
-__all__ = ["attach"]
+__all__ = ["attach", "facts"]
 
 
 def attach(
@@ -25,10 +26,23 @@ def attach(
     precision: str,
     sha256: str,
 ) -> None:
-    """Write the metadata; lists and mappings as JSON.
+    """Write the facts into a graph."""
+    onnx.helper.set_model_props(model, facts(card, spec, precision, sha256, ("onnx", "numpy", "torch")))
+    model.producer_version = __version__
+
+
+def facts(card: Card, spec: InputSpec, precision: str, sha256: str, packages: Sequence[str]) -> dict[str, str]:
+    """Key → text, sorted by key; lists and mappings as JSON.
 
     From the card come labels, preparation, confidence, tag, data set, licence, the recipe's name, and the figures that
     are single numbers.
+
+    Args:
+        card: of the network.
+        spec: the file's input.
+        precision: 'fp32', 'fp16' or 'int8'.
+        sha256: of the weights.
+        packages: whose versions the file depends on.
     """
     convention = {
         "name": spec.name,
@@ -53,11 +67,9 @@ def attach(
         "input": convention,
         "precision": precision,
         "weights_sha256": sha256,
-        "created_with": {"lenet_zoo": __version__} | {name: version(name) for name in ("onnx", "numpy", "torch")},
+        "created_with": {"lenet_zoo": __version__} | {name: version(name) for name in packages},
     }
-    known = {key: _text(properties[key]) for key in sorted(properties) if properties[key] is not None}
-    onnx.helper.set_model_props(model, known)
-    model.producer_version = __version__
+    return {key: _text(properties[key]) for key in sorted(properties) if properties[key] is not None}
 
 
 def _figures(value: Any) -> Any:

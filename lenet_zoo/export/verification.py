@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from lenet_zoo.classify.confidence import probabilities
 from lenet_zoo.errors import ArtifactError
 from lenet_zoo.export.graph import InputSpec
 
-__all__ = ["Parity", "check_model", "open_session", "verify"]
+__all__ = ["Parity", "check_model", "compare", "open_session", "verify"]
 
 # The largest difference allowed, as a part of the largest logit (of 10 at least). Float32 sums in another order differ
 # by about 1e-6 of it.
@@ -104,6 +105,26 @@ def verify(
     """
     session = open_session(data)
     outputs = [output.name for output in session.get_outputs()]
+
+    def answers(batch: NDArray[Any]) -> list[Any]:
+        size = spec.batch or len(batch)
+        runs = [session.run(None, {spec.name: batch[i : i + size]}) for i in range(0, len(batch), size)]
+        return [np.concatenate(parts) for parts in zip(*runs, strict=True)]
+
+    return compare(answers, outputs, model, spec, real, precision, confidence)
+
+
+def compare(
+    answers: Callable[[NDArray[Any]], Sequence[NDArray[Any]]],
+    outputs: Sequence[str],
+    model: nn.Module,
+    spec: InputSpec,
+    real: NDArray[np.uint8],
+    precision: str,
+    confidence: Confidence | None = None,
+    what: str = "graph",
+) -> Parity:
+    """`verify` of anything that answers: `answers` maps a batch to `outputs`; `what` an error calls it."""
     random = np.random.default_rng(0)
     noise = random.integers(0, 256, (17, *real.shape[1:]), dtype=np.uint8)
     batches = [spec.feed(batch) for batch in (real[:1], noise[:2], noise, real)]
@@ -115,23 +136,21 @@ def verify(
         batches = [np.resize(x, (-(-len(x) // spec.batch) * spec.batch, *x.shape[1:])) for x in batches]
     difference = largest = 0.0
     for batch in batches:
-        size = spec.batch or len(batch)
-        runs = [session.run(None, {spec.name: batch[i : i + size]}) for i in range(0, len(batch), size)]
-        answers = dict(zip(outputs, (np.concatenate(parts) for parts in zip(*runs, strict=True)), strict=True))
-        found = answers[outputs[0]]
+        answered = dict(zip(outputs, answers(batch), strict=True))
+        found = answered[outputs[0]]
         x = spec.normalize(batch) if spec.name == "pixels" else batch
         with torch.inference_mode():
             logits = model(torch.from_numpy(x))
         if found.shape != tuple(logits.shape):
-            raise ArtifactError(f"the graph's answer has shape {found.shape}, the model's {tuple(logits.shape)}")
+            raise ArtifactError(f"the {what}'s answer has shape {found.shape}, the model's {tuple(logits.shape)}")
         gap = np.abs(found - logits.numpy()).max()
         # max() would drop a NaN.
         difference = max(difference, float(gap)) if np.isfinite(gap) else float("nan")
         if np.isnan(difference):
-            raise ArtifactError("the graph's answer is not finite, or the model's is not: nan or inf among them")
-        if "probabilities" in answers:
+            raise ArtifactError(f"the {what}'s answer is not finite, or the model's is not: nan or inf among them")
+        if "probabilities" in answered:
             # Of the graph's own logits, so that int8's are checked as exactly.
-            gap = np.abs(answers["probabilities"] - probabilities(found.copy(), confidence)).max()
+            gap = np.abs(answered["probabilities"] - probabilities(found.copy(), confidence)).max()
             if not gap <= PROBABILITY_TOLERANCE:
                 raise ArtifactError(f"the graph's probabilities are not those of its logits: they differ by {gap:.3g}")
         largest = max(largest, float(logits.abs().max()))
@@ -141,11 +160,11 @@ def verify(
     tolerance = {"fp32": TOLERANCE, "fp16": TOLERANCE_HALF}.get(precision, np.inf)
     if difference > tolerance * max(10.0, largest):
         raise ArtifactError(
-            f"the graph is not the model: logits differ by up to {difference:.3g}, where the largest is {largest:.3g}"
+            f"the {what} is not the model: logits differ by up to {difference:.3g}, where the largest is {largest:.3g}"
         )
     if precision == "int8" and round((1 - agreement) * len(found)) > most_changed(len(found)):
         raise ArtifactError(
-            f"the int8 graph is too far from the model: {agreement:.1%} of {len(found)} pictures keep their label, and "
-            f"logits differ by up to {difference:.3g}; calibrate with pictures like those that the network sees"
+            f"the int8 {what} is too far from the model: {agreement:.1%} of {len(found)} pictures keep their label, "
+            f"and logits differ by up to {difference:.3g}; calibrate with pictures like those that the network sees"
         )
     return parity

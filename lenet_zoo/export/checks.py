@@ -1,0 +1,89 @@
+"""What an export is asked for: checked first, and made into what the work needs."""
+
+from __future__ import annotations
+
+import copy
+import stat
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lenet_zoo.cards import Card
+from lenet_zoo.errors import ArtifactError, InputError, WeightsError
+from lenet_zoo.export.graph import InputSpec
+from lenet_zoo.models import LeNet5Classic, LeNet5Modern
+
+__all__ = ["INPUTS", "card_for", "check_choice", "check_path", "float_copy", "input_spec"]
+
+# Option → name and dtype of the graph's input.
+INPUTS = {"normalized": ("input", "float32"), "pixels": ("pixels", "uint8"), "pixels_float": ("pixels", "float32")}
+
+
+def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise InputError(f"{name}={value!r}: one of {', '.join(map(repr, choices[:-1]))} and {choices[-1]!r}")
+
+
+def check_path(path: Path) -> None:
+    """Fail early: check that the target is writable before exporting."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        if not path.parent.is_dir():
+            raise ArtifactError(f"cannot write {path}: there is no folder {path.parent}") from None
+        return
+    except OSError as error:
+        raise ArtifactError(f"cannot write {path}: {error.strerror or error}") from error
+    if not stat.S_ISREG(mode):
+        raise ArtifactError(f"cannot write {path}: it is {'a folder' if stat.S_ISDIR(mode) else 'not a regular file'}")
+
+
+def float_copy(model: nn.Module) -> LeNet5Modern | LeNet5Classic:
+    """The network inside compiled and parallel wrappers, as a float32 copy on the CPU in evaluation mode.
+
+    A copy, so that the model of a running training keeps its device, mode and graph.
+    """
+    inner = model
+    # In either order, and as many as there are.
+    while (wrapped := getattr(inner, "_orig_mod", getattr(inner, "module", None))) is not None:
+        inner = wrapped
+    if not isinstance(inner, LeNet5Modern | LeNet5Classic):
+        raise InputError(f"a {type(inner).__name__} cannot be exported: give lenet5_modern or lenet5_classic, whole")
+    for name, value in inner.state_dict().items():
+        if value.is_meta:
+            raise WeightsError(f"{name} is on the meta device and has no values: load weights before exporting")
+        bad = int((~torch.isfinite(value)).sum())
+        if bad:
+            raise WeightsError(f"{name} has {bad} values that are not finite (nan or inf): train it again")
+    return copy.deepcopy(inner).to("cpu", torch.float32).eval()
+
+
+def card_for(network: LeNet5Modern | LeNet5Classic, given: Card | Mapping[str, Any] | None) -> Card:
+    """The card that the file is to carry: the network's, or what the user says of it."""
+    if given is None:
+        return network.card
+    card = given if isinstance(given, Card) else Card.parse(given, "the card", error=InputError)
+    classes = network.num_classes
+    if card.labels and len(card.labels) != classes:
+        raise InputError(f"{len(card.labels)} labels for {classes} classes: give one text per class")
+    fitted = card.fitted(classes, network.in_chans, min(network.picture_size()))
+    return replace(fitted, architecture=network.architecture)
+
+
+def input_spec(
+    network: LeNet5Modern | LeNet5Classic, input: str, batch: int | None, size: tuple[int, int] | None
+) -> InputSpec:
+    convention = network.card.input
+    assert convention is not None  # a network's own card always has one
+    least = network.smallest_input
+    height, width = size or (convention.height, convention.width)
+    if min(height, width) < least:
+        raise InputError(f"input_size={(height, width)}: the network takes pictures of at least {least}×{least}")
+    mean, std = convention.mean, convention.std
+    if len(mean) != network.in_chans or len(std) != network.in_chans or min(std) <= 0:
+        raise InputError(f"the cfg's mean {mean} and std {std} do not fit {network.in_chans} channels")
+    return InputSpec(network.in_chans, height, width, mean, std, *INPUTS[input], batch)
