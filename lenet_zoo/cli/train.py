@@ -19,7 +19,7 @@ from lenet_zoo.errors import InputError
 def train(
     name: Annotated[str, typer.Argument(metavar="NAME", help="lenet5_modern or lenet5_classic.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for checkpoint, log, curves, weights and card.")],
-    dataset: Annotated[str, typer.Option("--dataset", help="mnist, fashion_mnist, kmnist, emnist-….")] = "mnist",
+    dataset: Annotated[str, typer.Option("--dataset", help="mnist, handwriting, fashion_mnist, emnist-….")] = "mnist",
     recipe: Annotated[str, typer.Option("--recipe", help="A shipped recipe (`lenet-zoo recipes`) or a .toml file.")] = (
         "best"
     ),

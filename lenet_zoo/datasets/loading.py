@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import os
-import shutil
-import socket
-import sys
-import tempfile
-from collections.abc import Callable
-from contextlib import redirect_stdout, suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
 from lenet_zoo._files import user_cache
+from lenet_zoo.cards import DIGITS
+from lenet_zoo.datasets import writers
 from lenet_zoo.datasets.by_hand import put_in_place, root_of
+from lenet_zoo.datasets.fetching import fetch
 from lenet_zoo.errors import DataError, InputError, MissingExtraError, did_you_mean, to_install
 from lenet_zoo.pictures.preparation import Preparation
 
@@ -75,11 +74,11 @@ DATASETS: dict[str, _Source | None] = {
     "emnist-byclass": _Source("EMNIST", (("split", "byclass"),)),
     "emnist-digits": _Source("EMNIST", (("split", "digits"),)),
     "emnist-letters": _Source("EMNIST", (("split", "letters"),)),
+    # Those that do not come through torchvision:
     "digits": None,  # scikit-learn's 1,797 real digits, which travel in its wheel
+    "pendigits": None,  # 44 writers' pens on a tablet, of the UCI archive (`writers`)
+    "handwriting": None,  # MNIST's training set and more writers than MNIST's
 }
-
-# Seconds without a byte after which a download is given up: torchvision asks for a file twice, which makes a minute.
-_SILENCE = 30
 
 
 def data_root(root: str | os.PathLike[str] | None = None) -> Path:
@@ -104,10 +103,11 @@ def load_dataset(
     Args:
         name: one of `DATASETS`.
         train: the training set, else the test set. Of 'digits', which has no split of its own, all 1,797 pictures
-            either way.
-        root: the folder that holds torchvision's layout (`MNIST/raw/…`); see `data_root`. Files that were fetched by
-            hand may also lie in it packed by gzip (`train-images-idx3-ubyte.gz`), in `MNIST` or directly in the root.
-        download: fetch what is missing, through torchvision.
+            either way. The test set of 'pendigits' are other writers; that of 'handwriting' is MNIST's.
+        root: the folder that holds torchvision's layout (`MNIST/raw/…`) and, for 'pendigits' and 'handwriting',
+            `writers`; see `data_root`. Files that were fetched by hand may also lie in it packed by gzip
+            (`train-images-idx3-ubyte.gz`), in `MNIST` or directly in the root.
+        download: fetch what is missing, through torchvision or from the UCI archive.
         transform: see `Dataset`.
 
     Raises:
@@ -118,7 +118,12 @@ def load_dataset(
     if name not in DATASETS:
         raise InputError(f"no data set called {name!r}.{did_you_mean(name, DATASETS)} Known: {', '.join(DATASETS)}")
     source = DATASETS[name]
-    found = _digits() if source is None else _from_torchvision(name, source, train, data_root(root), download)
+    if source is not None:
+        found = _from_torchvision(name, source, train, data_root(root), download)
+    elif name == "digits":
+        found = _digits()
+    else:
+        found = {"pendigits": _pendigits, "handwriting": _handwriting}[name](train, data_root(root), download)
     return replace(found, transform=transform)
 
 
@@ -199,49 +204,45 @@ def _read(name: str, source: _Source, train: bool, root: Path) -> Dataset:
 
 
 def _download(name: str, source: _Source, train: bool, root: Path) -> None:
-    """Fetch a data set so that other processes never see half a file.
-
-    torchvision writes straight to the final names: a killed download, or two at once, would leave half a file that it
-    takes for a whole one. So one process at a time fetches into a folder of its own and then renames file by file.
-    """
-    from filelock import FileLock
     from torchvision import datasets
 
-    kind, lock = source.kind, root / f".{source.kind}.lock"
-    timeout = socket.getdefaulttimeout()
+    def get(folder: Path) -> None:
+        getattr(datasets, source.kind)(folder, train=train, download=True, **dict(source.options))
+
+    fetch(source.kind, root, lambda: _read(name, source, train, root), get)
+
+
+def _of_writers(files: Sequence[str], root: Path, download: bool) -> tuple[Tensor, Tensor]:
+    """Pictures and labels of some of `writers.FILES`."""
+    root = root_of("MNIST", root_of(writers.FOLDER, root))
+
+    def read() -> None:
+        for file in files:
+            writers.numbers(file, root)
+
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock):
-            try:
-                _read(name, source, train, root)
-                return  # another process has fetched it in the meantime
-            except DataError:
-                pass
-            # Whoever made an earlier one no longer holds the lock: it was killed.
-            for abandoned in root.glob(f".{kind}-*"):
-                shutil.rmtree(abandoned, ignore_errors=True)
-            staging = Path(tempfile.mkdtemp(prefix=f".{kind}-", dir=root))
-            socket.setdefaulttimeout(_SILENCE)
-            try:
-                with redirect_stdout(sys.stderr):  # torchvision prints which mirror failed
-                    getattr(datasets, kind)(staging, train=train, download=True, **dict(source.options))
-                target = root / kind / "raw"
-                target.mkdir(parents=True, exist_ok=True)
-                for path in (staging / kind / "raw").iterdir():
-                    if path.is_file():
-                        os.replace(path, target / path.name)
-            finally:
-                socket.setdefaulttimeout(timeout)
-                shutil.rmtree(staging, ignore_errors=True)
-                with suppress(OSError):  # Windows removes it on release
-                    lock.unlink()
-    except Exception as error:
-        why = f"the server sent nothing for {_SILENCE} seconds" if _timed_out(error) else " ".join(str(error).split())
-        raise DataError(f"{kind} could not be fetched into {root}: {why}") from error
+        read()
+    except DataError:
+        if not download:
+            raise
+        fetch(writers.FOLDER, root, read, lambda folder: writers.get(files, root, folder))
+    parts = [writers.pictures_of(file, root) for file in files]
+    images, labels = (torch.from_numpy(np.concatenate(each)) for each in zip(*parts, strict=True))
+    return images, labels
 
 
-def _timed_out(error: BaseException) -> bool:
-    return isinstance(error, TimeoutError) or isinstance(getattr(error, "reason", None), TimeoutError)
+def _pendigits(train: bool, root: Path, download: bool) -> Dataset:
+    images, labels = _of_writers(["pendigits.tra" if train else "pendigits.tes"], root, download)
+    return Dataset("pendigits", images, labels, DIGITS)
+
+
+def _handwriting(train: bool, root: Path, download: bool) -> Dataset:
+    """MNIST, and before its training pictures those of other writers: so the last 10,000 are MNIST's, as ever."""
+    mnist = _from_torchvision("handwriting", _Source("MNIST"), train, root_of(writers.FOLDER, root), download)
+    if not train:
+        return mnist
+    images, labels = _of_writers(["optdigits.tra", "pendigits.tra", "semeion.data"], root, download)
+    return replace(mnist, images=torch.cat([images, mnist.images]), labels=torch.cat([labels, mnist.labels]))
 
 
 def _digits() -> Dataset:
@@ -250,31 +251,6 @@ def _digits() -> Dataset:
         from sklearn.datasets import load_digits
     except ImportError as error:
         raise MissingExtraError(f"the data set 'digits' comes with scikit-learn: {to_install('examples')}") from error
-    import numpy as np
-
     bunch = load_digits()
-    images = np.stack([_enlarged(picture.astype(np.float32) / 16) for picture in bunch.images])
-    return Dataset("digits", torch.from_numpy(images), torch.from_numpy(bunch.target).long(), tuple("0123456789"))
-
-
-def _enlarged(digit: Any) -> Any:
-    """One of scikit-learn's digits, float32 8×8, ink 1, cut to its box → uint8 28×28.
-
-    Each of its pixels is the share of ink in 4×4 binary pixels. `digit_from_image` would make them black or white, and
-    fine-tuning would lose what the shares tell.
-    """
-    import numpy as np
-    from PIL import Image
-
-    smooth = np.asarray(Image.fromarray(digit).resize((80, 80), Image.Resampling.BICUBIC))
-    # Strokes as bright as MNIST's; the interpolation overshoots 0 and 1, which is cut off.
-    ink = np.clip((smooth - 0.1) / 0.8, 0, 1)
-    box = np.rint(np.asarray(Image.fromarray(ink).resize((20, 20), Image.Resampling.BOX)) * 255).astype(np.uint8)
-    mass = box.sum()
-    top, left = (
-        int(np.clip(np.rint(13.5 - (box.sum(axis) * np.arange(20)).sum() / mass), 0, 8)) if mass else 4
-        for axis in (1, 0)
-    )
-    out = np.zeros((28, 28), np.uint8)
-    out[top : top + 20, left : left + 20] = box
-    return out
+    images = torch.from_numpy(writers.enlarged(bunch.images))
+    return Dataset("digits", images, torch.from_numpy(bunch.target).long(), DIGITS)

@@ -23,7 +23,7 @@ import pytest
 import torch
 from torchvision.datasets import MNIST
 
-from lenet_zoo.datasets import loading
+from lenet_zoo.datasets import fetching
 from lenet_zoo.datasets.loading import DATASETS, Dataset, data_root, load_dataset, validation_split
 from lenet_zoo.errors import DataError, InputError
 
@@ -247,7 +247,7 @@ def test_a_download_that_fails_leaves_nothing(near: Any, tmp_path: Path) -> None
 
 
 def test_a_download_that_stalls_ends(near: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "_SILENCE", 0.2)
+    monkeypatch.setattr(fetching, "_SILENCE", 0.2)
     near.gate.clear()
     with pytest.raises(DataError) as error:
         load_dataset("mnist", train=True, root=tmp_path / "root", download=True)
