@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -55,27 +55,63 @@ Output = Annotated[
     Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where to: .svg, .pdf or .png, by the suffix.")
 ]
 Theme = Annotated[str, typer.Option("--theme", help="The page that the picture is for: light or dark.")]
+Slide = Annotated[bool, typer.Option("--slide", help="A slide of 16:9 with a large title.")]
 
 
-def _check(output: Path | None, json: bool, theme: str) -> None:
-    """Fail early: check theme and target before the work."""
-    from lenet_zoo import figures
+@dataclass(frozen=True)
+class _Target:
+    """Where a picture goes, and in which form. Made before the work, it fails early.
 
-    figures.check_theme(theme)
-    if output is not None:
-        figures.check_target(output)
-    elif not json:
-        raise InputError("nothing to draw to: name a file with -o FILE (.svg, .pdf or .png), or ask for --json")
+    Raises: InputError for an unknown theme, a file that cannot be written, and nothing to draw to.
+    """
+
+    output: Path | None
+    json: bool
+    theme: str
+    slide: bool
+
+    def __post_init__(self) -> None:
+        from lenet_zoo import figures
+
+        figures.check_theme(self.theme)
+        if self.output is not None:
+            figures.check_target(self.output)
+        elif not self.json:
+            raise InputError("nothing to draw to: name a file with -o FILE (.svg, .pdf or .png), or ask for --json")
+
+    def finish(
+        self,
+        title: str,
+        draw: Callable[[], Figure],
+        numbers: Callable[[], Any],
+        titled: bool = True,
+        letters: float = 1.25,
+    ) -> None:
+        """Draw and print what was asked for.
+
+        Args:
+            titled: whether the figure gets its title on a page, too.
+            letters: how much larger its letters are on a slide.
+        """
+        if self.output is not None:
+            from lenet_zoo import figures
+
+            figure = draw()
+            if self.slide:
+                figure = figures.slide(figure, title, self.theme, letters)
+            elif titled:
+                figure = figures.titled(figure, title, self.theme)
+            path = figures.save(figure, self.output)
+            say(f"{path}: {path.stat().st_size / 1000:.0f} kB")
+        if self.json:
+            print_json(numbers())
 
 
-def _finish(output: Path | None, json: bool, draw: Callable[[], Figure], numbers: Callable[[], Any]) -> None:
-    if output is not None:
-        from lenet_zoo.figures import save
+def _full(name: str) -> str:
+    """A network's name with its tag, or as it was typed for one of the user's own."""
+    from lenet_zoo.registry import is_foreign, resolve
 
-        path = save(draw(), output)
-        say(f"{path}: {path.stat().st_size / 1000:.0f} kB")
-    if json:
-        print_json(numbers())
+    return name if is_foreign(name) else resolve(name)
 
 
 def _plain(values: np.ndarray) -> Any:
@@ -102,34 +138,38 @@ def _pixels(model: LeNet5, picture: str, data_root: Path | None, download: bool)
 
 
 @plot.command(epilog="Example: lenet-zoo plot architecture lenet5_classic -o architecture.svg")
-def architecture(name: Network, output: Output = None, theme: Theme = "light", json: Json = False) -> None:
+def architecture(
+    name: Network, output: Output = None, theme: Theme = "light", slide: Slide = False, json: Json = False
+) -> None:
     """The network as the paper draws it, made from the network itself."""
-    _check(output, json, theme)
+    target = _Target(output, json, theme, slide)
     from lenet_zoo import figures
     from lenet_zoo.models.layers import layer_table
     from lenet_zoo.registry import load_network
 
     model = load_network(name)
     layers, side = layer_table(model), figures.input_side(model)
-    _finish(
-        output,
-        json,
+    target.finish(
+        "The layers of " + _full(name),
         lambda: figures.architecture(layers, model.card.architecture, side, model.in_chans, theme),
         lambda: [asdict(layer) for layer in layers],
+        titled=False,
+        letters=1.0,  # they stand close
     )
 
 
 @plot.command(epilog="Example: lenet-zoo plot filters lenet5_modern -o filters.svg")
-def filters(name: Network, output: Output = None, theme: Theme = "light", json: Json = False) -> None:
+def filters(
+    name: Network, output: Output = None, theme: Theme = "light", slide: Slide = False, json: Json = False
+) -> None:
     """The kernels of C1 and C3."""
-    _check(output, json, theme)
+    target = _Target(output, json, theme, slide)
     from lenet_zoo import figures
     from lenet_zoo.registry import load_network
 
     found = figures.kernels(load_network(name))
-    _finish(
-        output,
-        json,
+    target.finish(
+        "The kernels of " + _full(name),
         lambda: figures.filters(found, theme),
         lambda: {layer: _plain(weights) for layer, weights in found.items()},
     )
@@ -143,25 +183,25 @@ def maps(
     download: Download = False,
     output: Output = None,
     theme: Theme = "light",
+    slide: Slide = False,
     json: Json = False,
 ) -> None:
     """A picture on its way through the layers to the answer."""
-    _check(output, json, theme)
+    target = _Target(output, json, theme, slide)
     from lenet_zoo import figures
     from lenet_zoo.registry import load_network
 
     model = load_network(name)
     labels = list(model.card.labels)
     states = figures.layer_states(model, _pixels(model, picture, data_root, download))
-    _finish(
-        output,
-        json,
-        lambda: figures.maps(states, labels, theme),
+    target.finish(
+        f"{_full(name)} reads {Path(picture).name}",
+        lambda: figures.maps(states, labels, theme, model.card.confidence),
         lambda: {"labels": labels, **{layer: _plain(values) for layer, values in states.items()}},
     )
 
 
-@plot.command(epilog="Example: lenet-zoo plot f6 lenet5_classic digits:0 -o f6.svg")
+@plot.command(epilog="Example: lenet-zoo plot f6 lenet5_classic.lecun1998_mnist digits:0 -o f6.svg")
 def f6(
     name: Network,
     pictures: Annotated[
@@ -172,19 +212,29 @@ def f6(
     download: Download = False,
     output: Output = None,
     theme: Theme = "light",
+    slide: Slide = False,
     json: Json = False,
 ) -> None:
-    """The classic's F6 as a bitmap, beside those of the classes."""
-    _check(output, json, theme)
+    """The classic's F6 as a bitmap, beside those of the classes.
+
+    Only weights trained by a loss of 1998 make F6 look like a bitmap, as lenet5_classic.lecun1998_mnist do.
+    """
+    target = _Target(output, json, theme, slide)
     from lenet_zoo import figures
     from lenet_zoo.registry import load_network
 
     model = load_network(name)
     labels, codes = model.card.labels, figures.bitmaps(model)
     states = [figures.layer_states(model, _pixels(model, picture, data_root, download)) for picture in pictures]
-    _finish(
-        output,
-        json,
+    nearest = min(float(-state["output"].max()) for state in states)
+    if output is not None and nearest > figures.ZERO_STATE:
+        say(
+            f"F6 resembles no bitmap: the nearest is at y = {nearest:.0f}, and an F6 of zeros would be at "
+            f"{figures.ZERO_STATE:g}. Cross-entropy looks at differences of y only; the losses of 1998, by which "
+            "lenet5_classic.lecun1998_mnist was trained, draw F6 to the bitmaps"
+        )
+    target.finish(
+        "F6 and the bitmaps of " + _full(name),
         lambda: figures.f6(states, codes, labels, theme),
         lambda: [
             {
@@ -208,10 +258,11 @@ def confusion(
     download: Download = False,
     output: Output = None,
     theme: Theme = "light",
+    slide: Slide = False,
     json: Json = False,
 ) -> None:
     """The confusion matrix on a test set or on your own pictures."""
-    _check(output, json, theme)
+    target = _Target(output, json, theme, slide)
     check_one_source(dataset, data_dir)
     import numpy as np
 
@@ -219,6 +270,7 @@ def confusion(
     from lenet_zoo.registry import card_of, load_network
 
     matrix: Any
+    on: str | None
     if dataset or data_dir is not None:
         from lenet_zoo.classify.torch import TorchClassifier
         from lenet_zoo.datasets.folders import load_labelled
@@ -230,16 +282,15 @@ def confusion(
             data, _ = load_labelled(data_dir, classifier.labels, classifier.preparation, say=say)
         else:
             data = load_dataset(dataset, train=False, root=data_root, download=download)
-        labels, matrix = data.classes, evaluate(classifier.predict_logits, data).confusion
+        on, labels, matrix = data.name, data.classes, evaluate(classifier.predict_logits, data).confusion
     else:
         card = card_of(name)
         tested = card.metrics.get("test")
-        labels, matrix = card.labels, tested.get("confusion") if isinstance(tested, Mapping) else None
+        on, labels, matrix = card.dataset, card.labels, tested.get("confusion") if isinstance(tested, Mapping) else None
         if matrix is None:
             raise InputError(f"the card of {name} has no confusion matrix: name a data set to run it on with --dataset")
-    _finish(
-        output,
-        json,
+    target.finish(
+        f"{_full(name)} on {on}",
         lambda: figures.confusion(np.array(matrix), labels, theme),
         lambda: {"labels": labels, "confusion": matrix},
     )
@@ -254,13 +305,14 @@ def mistakes(
     count: Annotated[int, typer.Option("--count", min=1, help="How many are drawn, the worst first.")] = 40,
     output: Output = None,
     theme: Theme = "light",
+    slide: Slide = False,
     json: Json = False,
 ) -> None:
     """The worst mistakes on a test set, beside those of 1998.
 
     Of MNIST, a picture is framed where the network of 1998 erred too (the paper's Fig. 8).
     """
-    _check(output, json, theme)
+    target = _Target(output, json, theme, slide)
     from lenet_zoo import figures
     from lenet_zoo.classify.torch import logits_of
     from lenet_zoo.datasets.loading import DATASETS, load_dataset
@@ -280,12 +332,11 @@ def mistakes(
             f"{name} has {model.num_classes} classes and {dataset} has {len(data.classes)}: they must be equal"
         )
     pictures = data.images.numpy()
-    found = figures.worst_mistakes(logits_of(model)(pictures), data.labels.numpy())
+    found = figures.worst_mistakes(logits_of(model)(pictures), data.labels.numpy(), model.card.confidence)
     paper = figures.paper_fig8() if data.name == "mnist" else None
-    _finish(
-        output,
-        json,
-        lambda: figures.mistakes(found, pictures, data.classes, paper, count, theme),
+    target.finish(
+        f"{_full(name)} on {dataset}",
+        lambda: figures.mistakes(found, pictures, data.classes, paper, count, theme, figures.has_bitmaps(model)),
         lambda: {
             "pictures": len(data),
             "mistakes": [asdict(mistake) | ({"fig8": mistake.index in paper} if paper else {}) for mistake in found],
@@ -301,21 +352,22 @@ def curves(
     paper: Annotated[bool, typer.Option("--paper", help="With the values of the paper's Fig. 5.")] = False,
     output: Output = None,
     theme: Theme = "light",
+    slide: Slide = False,
     json: Json = False,
 ) -> None:
     """The error after each epoch of training runs."""
-    _check(output, json, theme)
+    target = _Target(output, json, theme, slide)
     from lenet_zoo import figures
 
     runs: dict[str, Any] = {}
     for path in logs:
-        name = (path.parent if path.name == "log.jsonl" else path).name
+        name = path.parent.name if path.name == "log.jsonl" else path.name.removesuffix(".jsonl")
         runs[str(path) if name in runs else name] = figures.read_log(path)
-    _finish(
-        output,
-        json,
+    target.finish(
+        "Error after each epoch",
         lambda: figures.curves(runs, paper, theme),
         lambda: runs | ({"fig5": figures.paper_fig5()} if paper else {}),
+        titled=False,
     )
 
 
@@ -324,11 +376,12 @@ def bench(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What `bench inference --json` printed.")],
     output: Output = None,
     theme: Theme = "light",
+    slide: Slide = False,
     json: Json = False,
 ) -> None:
     """The bars of a benchmark."""
-    _check(output, json, theme)
+    target = _Target(output, json, theme, slide)
     from lenet_zoo import figures
 
     document = figures.read_bench(file)
-    _finish(output, json, lambda: figures.bench(document, theme), lambda: document)
+    target.finish("Pictures per second", lambda: figures.bench(document, theme), lambda: document, titled=False)

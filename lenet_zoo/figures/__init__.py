@@ -22,19 +22,21 @@ from lenet_zoo.figures.architecture import architecture
 from lenet_zoo.figures.bench import bench, read_bench
 from lenet_zoo.figures.confusion import confusion
 from lenet_zoo.figures.curves import curves, read_log
-from lenet_zoo.figures.f6 import f6
+from lenet_zoo.figures.f6 import ZERO_STATE, f6
 from lenet_zoo.figures.filters import filters
 from lenet_zoo.figures.maps import maps
 from lenet_zoo.figures.mistakes import Mistake, mistakes, worst_mistakes
-from lenet_zoo.figures.networks import bitmaps, input_side, kernels, layer_states
+from lenet_zoo.figures.networks import bitmaps, has_bitmaps, input_side, kernels, layer_states
 from lenet_zoo.figures.paper import paper_fig5, paper_fig8
 from lenet_zoo.figures.save import check_target, save
 from lenet_zoo.figures.theme import DARK, LIGHT, THEMES, Theme, check_theme
+from lenet_zoo.figures.title import slide, titled
 
 __all__ = [
     "DARK",
     "LIGHT",
     "THEMES",
+    "ZERO_STATE",
     "Mistake",
     "Theme",
     "architecture",
@@ -46,6 +48,7 @@ __all__ = [
     "curves",
     "f6",
     "filters",
+    "has_bitmaps",
     "input_side",
     "kernels",
     "layer_states",
@@ -56,5 +59,7 @@ __all__ = [
     "read_bench",
     "read_log",
     "save",
+    "slide",
+    "titled",
     "worst_mistakes",
 ]

@@ -22,7 +22,7 @@ _GAP = 1  # pixels between the tiles of a sheet
 
 def blank(width: float, height: float, theme: Theme) -> Figure:
     """An empty figure, in inches, on the theme's paper."""
-    return Figure(figsize=(width, height), facecolor=theme.paper)
+    return Figure(figsize=(width, height), facecolor=theme.paper, dpi=200)
 
 
 def panel(figure: Figure, theme: Theme, left: float, bottom: float, width: float, height: float) -> Axes:

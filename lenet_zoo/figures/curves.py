@@ -53,6 +53,8 @@ def read_log(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
 def curves(logs: Mapping[str, Sequence[Mapping[str, Any]]], paper: bool = False, theme: str = "light") -> Figure:
     """The error after each epoch: on the training set while it trains (dashed), and on whatever was held out.
 
+    The axis is logarithmic. An error of 0 % has no place on it, and stands on the lower edge, which is then marked "0".
+
     Args:
         logs: name → records, as `read_log` gives them: `epoch`, `accuracy`, and where there is one
             `validation_accuracy` or `test_accuracy`.
@@ -60,12 +62,20 @@ def curves(logs: Mapping[str, Sequence[Mapping[str, Any]]], paper: bool = False,
         theme: 'light' or 'dark'.
     """
     t = check_theme(theme)
-    figure = blank(5.6, 3.4, t)
+    lines = 2 * paper + sum(len(_errors(records)) for records in logs.values())
+    legend = 0.1 + 0.19 * -(-lines // 2)  # inches above the axes, in two columns
+    figure = blank(5.6, 3.3 + legend, t)
     axes = panel(figure, t, 0.6, 0.5, 4.8, 2.7)
     axes.set_prop_cycle(color=t.series)
-    last, floor = 0, 100.0
+    positive = [error for records in logs.values() for line in _errors(records).values() for error in line if error > 0]
+    if paper:
+        positive += [error for _, *both in paper_fig5() for error in both]
+    bottom = 0.8 * min(positive, default=100.0)
+    zero = any(0 in line for records in logs.values() for line in _errors(records).values())
+    bottom *= 0.5 if zero else 1  # room between the smallest error and none
+    last = 0
     for name, records in logs.items():
-        floor = min(floor, _draw_run(axes, name, records))
+        _draw_run(axes, name, records, bottom)
         last = max(last, *(record["epoch"] for record in records))
     if paper:
         passes, test, train = zip(*paper_fig5(), strict=True)
@@ -73,36 +83,43 @@ def curves(logs: Mapping[str, Sequence[Mapping[str, Any]]], paper: bool = False,
         axes.plot(passes, test, label="the paper's Fig. 5, test", **squares)
         hollow: dict[str, Any] = dict(linestyle="--", markerfacecolor=t.paper)
         axes.plot(passes, train, label="the paper's Fig. 5, training", **squares, **hollow)
-        last, floor = max(last, *passes), min(floor, *train)
+        last = max(last, *passes)
     axes.set_xlim(0, last + 1)
-    _dress(axes, floor * 0.8, t)
+    _dress(axes, bottom, zero, t)
     return figure
 
 
-def _draw_run(axes: Axes, name: str, records: Sequence[Mapping[str, Any]]) -> float:
-    """The lines of one run, in one colour; returns the smallest error in % that is not 0, at most 100."""
+def _errors(records: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
+    """The error in % after each epoch, NaN where it was not measured, of all that was: by the name in the log."""
+    found = {
+        key: [100 * (1 - record[key]) if key in record else math.nan for record in records]
+        for key in ("validation_accuracy", "test_accuracy", "accuracy")
+    }
+    return {key: errors for key, errors in found.items() if not all(map(math.isnan, errors))}
+
+
+def _draw_run(axes: Axes, name: str, records: Sequence[Mapping[str, Any]], bottom: float) -> None:
+    """The lines of one run, in one colour; errors of 0 lie at `bottom`."""
     epochs = [record["epoch"] for record in records]
-    colour, floor = None, 100.0
-    for key, style in (("validation_accuracy", "-"), ("test_accuracy", "-"), ("accuracy", "--")):
-        errors = [100 * (1 - record[key]) if key in record else math.nan for record in records]
-        if all(math.isnan(error) for error in errors):
-            continue
-        floor = min([floor, *(error for error in errors if error > 0)])
-        # A logarithmic axis has no place for an error of 0.
-        drawn = [error if error > 0 else math.nan for error in errors]
+    colour = None
+    for key, errors in _errors(records).items():
+        drawn = [bottom if error == 0 else error for error in errors]
         split = key.partition("_")[0] if key != "accuracy" else "training"
         marker = "o" if len(epochs) <= 30 else ""
-        style_of: dict[str, Any] = dict(linestyle=style, marker=marker, markersize=3, linewidth=1.4, color=colour)
-        (line,) = axes.plot(epochs, drawn, label=f"{name}, {split}", **style_of)
+        style_of: dict[str, Any] = dict(linestyle="--" if split == "training" else "-", markersize=3, linewidth=1.4)
+        (line,) = axes.plot(
+            epochs, drawn, label=f"{name}, {split}", color=colour, marker=marker, clip_on=False, **style_of
+        )
         colour = line.get_color()
-    return floor
 
 
-def _dress(axes: Axes, bottom: float, theme: Theme) -> None:
-    """Scales, ticks, labels and legend; the lines must be drawn before."""
+def _dress(axes: Axes, bottom: float, zero: bool, theme: Theme) -> None:
+    """Scales, ticks, labels and legend; the lines must be drawn before. With `zero`, `bottom` is marked so."""
     axes.set_yscale("log")
-    axes.yaxis.set_major_locator(ticker.FixedLocator([0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100]))
-    axes.yaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+    ticks = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100]
+    texts = {tick: f"{tick:g}" for tick in ticks if tick > bottom} | ({bottom: "0"} if zero else {})
+    axes.yaxis.set_major_locator(ticker.FixedLocator([*texts]))
+    axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda tick, _: texts.get(tick, "")))
     axes.yaxis.set_minor_locator(ticker.NullLocator())
     axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     axes.set_ylim(bottom=bottom)
@@ -111,4 +128,6 @@ def _dress(axes: Axes, bottom: float, theme: Theme) -> None:
     axes.tick_params(left=True, bottom=True, labelleft=True, labelbottom=True, length=3)
     axes.set_xlabel("epoch", fontsize=9, color=theme.ink)
     axes.set_ylabel("error, %", fontsize=9, color=theme.ink)
-    axes.legend(fontsize=8, frameon=False, labelcolor=theme.ink, loc="upper right")
+    axes.legend(
+        fontsize=8, frameon=False, labelcolor=theme.ink, ncols=2, loc="lower left", bbox_to_anchor=(0, 1), borderpad=0
+    )

@@ -11,7 +11,9 @@ from matplotlib.figure import Figure
 from lenet_zoo.figures.canvas import annotate, blank, panel, show, show_picture
 from lenet_zoo.figures.theme import check_theme
 
-__all__ = ["f6"]
+__all__ = ["ZERO_STATE", "f6"]
+
+ZERO_STATE = 84.0  # y of an F6 of zeros, whatever the bitmap: 84 squares of 1
 
 
 def f6(

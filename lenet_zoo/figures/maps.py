@@ -8,6 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lenet_zoo.cards import Confidence
+from lenet_zoo.classify.confidence import probabilities
 from lenet_zoo.figures.canvas import annotate, blank, frame_tiles, panel, sheet, show, show_picture
 from lenet_zoo.figures.theme import Theme, check_theme
 
@@ -26,19 +28,26 @@ _PANELS = (
 )
 
 
-def maps(states: Mapping[str, np.ndarray], labels: Sequence[str], theme: str = "light") -> Figure:
+def maps(
+    states: Mapping[str, np.ndarray],
+    labels: Sequence[str],
+    theme: str = "light",
+    confidence: Confidence | None = None,
+) -> Figure:
     """One picture on its way through a network: the maps of C1 … S4, C5's and F6's units, and the answer.
 
     F6's 84 units stand in 12 rows of 7, as the bitmaps do that the classic network compares them with. Each layer is
-    drawn on its own scale, from −m to m, where m is its largest magnitude. A picture in colour is shown in its colours.
+    drawn on its own scale, from −m to m, where m, which stands below it, is its largest magnitude. A picture in colour
+    is shown in its colours.
 
     Args:
         states: as `layer_states` makes them.
         labels: the names of the classes.
         theme: 'light' or 'dark'.
+        confidence: the card's, by which logits become the probabilities of the answer; None for the plain softmax.
     """
     t = check_theme(theme)
-    low, gap = 0.3, 0.17
+    low, gap = 0.5, 0.17
     bars = 0.9
     label_width = max(0.06 * max(map(len, labels)), 0.1)
     width = 0.1 + sum(panel_width + gap for _, _, panel_width, _ in _PANELS) + label_width + bars + 0.35
@@ -58,18 +67,34 @@ def maps(states: Mapping[str, np.ndarray], labels: Sequence[str], theme: str = "
             frame_tiles(axes, t, range(len(values)), -(-len(values) // columns), columns, values.shape[1])
         else:
             show(axes, values.reshape(-1, columns), t.signed, -limit, limit)
+        if name != "input":
+            annotate(axes, f"±{limit:.2g}", (0.5, 0), (0, -9), ha="center", fontsize=7, color=t.muted)
         for line, above in ((name, 14), (size, 4)):
             annotate(axes, line, (0.5, 1), (0, above), ha="center", fontsize=8, color=t.ink)
         left += panel_width + gap
-    _answer_bars(panel(figure, t, left + label_width, low, bars, _HEIGHT), states["output"], labels, t)
+    _key(panel(figure, t, 0.1, 0.26, 0.9, 0.1), t)
+    _answer_bars(panel(figure, t, left + label_width, low, bars, _HEIGHT), states["output"], labels, t, confidence)
     return figure
 
 
-def _answer_bars(axes: Axes, logits: np.ndarray, labels: Sequence[str], theme: Theme, most: int = 12) -> None:
+def _key(axes: Axes, theme: Theme) -> None:
+    """What the colours of the layers stand for."""
+    axes.imshow(np.linspace(-1, 1, 101)[None], cmap=theme.signed, interpolation="none", aspect="auto")
+    for place, text in ((0, "−m"), (0.5, "0"), (1, "+m")):
+        annotate(axes, text, (place, 0), (0, -9), ha="center", fontsize=7, color=theme.ink)
+
+
+def _answer_bars(
+    axes: Axes,
+    logits: np.ndarray,
+    labels: Sequence[str],
+    theme: Theme,
+    confidence: Confidence | None,
+    most: int = 12,
+) -> None:
     """The confidence in each class; of more than `most` classes, in the `most` likeliest."""
     shown = np.sort(np.argsort(-logits, kind="stable")[:most])
-    powers = np.exp(logits.astype(np.float64) - logits.max())
-    confidences = (powers / powers.sum())[shown]
+    confidences = probabilities(logits.astype(np.float64)[None], confidence)[0, shown]
     best = int(confidences.argmax())
     colours = [theme.positive if i == best else theme.muted for i in range(len(shown))]
     axes.barh(range(len(shown)), confidences, color=colours, height=0.7)

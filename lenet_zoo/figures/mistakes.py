@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from lenet_zoo.cards import Confidence
+from lenet_zoo.classify.confidence import probabilities
 from lenet_zoo.figures.canvas import blank, panel, show_picture
 from lenet_zoo.figures.theme import check_theme
 
@@ -22,8 +24,10 @@ class Mistake:
     Attributes:
         index: in the data set, from 0.
         label, answer: the true class and the network's, from 0.
-        confidence: in the wrong answer, the softmax over the logits, 0 to 1.
-        loss: −log of the confidence in the right class, in nats; the larger, the worse.
+        confidence: in the wrong answer, 0 to 1.
+        loss: cross-entropy of the softmax over the logits, in nats; the larger, the worse.
+        penalty: of the wrong answer, y of the paper's Eq. 7: its negative logit.
+        margin: by how much the penalty of the next best class is larger.
     """
 
     index: int
@@ -31,26 +35,32 @@ class Mistake:
     answer: int
     confidence: float
     loss: float
+    penalty: float | None = None
+    margin: float | None = None
 
 
-def worst_mistakes(logits: np.ndarray, labels: np.ndarray) -> list[Mistake]:
+def worst_mistakes(logits: np.ndarray, labels: np.ndarray, confidence: Confidence | None = None) -> list[Mistake]:
     """Every mistake, the worst first.
 
     Args:
-        logits: N×classes, float.
+        logits: N×classes, float, of at least two classes.
         labels: N integers, the true classes.
+        confidence: the card's, by which logits become probabilities; None for the plain softmax.
     """
     logits = logits.astype(np.float64)
-    log_confidence = logits - logits.max(1, keepdims=True)
-    log_confidence -= np.log(np.exp(log_confidence).sum(1, keepdims=True))
     answers = logits.argmax(1)
+    next_best, best = np.sort(logits, 1)[:, -2:].T
+    sure = probabilities(logits.copy(), confidence)
+    losses = np.log(np.exp(logits - best[:, None]).sum(1, keepdims=True)) + best[:, None] - logits
     found = [
         Mistake(
             index=int(i),
             label=int(labels[i]),
             answer=int(answers[i]),
-            confidence=float(np.exp(log_confidence[i, answers[i]])),
-            loss=float(-log_confidence[i, labels[i]]),
+            confidence=float(sure[i, answers[i]]),
+            loss=float(losses[i, labels[i]]),
+            penalty=float(-best[i]),
+            margin=float(best[i] - next_best[i]),
         )
         for i in np.flatnonzero(answers != labels)
     ]
@@ -64,8 +74,9 @@ def mistakes(
     marked: Mapping[int, Any] | None = None,
     count: int = 40,
     theme: str = "light",
+    penalties: bool = False,
 ) -> Figure:
-    """A sheet of the worst mistakes: each picture with its index, its true class → the answer, and the confidence.
+    """A sheet of the worst mistakes: each picture with its index, its true class → the answer, and how sure it is.
 
     Args:
         found: as `worst_mistakes` makes them.
@@ -74,6 +85,8 @@ def mistakes(
         marked: indices whose pictures get a frame; for MNIST `paper_fig8()`, what the network of 1998 got wrong.
         count: how many are drawn.
         theme: 'light' or 'dark'.
+        penalties: for an RBF output: below each picture stand y, the penalty of the answer, and by how much that of the
+            next best class is larger, in place of the confidence.
     """
     t = check_theme(theme)
     columns, width, height = 10, 0.56, 0.56
@@ -84,7 +97,7 @@ def mistakes(
     if longest > 2:  # each name gets a line of its own
         below, arrow = below + 0.13, "→\n"
         pitch_x, pitch_y = max(pitch_x, 0.066 * (longest + 2) + 0.1), pitch_y + 0.13
-    figure = blank(columns * pitch_x + 0.1, bottom + rows * pitch_y + 0.5, t)
+    figure = blank(columns * pitch_x + 0.1, bottom + rows * pitch_y + (0.67 if penalties else 0.5), t)
     for i, mistake in enumerate(drawn):
         left = 0.05 + i % columns * pitch_x + (pitch_x - width) / 2
         axes = panel(figure, t, left, bottom + (rows - 1 - i // columns) * pitch_y + below, width, height)
@@ -92,17 +105,27 @@ def mistakes(
         if marked and mistake.index in marked:
             axes.spines[:].set(color=t.positive, linewidth=2)
         axes.set_title(str(mistake.index), fontsize=7, color=t.muted, pad=2)
-        what = f"{labels[mistake.label]} {arrow}{labels[mistake.answer]}\n{100 * mistake.confidence:.0f} %"
+        sure = f"{100 * mistake.confidence:.0f} %"
+        if penalties:
+            sure = f"{mistake.penalty:.0f}, +{mistake.margin:.0f}"
+        what = f"{labels[mistake.label]} {arrow}{labels[mistake.answer]}\n{sure}"
         axes.set_xlabel(what, fontsize=8, color=t.ink, labelpad=2, linespacing=1.1)
-    what = f"The worst {len(drawn)} of {len(found)} mistakes" if len(found) > len(drawn) else f"{len(found)} mistakes"
-    lines: list[tuple[str, dict[str, Any]]] = [
-        (f"{what} on {len(pictures):,} pictures", dict(fontsize=9, weight="bold", color=t.ink))
-    ]
+    width, height = figure.get_size_inches()
+    for line, (text, style) in enumerate(_heading(found, len(drawn), len(pictures), marked, penalties)):
+        figure.text(0.12 / width, 1 - (0.2 + 0.17 * line) / height, text, color=t.ink, **style)
+    return figure
+
+
+def _heading(
+    found: Sequence[Mistake], drawn: int, total: int, marked: Mapping[int, Any] | None, penalties: bool
+) -> list[tuple[str, dict[str, Any]]]:
+    """The lines above the sheet, and how each is written."""
+    what = f"The worst {drawn} of {len(found)} mistakes" if len(found) > drawn else f"{len(found)} mistakes"
+    lines: list[tuple[str, dict[str, Any]]] = [(f"{what} on {total:,} pictures", dict(fontsize=9, weight="bold"))]
     if marked is not None:
         both = sum(mistake.index in marked for mistake in found)
         where = f"Framed: among the {len(marked)} of the paper's Fig. 8, as {both} of all {len(found)} are"
-        lines.append((where, dict(fontsize=8, color=t.ink)))
-    width, height = figure.get_size_inches()
-    for above, (text, style) in zip((0.3, 0.13), lines, strict=False):
-        figure.text(0.12 / width, (bottom + rows * pitch_y + above) / height, text, **style)
-    return figure
+        lines.append((where, dict(fontsize=8)))
+    if penalties:
+        lines.append(("Below: y of the answer, and how much larger y of the next best class is", dict(fontsize=8)))
+    return lines

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from lenet_zoo.models._base import LeNet5
 
-__all__ = ["bitmaps", "input_side", "kernels", "layer_states"]
+__all__ = ["bitmaps", "has_bitmaps", "input_side", "kernels", "layer_states"]
 
 
 def kernels(model: nn.Module) -> dict[str, np.ndarray]:
@@ -82,12 +82,20 @@ def bitmaps(model: nn.Module) -> np.ndarray:
 
     Raises: InputError for a network without an RBF output.
     """
+    if not has_bitmaps(model):
+        raise InputError("F6 is compared with bitmaps in lenet5_classic alone: `maps` shows F6 of any network")
+    codes: Any = _network(model).output.weight
+    return codes.float().cpu().numpy()
+
+
+def has_bitmaps(model: nn.Module) -> bool:
+    """Whether a network has an RBF output, so that its logits are negative squared distances of F6 to codes.
+
+    Raises: InputError for a module that is not a network of the zoo.
+    """
     from lenet_zoo.models.lenet5_classic import RBF
 
-    output = _network(model).output
-    if not isinstance(output, RBF):
-        raise InputError("F6 is compared with bitmaps in lenet5_classic alone: `maps` shows F6 of any network")
-    return output.weight.float().cpu().numpy()
+    return isinstance(_network(model).output, RBF)
 
 
 def input_side(model: nn.Module) -> int:

@@ -45,5 +45,5 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
     fixed: Any = {"svg.hashsalt": "lenet-zoo", "svg.fonttype": "path", "pdf.fonttype": 42}
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
     with mpl.rc_context(fixed), atomic_path(path) as temporary:
-        figure.savefig(temporary, format=kind, dpi=200, metadata=metadata)
+        figure.savefig(temporary, format=kind, dpi=figure.dpi, metadata=metadata)
     return path

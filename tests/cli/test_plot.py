@@ -73,7 +73,7 @@ def test_every_picture_of_a_network_is_drawn(capsys: pytest.CaptureFixture[str],
         ("architecture", "lenet5_classic"),
         ("filters", "lenet5_classic.mnist"),
         ("maps", "lenet5_classic", "digits:0"),
-        ("f6", "lenet5_classic", "digits:0", "digits:1"),
+        ("f6", "lenet5_classic.lecun1998_mnist", "digits:0", "digits:1"),
         ("confusion", "lenet5_modern", "--dataset", "digits"),
         ("mistakes", "lenet5_modern", "--dataset", "digits", "--count", "10"),
     ):
@@ -190,6 +190,32 @@ def test_f6_prints_the_squared_distance_to_each_bitmap(capsys: pytest.CaptureFix
     distances = ((np.array(row["F6"]) - np.array(rbf_codes(10))) ** 2).sum(1)
     assert list(row["y"]) == list("0123456789")
     assert list(row["y"].values()) == pytest.approx(distances, rel=1e-4)
+
+
+def test_f6_says_when_it_resembles_no_bitmap(capsys: pytest.CaptureFixture[str], here: Path) -> None:
+    _, _, err = call(capsys, "f6", "lenet5_classic", "digits:0", "-o", "f6.svg")
+    hint, wrote = err.splitlines()
+    assert "F6 resembles no bitmap: the nearest is at y = 2" in hint
+    assert "lenet5_classic.lecun1998_mnist" in hint
+    assert wrote.startswith("f6.svg: ")
+
+
+def test_a_slide_names_the_network_as_the_page_does(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    titles = []
+    for kind in ("titled", "slide"):
+        monkeypatch.setattr(figures, kind, lambda figure, title, *_, kind=kind: titles.append((kind, title)) or figure)
+    for slide in ([], ["--slide"]):
+        assert call(capsys, "maps", "lenet5_classic", "digits:0", "-o", "a.png", *slide)[0] == 0
+        assert call(capsys, "confusion", "lenet5_modern", "-o", "a.png", *slide)[0] == 0
+    maps, confusion = "lenet5_classic.mnist reads digits:0", "lenet5_modern.mnist on mnist"
+    assert titles == [("titled", maps), ("titled", confusion), ("slide", maps), ("slide", confusion)]
+
+
+def test_a_log_is_named_without_its_suffix(capsys: pytest.CaptureFixture[str], here: Path) -> None:
+    Path("of-1998.jsonl").write_text('{"epoch": 1, "accuracy": 0.9}\n')
+    assert list(numbers(capsys, "curves", "of-1998.jsonl")) == ["of-1998"]
 
 
 def test_confusion_is_the_cards_unless_a_data_set_is_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -53,12 +53,32 @@ def test_a_missing_log_and_one_that_is_not_text(tmp_path: Path) -> None:
 
 
 def test_curves_draw_errors_in_per_cent_and_the_papers_points() -> None:
-    records = [dict(epoch=1, accuracy=0.95, validation_accuracy=0.97), dict(epoch=2, accuracy=1.0)]
+    records = [dict(epoch=1, accuracy=0.95, validation_accuracy=0.97), dict(epoch=2, accuracy=0.99)]
     lines = figures.curves({"run": records}, paper=True).axes[0].get_lines()
     drawn = {line.get_label(): line.get_ydata() for line in lines}
-    assert drawn["run, training"][0] == pytest.approx(5)
-    assert math.isnan(drawn["run, training"][1])  # no place on a logarithmic axis
+    assert list(drawn["run, training"]) == pytest.approx([5, 1])
+    assert math.isnan(drawn["run, validation"][1])  # not measured
     assert drawn["run, validation"][0] == pytest.approx(3)
     assert list(drawn["the paper's Fig. 5, test"]) == [test for _, test, _ in figures.paper_fig5()]
     assert list(drawn["the paper's Fig. 5, training"]) == [train for _, _, train in figures.paper_fig5()]
     assert len(figures.curves({"run": records}).axes[0].get_lines()) == 2
+
+
+def test_epochs_without_an_error_stand_on_the_lower_edge_of_the_logarithmic_axis() -> None:
+    records = [dict(epoch=i, accuracy=accuracy) for i, accuracy in enumerate([0.9, 1.0, 0.998, 1.0], 1)]
+    figure = figures.curves({"run": records, "other": records[:1]})
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    bottom = axes.get_ylim()[0]
+    assert list(axes.get_lines()[0].get_ydata()) == pytest.approx([10, bottom, 0.2, bottom])
+    assert 0 < bottom < 0.2
+    assert [text.get_text() for text in axes.get_yticklabels()][-1] == "0"
+
+
+def test_the_legend_covers_no_line() -> None:
+    runs = {f"run {i}": [dict(epoch=1, accuracy=0.1, test_accuracy=0.1), dict(epoch=2, accuracy=0.9)] for i in range(4)}
+    figure = figures.curves(runs)
+    figure.draw_without_rendering()
+    legend = figure.axes[0].get_legend().get_window_extent()
+    assert legend.y0 >= figure.axes[0].get_window_extent().y1
+    assert legend.y1 <= figure.bbox.y1
