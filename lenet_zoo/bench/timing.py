@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
+
+from lenet_zoo._cores import cores
 
 __all__ = ["Call", "interleave", "machine"]
 
@@ -30,9 +31,8 @@ def machine() -> dict[str, str]:
                 break
     except OSError:
         pass  # not Linux
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     packages = {name: version(name) for name in ("torch", "onnxruntime", "numpy")}
-    return {"processor": processor, "cores": str(cores), "python": platform.python_version(), **packages}
+    return {"processor": processor, "cores": str(cores()), "python": platform.python_version(), **packages}
 
 
 def interleave(calls: Mapping[str, Call], rounds: int) -> dict[str, list[float]]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lenet_zoo._cores import cores
 from lenet_zoo.classify.answers import Classifier
 from lenet_zoo.classify.onnx_file import OnnxFile, card_in, metadata_of, read_file
 from lenet_zoo.errors import ArtifactError, InputError
@@ -227,13 +228,6 @@ class _Running:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(count, thread_name_prefix="lenet_zoo")
         return self._pool
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _session(file: OnnxFile, providers: Sequence[str] | None) -> Any:

@@ -78,6 +78,13 @@ DataDir = Annotated[
 ]
 Download = Annotated[bool, typer.Option("--download", help="Fetch what is missing from the data root.")]
 
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads", min=1, metavar="N", help="Threads on the CPU; by default as many as pay, which is tried."
+    ),
+]
+
 
 def print_json(document: Any) -> None:
     """One JSON document on stdout, as a program reads it: in UTF-8, or in ASCII where stdout has another encoding."""

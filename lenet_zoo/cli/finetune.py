@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.table import Table
 
-from lenet_zoo.cli._app import DataRoot, Download, Json, app, console, print_json
+from lenet_zoo.cli._app import DataRoot, Download, Json, Threads, app, console, print_json
 from lenet_zoo.cli.train import Display, field_and_value
 
 __all__ = ["finetune"]
@@ -68,6 +68,7 @@ def finetune(
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what the folder holds.")] = False,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
+    threads: Threads = None,
     data_root: DataRoot = None,
     download: Download = False,
     json: Json = False,
@@ -98,6 +99,7 @@ def finetune(
             strict=strict,
             resume=resume,
             device=device,
+            threads=threads,
             data_root=data_root,
             download=download,
             monitor=display.monitor,

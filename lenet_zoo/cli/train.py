@@ -10,7 +10,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from lenet_zoo.cli._app import DataRoot, Download, Json, app, console, messages, print_json
+from lenet_zoo.cli._app import DataRoot, Download, Json, Threads, app, console, messages, print_json
 from lenet_zoo.cli.bench import bench
 from lenet_zoo.errors import InputError
 
@@ -33,6 +33,7 @@ def train(
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what the folder holds.")] = False,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
+    threads: Threads = None,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also write the figures of each epoch for TensorBoard.")
     ] = False,
@@ -55,6 +56,7 @@ def train(
             validate=val,
             resume=resume,
             device=device,
+            threads=threads,
             tensorboard=tensorboard,
             data_root=data_root,
             download=download,
@@ -116,7 +118,7 @@ class Display:
                     messages.print(_line(record), highlight=False)
 
             def say(self, text: str) -> None:
-                messages.print(text, markup=False, highlight=False)
+                messages.print(text, markup=False, highlight=False, soft_wrap=True)
 
         self.monitor = Show()
 

@@ -31,8 +31,9 @@ from lenet_zoo.training.checkpoint import RunFolder, difference, sole_writer
 from lenet_zoo.training.engine import fit
 from lenet_zoo.training.monitor import Monitor, Result
 from lenet_zoo.training.processes import find_ranks
-from lenet_zoo.training.publish import command_line
+from lenet_zoo.training.publish import command_line, warn_at_chance
 from lenet_zoo.training.recipe import Recipe, load_recipe
+from lenet_zoo.training.threads import check_threads, own_threads
 
 __all__ = ["FineTuned", "Splits", "Start", "finetune", "learn", "load_finetuning", "load_splits"]
 
@@ -77,6 +78,7 @@ def finetune(
     strict: bool = False,
     resume: bool = False,
     device: str = "auto",
+    threads: int | None = None,
     data_root: str | os.PathLike[str] | None = None,
     download: bool = False,
     monitor: Monitor | None = None,
@@ -118,6 +120,7 @@ def finetune(
         strict: stop at the first picture that cannot be used, in place of leaving it out.
         resume: go on with what `out` holds.
         device: 'auto' (the best that this machine has), 'cpu', 'cuda' or 'mps'.
+        threads: of torch on the CPU; by default as many as pay, see `lenet_zoo.training.threads`.
         data_root, download: as in `load_dataset`.
         monitor: an object whose methods are called as training goes on, on rank 0; by default nothing is said.
         command: the command that the card gives; by default the command line of this process.
@@ -134,6 +137,7 @@ def finetune(
     """
     from lenet_zoo import figures  # noqa: F401  fail early where matplotlib is missing
 
+    check_threads(threads)
     ranks = find_ranks(device)
     if monitor is None or ranks.rank > 0:
         monitor = Monitor()
@@ -174,14 +178,18 @@ def finetune(
         if finished is not None:
             return finished
         folder = ranks.on_rank_zero(lambda: RunFolder(home))
-        try:
-            result = learn(start, data, chosen, folder, seed=seed, device=device, resume=resume, monitor=monitor)
-        finally:
-            if ranks.rank == 0 and not folder.checkpoint.is_file():
-                folder.log.unlink(missing_ok=True)
-        card = ranks.on_rank_zero(
-            lambda: write_results(folder, start, data, result, chosen, recipe, run, command or command_line())
-        )
+        saved = [folder.checkpoint] if resume else []
+        pictures = _repeated(data.train)
+        with own_threads(threads, lambda: start.build(data.train), pictures, chosen, ranks, saved, monitor.say):
+            try:
+                result = learn(start, data, chosen, folder, seed=seed, device=device, resume=resume, monitor=monitor)
+            finally:
+                if ranks.rank == 0 and not folder.checkpoint.is_file():
+                    folder.log.unlink(missing_ok=True)
+            card = ranks.on_rank_zero(
+                lambda: write_results(folder, start, data, result, chosen, recipe, run, command or command_line())
+            )
+        warn_at_chance(card, "test", monitor.say)
     attach(result.model, card)
     return FineTuned(home, result.model, card.as_dict())
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lenet_zoo.classify.onnx import cores
+from lenet_zoo._cores import cores
 from lenet_zoo.errors import InputError, MissingExtraError, ScoringError, to_install
 from lenet_zoo.scoring.folder import tries_folder
 from lenet_zoo.scoring.inputs.kind import reason

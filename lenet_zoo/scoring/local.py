@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 
-from lenet_zoo.classify.onnx import cores
+from lenet_zoo._cores import cores
 from lenet_zoo.errors import ScoringError
 from lenet_zoo.scoring.scorer import Result, Scorer
 

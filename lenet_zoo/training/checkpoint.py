@@ -25,7 +25,7 @@ from lenet_zoo.models.weight_files import check_intact
 from lenet_zoo.training.processes import Ranks
 from lenet_zoo.training.recipe import defaults_of
 
-__all__ = ["RunFolder", "difference", "sole_writer"]
+__all__ = ["RunFolder", "difference", "sole_writer", "threads_in"]
 
 # Checkpoint, weights, card, log and curves of one run, with room for the new and the old checkpoint side by side.
 _ROOM = 16 * 2**20
@@ -174,6 +174,15 @@ class RunFolder:
                 stream.write(json.dumps(record) + "\n")
         except OSError as error:
             raise TrainingError(f"cannot write {self.log}: {error.strerror}; the last checkpoint is whole") from error
+
+
+def threads_in(checkpoint: Path) -> int | None:
+    """How many threads a saved run used; None where there is no checkpoint, or one that cannot be read."""
+    try:
+        found: int = torch.load(checkpoint, map_location="cpu", weights_only=True)["threads"]
+    except Exception:  # whoever resumes from it says what is wrong
+        return None
+    return found
 
 
 def _workers() -> dict[str, int]:

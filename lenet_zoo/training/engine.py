@@ -35,10 +35,15 @@ from lenet_zoo.training.processes import ALONE, Ranks, connected, find_ranks, ha
 from lenet_zoo.training.recipe import Recipe
 from lenet_zoo.training.whole_batch import Gradients, WholeBatchDropout, normalise_whole_batches
 
-__all__ = ["check", "fit", "measure"]
+__all__ = ["check", "fit", "goes_through_compiled_layers", "measure"]
 
 # Compiling takes seconds, which a run of fewer pictures would not get back.
 _WORTH_COMPILING = 2_000_000
+
+
+def goes_through_compiled_layers(recipe: Recipe, pictures: int) -> bool:
+    """Whether a run on a training set of so many pictures compiles lenet5_modern's layers, unless it is told."""
+    return recipe.epochs * math.ceil(pictures * recipe.portion) >= _WORTH_COMPILING
 
 
 def measure(model: nn.Module, data: Mapping[str, Dataset], ranks: Ranks = ALONE) -> dict[str, float]:
@@ -156,7 +161,7 @@ class _Run:
         self.ranks, self.teacher_logits, self.identity, self.monitor = ranks, teacher_logits, identity, monitor
         device = ranks.device
         if compiled is None:
-            compiled = recipe.epochs * math.ceil(len(data) * recipe.portion) >= _WORTH_COMPILING
+            compiled = goes_through_compiled_layers(recipe, len(data))
         torch.manual_seed(seed)
         self.model = fuse(build(), recipe.batch_norm, compiled and device.type == "cpu").to(device).train()
         self.compiled = is_compiled(self.model)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import shlex
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -31,6 +32,7 @@ __all__ = [
     "summary_card",
     "teacher_record",
     "versions",
+    "warn_at_chance",
     "with_validation",
 ]
 
@@ -48,6 +50,21 @@ def summary_card(each: Sequence[Card], seeds: Sequence[int], split: str) -> Card
         seconds=[card.provenance["seconds"] for card in each],
     )
     return replace(each[0], provenance={**each[0].provenance, "seeds": over_all})
+
+
+def warn_at_chance(card: Card, split: str, say: Callable[[str], None]) -> None:
+    """Say so when a run has learnt nothing that its figures on `split` would show."""
+    figures = card.metrics[split]
+    commonest = max(one["total"] for one in figures["per_class"].values()) / figures["total"]
+    # A network that always gives one answer is right so often; by luck, up to three standard deviations more.
+    luck = 3 * math.sqrt(commonest * (1 - commonest) / figures["total"])
+    if figures["accuracy"] <= commonest + max(luck, 0.05 * (1 - commonest)) and commonest < 1:
+        lr = (card.recipe or {}).get("lr")
+        say(
+            f"the network is at chance: {100 * figures['accuracy']:.2f} % on {split}, and one answer for all pictures "
+            f"gives {100 * commonest:.2f} %: take {f'a lower lr (--set lr={lr / 10:g}), ' if lr else ''}more epochs, "
+            "or another recipe"
+        )
 
 
 def card_in(folder: Path) -> Card | None:

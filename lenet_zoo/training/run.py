@@ -38,10 +38,12 @@ from lenet_zoo.training.publish import (
     summary_card,
     teacher_record,
     versions,
+    warn_at_chance,
     with_validation,
 )
 from lenet_zoo.training.recipe import Recipe, Recipe1998, load_recipe
 from lenet_zoo.training.teachers import TEACHERS, load_teacher
+from lenet_zoo.training.threads import check_threads, own_threads
 
 __all__ = ["train"]
 
@@ -60,6 +62,7 @@ def train(
     validate: bool = False,
     resume: bool = False,
     device: str = "auto",
+    threads: int | None = None,
     tensorboard: bool = False,
     data_root: str | os.PathLike[str] | None = None,
     download: bool = False,
@@ -80,6 +83,7 @@ def train(
             choosing a recipe. Goes to `out`/validation.
         resume: go on with what `out` holds.
         device: 'auto', 'cpu', 'cuda' or 'mps'.
+        threads: of torch on the CPU; by default as many as pay, see `lenet_zoo.training.threads`.
         tensorboard: also write scalars for TensorBoard, to the folder `tensorboard` of each run.
         data_root, download: as in `load_dataset`.
         monitor: told of the progress, on rank zero.
@@ -94,6 +98,7 @@ def train(
         MissingExtraError: TensorBoard is not installed.
     """
     # Fail early: check everything before a folder is made or a teacher is trained.
+    check_threads(threads)
     known = [*list_models(), *TEACHERS]
     if architecture not in known:
         raise InputError(f"no network {architecture!r}.{did_you_mean(architecture, known)} One of {', '.join(known)}")
@@ -115,7 +120,11 @@ def train(
         ranks, monitor if monitor and ranks.rank == 0 else Monitor(), command or command_line(),
     )  # fmt: skip
     plan.check()
-    with sole_writer(plan.out, plan.ranks):
+    saved = [folder / "checkpoint.pt" for folder in plan.places] if resume else []
+    with (
+        sole_writer(plan.out, plan.ranks),
+        own_threads(threads, plan.build, training, chosen, ranks, saved, plan.monitor.say),
+    ):
         return _carry_out(plan).as_dict()
 
 
@@ -145,6 +154,11 @@ class _Plan:
     @property
     def home(self) -> Path:
         return self.out / "validation" if self.validate else self.out
+
+    @property
+    def places(self) -> list[Path]:
+        """The folder of each seed."""
+        return [self.home / f"seed-{seed}" if len(self.seeds) > 1 else self.home for seed in self.seeds]
 
     @property
     def measured(self) -> dict[str, Dataset]:
@@ -198,8 +212,7 @@ def _carry_out(plan: _Plan) -> Card:
 
 def _folders(plan: _Plan) -> list[RunFolder]:
     """The folder of each seed; nothing of another run is overwritten."""
-    home = plan.home
-    places = [home / f"seed-{seed}" if len(plan.seeds) > 1 else home for seed in plan.seeds]
+    home, places = plan.home, plan.places
     begun = {place for place in places if (place / "checkpoint.pt").is_file()}
     if begun and home not in places:
         begun.add(home)  # it sums them up
@@ -291,6 +304,7 @@ def _publish(plan: _Plan, seed: int, folder: RunFolder, result: Result, teachers
     if not plan.validate:
         card = with_validation(card, plan.out / "validation")
     folder.save_card(card)
+    warn_at_chance(card, plan.split, plan.monitor.say)
     draw_curves(f"{plan.architecture}, {plan.recipe_name}", result, folder, plan.monitor)
     return card
 

@@ -1,10 +1,15 @@
 """Recipes are data: every shipped one loads for every network, and what is wrong is refused by its name."""
 
 from dataclasses import fields
+from functools import partial
 
 import pytest
 
+from lenet_zoo import create_model
 from lenet_zoo.errors import InputError
+from lenet_zoo.training.checkpoint import RunFolder
+from lenet_zoo.training.engine import fit
+from lenet_zoo.training.processes import ALONE
 from lenet_zoo.training.recipe import Recipe, Recipe1998, load_recipe, recipe_names
 
 NETWORKS = [(a, d) for a in ("lenet5_modern", "lenet5_classic") for d in ("mnist", "fashion_mnist", "kmnist")]
@@ -24,6 +29,15 @@ def test_baseline_is_the_textbook_recipe():
     assert told == {key: getattr(recipe, key) for key in told}
     assert rest == {key: plain[key] for key in rest}
     assert not recipe.augmentation.moves
+
+
+@pytest.mark.parametrize("architecture", ["lenet5_modern", "lenet5_classic"])
+def test_baseline_trains_either_network(architecture, digits, tmp_path):
+    """At the modern network's learning rate the classic one stays at chance."""
+    recipe = load_recipe("baseline", architecture=architecture, changes=dict(epochs=3, batch_size=16))
+    build = partial(create_model, architecture)
+    result = fit(build, digits, recipe, RunFolder(tmp_path), ranks=ALONE)
+    assert result.history[-1]["accuracy"] > 0.5
 
 
 @pytest.mark.parametrize("kind", [Recipe, Recipe1998])

@@ -74,6 +74,13 @@ def test_train_leaves_weights_card_log_curves_and_checkpoint(small_mnist, tmp_pa
     assert {"loss", "accuracy", "lr", "seconds", "pictures_per_second"} <= log[0].keys()
 
 
+def test_a_run_that_ends_at_chance_says_so(small_mnist, tmp_path, capsys):
+    argv = ("train", "lenet5_classic", *QUICK, "--set", "lr=0.1", "--out", str(tmp_path / "out"))
+    status, _, stderr = run(capsys, *argv, "--data-root", str(small_mnist))
+    assert status == 0
+    assert "the network is at chance: " in stderr
+
+
 def test_weights_are_reproducible_bytes_without_metadata(small_mnist, tmp_path):
     for name in ("a", "b"):
         train(
