@@ -25,6 +25,7 @@ from lenet_zoo.pictures.preparation import Preparation
 __all__ = [
     "DIGITS",
     "FASHION",
+    "SCRIPTS",
     "Card",
     "Confidence",
     "InputConvention",
@@ -40,6 +41,11 @@ __all__ = [
 _FOLDER = Path(__file__).resolve().parent / "weights"
 
 DIGITS: tuple[str, ...] = tuple("0123456789")
+SCRIPTS: dict[str, tuple[str, ...]] = {  # the digits 0 to 9 of scripts that have their own
+    "bangla": tuple("০১২৩৪৫৬৭৮৯"),
+    "devanagari": tuple("०१२३४५६७८९"),
+    "telugu": tuple("౦౧౨౩౪౫౬౭౮౯"),
+}
 FASHION: tuple[str, ...] = (
     "T-shirt/top",
     "Trouser",

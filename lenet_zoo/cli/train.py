@@ -29,7 +29,10 @@ def train(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of weights, order and (without views) distortions.")] = 0,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="That many runs, from --seed on; mean ± sd.")] = 1,
     val: Annotated[
-        bool, typer.Option("--val", help="Hold out the last 10,000 training pictures and evaluate on them.")
+        bool,
+        typer.Option(
+            "--val", help="Hold out the last 10,000 training pictures (of few: a sixth) and evaluate on them."
+        ),
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what the folder holds.")] = False,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",

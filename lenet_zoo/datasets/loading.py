@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
 from lenet_zoo._files import user_cache
-from lenet_zoo.cards import DIGITS
-from lenet_zoo.datasets import writers
+from lenet_zoo.cards import DIGITS, SCRIPTS
+from lenet_zoo.datasets import cmaterdb, writers
 from lenet_zoo.datasets.by_hand import put_in_place, root_of
 from lenet_zoo.datasets.fetching import fetch
 from lenet_zoo.errors import DataError, InputError, MissingExtraError, did_you_mean, to_install
@@ -78,6 +78,7 @@ DATASETS: dict[str, _Source | None] = {
     "digits": None,  # scikit-learn's 1,797 real digits, which travel in its wheel
     "pendigits": None,  # 44 writers' pens on a tablet, of the UCI archive (`writers`)
     "handwriting": None,  # MNIST's training set and more writers than MNIST's
+    **dict.fromkeys(SCRIPTS),  # digits of scripts that have their own (`cmaterdb`)
 }
 
 
@@ -104,10 +105,10 @@ def load_dataset(
         name: one of `DATASETS`.
         train: the training set, else the test set. Of 'digits', which has no split of its own, all 1,797 pictures
             either way. The test set of 'pendigits' are other writers; that of 'handwriting' is MNIST's.
-        root: the folder that holds torchvision's layout (`MNIST/raw/…`) and, for 'pendigits' and 'handwriting',
-            `writers`; see `data_root`. Files that were fetched by hand may also lie in it packed by gzip
-            (`train-images-idx3-ubyte.gz`), in `MNIST` or directly in the root.
-        download: fetch what is missing, through torchvision or from the UCI archive.
+        root: the folder that holds torchvision's layout (`MNIST/raw/…`), `writers` for 'pendigits' and 'handwriting',
+            `cmaterdb` for 'bangla', 'devanagari' and 'telugu'; see `data_root`. Files that were fetched by hand may
+            also lie in it packed by gzip (`train-images-idx3-ubyte.gz`), in `MNIST` or directly in the root.
+        download: fetch what is missing, through torchvision, from the UCI archive or from GitHub.
         transform: see `Dataset`.
 
     Raises:
@@ -122,18 +123,23 @@ def load_dataset(
         found = _from_torchvision(name, source, train, data_root(root), download)
     elif name == "digits":
         found = _digits()
+    elif name in SCRIPTS:
+        found = _script(name, train, data_root(root), download)
     else:
         found = {"pendigits": _pendigits, "handwriting": _handwriting}[name](train, data_root(root), download)
     return replace(found, transform=transform)
 
 
-def validation_split(data: Dataset, size: int = 10_000) -> tuple[Dataset, Dataset]:
+def validation_split(data: Dataset, size: int | None = None) -> tuple[Dataset, Dataset]:
     """Split a training set into (training, validation): the last `size` pictures are for validation.
 
+    By default these are 10,000, of less than MNIST's 60,000 the last sixth.
     MNIST's files are shuffled already, so that the tail is a fair sample; a fixed tail makes every choice comparable.
 
     Raises: InputError when `size` leaves nothing to train on.
     """
+    if size is None:
+        size = min(10_000, len(data) // 6)
     if not 0 < size < len(data):
         raise InputError(f"a validation split of {size} from {len(data)} pictures: give a size between the two")
     cut = len(data) - size
@@ -243,6 +249,23 @@ def _handwriting(train: bool, root: Path, download: bool) -> Dataset:
         return mnist
     images, labels = _of_writers(["optdigits.tra", "pendigits.tra", "semeion.data"], root, download)
     return replace(mnist, images=torch.cat([images, mnist.images]), labels=torch.cat([labels, mnist.labels]))
+
+
+def _script(name: str, train: bool, root: Path, download: bool) -> Dataset:
+    root = root_of(cmaterdb.FOLDER, root)
+
+    def read() -> tuple[Any, Any]:
+        return cmaterdb.pictures_of(name, train, root)
+
+    try:
+        found = read()
+    except DataError:
+        if not download:
+            raise
+        fetch(cmaterdb.FOLDER, root, read, lambda folder: cmaterdb.get(name, train, root, folder))
+        found = read()
+    images, labels = found
+    return Dataset(name, torch.from_numpy(images), torch.from_numpy(labels), SCRIPTS[name])
 
 
 def _digits() -> Dataset:

@@ -237,6 +237,8 @@ def load_finetuning(name: str, start: Start, data: Splits, table: str, changes: 
     chosen = load_recipe(name, architecture=start.architecture, dataset=table, changes=changes)
     if not isinstance(chosen, Recipe):
         raise InputError(f"recipe {name!r} is the paper's own training, from the start: take another for fine-tuning")
+    if chosen.start:
+        raise InputError(f"recipe {name!r} has start={chosen.start}: fine-tuning is told by model, so set start=")
     # Patience needs validation pictures.
     return chosen if data.validation is not None else replace(chosen, patience=0)
 

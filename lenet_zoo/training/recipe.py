@@ -132,6 +132,9 @@ class Recipe(_Fields):
     final_lr: float = _doc(0.0, "learning rate at the end, as a part of `lr` (not for constant)", high=1)
     clip_norm: float = _doc(0.0, "largest norm of the gradient of one update; 0: no limit")
 
+    # -- start
+    start: str = _doc("", "network and tag whose weights the run starts from (lenet5_modern.mnist); none: random ones")
+
     # -- loss
     label_smoothing: float = _doc(0.0, "part of the target that is spread over all classes", high=1)
     class_weights: str = _doc(
@@ -191,6 +194,7 @@ class Recipe(_Fields):
             "drop_rate=1: nothing would be left": self.drop_rate == 1,
             "ema=1: the average would never move": self.ema == 1,
             "batch_norm with layer_decay: it is for training from scratch": self.batch_norm and self.layer_decay != 1,
+            "batch_norm with start: it is for training from random weights": self.batch_norm and self.start,
             "onecycle without warmup: it has to rise first": self.schedule == "onecycle" and not self.warmup,
         }
         for text, wrong in contradictions.items():

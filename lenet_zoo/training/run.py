@@ -79,8 +79,8 @@ def train(
         out: the folder.
         changes: fields of the recipe to set.
         seeds: one run each.
-        validate: train without the last 10,000 training pictures and evaluate on them, not on the test set: for
-            choosing a recipe. Goes to `out`/validation.
+        validate: train without the last training pictures (see `validation_split`) and evaluate on them, not on the
+            test set: for choosing a recipe. Goes to `out`/validation.
         resume: go on with what `out` holds.
         device: 'auto', 'cpu', 'cuda' or 'mps'.
         threads: of torch on the CPU; by default as many as pay, see `lenet_zoo.training.threads`.
@@ -178,17 +178,29 @@ class _Plan:
         classes = len(self.training.classes)
         if self.architecture in TEACHERS:
             return TEACHERS[self.architecture](classes)
+        if isinstance(self.recipe, Recipe) and self.recipe.start:
+            return create_model(self.recipe.start, pretrained=True, num_classes=classes)
         return create_model(self.architecture, num_classes=classes)
 
     def check(self) -> None:
         """Raises: InputError, TrainingError, WeightsError, MissingExtraError."""
         if isinstance(self.recipe, Recipe):
+            self._check_start(self.recipe.start)
             check(self.build, self.training, self.recipe, self.measured)
             if len(set(self.teachers)) < len(self.teachers) or not all(self.teachers):
                 raise InputError(f"teacher={self.recipe.teacher!r}: give each once, with one comma between two")
             self.ranks.on_rank_zero(self._check_teachers)
         if self.tensorboard:
             TensorBoard(self.monitor, self.home)  # is it installed?
+
+    def _check_start(self, name: str) -> None:
+        tags = [one for one in list_models(pretrained=True) if one.startswith(f"{self.architecture}.")]
+        if name and name not in tags:
+            known = f"one of {', '.join(tags)}, or " if tags else ""
+            raise InputError(
+                f"start={name}: {self.architecture} does not start from that.{did_you_mean(name, tags)} Take {known}"
+                "start= for random weights"
+            )
 
     def _check_teachers(self) -> None:
         for one in self.teachers:
