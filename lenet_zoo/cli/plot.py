@@ -371,6 +371,43 @@ def curves(
     )
 
 
+@plot.command(epilog="Example: lenet-zoo plot curvature lenet5_classic.lecun1998_mnist -o curvature.svg")
+def curvature(
+    name: Network,
+    dataset: Annotated[str, typer.Option("--dataset", help="Whose test pictures the loss is taken on.")] = "digits",
+    data_root: DataRoot = None,
+    download: Download = False,
+    output: Output = None,
+    theme: Theme = "light",
+    slide: Slide = False,
+    json: Json = False,
+) -> None:
+    """The second derivatives of the loss of 1998 (Eq. 8) by each layer's weights, on 500 pictures."""
+    target = _Target(output, json, theme, slide)
+    from lenet_zoo import figures
+    from lenet_zoo.classify.torch import normalized
+    from lenet_zoo.datasets.loading import load_dataset
+    from lenet_zoo.paper1998.losses import PenaltyLoss
+    from lenet_zoo.paper1998.sdlm import curvature as estimate
+    from lenet_zoo.registry import load_network
+
+    model = load_network(name)
+    if not figures.has_bitmaps(model):
+        raise InputError("the loss of 1998 needs the bitmaps of lenet5_classic: name one of its tags")
+    data = load_dataset(dataset, train=False, root=data_root, download=download)
+    if model.num_classes != len(data.classes):
+        raise InputError(
+            f"{name} has {model.num_classes} classes and {dataset} has {len(data.classes)}: they must be equal"
+        )
+    found = estimate(model, normalized(model, data.images[:500]), data.labels[:500], PenaltyLoss())
+    h = {key: found[parameter].numpy() for key, parameter in model.named_parameters()}
+    target.finish(
+        f"Curvature in {_full(name)}, on {dataset}",
+        lambda: figures.curvature(h, theme=theme),
+        lambda: {key: _plain(values) for key, values in h.items()},
+    )
+
+
 @plot.command(epilog="Example: lenet-zoo plot bench bench.json -o bench.svg")
 def bench(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What `bench inference --json` printed.")],

@@ -21,6 +21,7 @@ except ImportError as error:
 from lenet_zoo.figures.architecture import architecture
 from lenet_zoo.figures.bench import bench, read_bench
 from lenet_zoo.figures.confusion import confusion
+from lenet_zoo.figures.curvature import curvature
 from lenet_zoo.figures.curves import curves, read_log
 from lenet_zoo.figures.f6 import ZERO_STATE, f6
 from lenet_zoo.figures.filters import filters
@@ -45,6 +46,7 @@ __all__ = [
     "check_target",
     "check_theme",
     "confusion",
+    "curvature",
     "curves",
     "f6",
     "filters",

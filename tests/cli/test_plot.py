@@ -15,12 +15,15 @@ from PIL import Image
 from timm.models import save_for_hf
 
 from lenet_zoo import figures
+from lenet_zoo.classify.torch import normalized
 from lenet_zoo.cli._app import run
 from lenet_zoo.cli.zoo import _classifier
 from lenet_zoo.datasets.loading import DATASETS, Dataset, load_dataset
 from lenet_zoo.errors import to_install
 from lenet_zoo.models.layers import layer_table
 from lenet_zoo.models.lenet5_classic import connection_table, rbf_codes
+from lenet_zoo.paper1998.losses import PenaltyLoss
+from lenet_zoo.paper1998.sdlm import curvature
 from lenet_zoo.pictures.character import digit_from_image
 from lenet_zoo.registry import create_model, model_card
 
@@ -213,6 +216,14 @@ def test_a_slide_names_the_network_as_the_page_does(
     assert titles == [("titled", maps), ("titled", confusion), ("slide", maps), ("slide", confusion)]
 
 
+def test_curvature_is_what_sdlm_would_divide_by(capsys: pytest.CaptureFixture[str], digits: Dataset) -> None:
+    found = numbers(capsys, "curvature", "lenet5_classic.lecun1998_mnist")
+    model = create_model("lenet5_classic.lecun1998_mnist", pretrained=True)
+    assert list(found) == [name for name, _ in model.named_parameters()]
+    h = curvature(model, normalized(model, digits.images[:500]), digits.labels[:500], PenaltyLoss())
+    assert found["F6.bias"] == pytest.approx(h[model.F6.bias].tolist())
+
+
 def test_a_log_is_named_without_its_suffix(capsys: pytest.CaptureFixture[str], here: Path) -> None:
     Path("of-1998.jsonl").write_text('{"epoch": 1, "accuracy": 0.9}\n')
     assert list(numbers(capsys, "curves", "of-1998.jsonl")) == ["of-1998"]
@@ -266,6 +277,7 @@ def test_curves_of_several_runs(capsys: pytest.CaptureFixture[str], here: Path) 
         ("maps lenet5_modern paper.png -o a.svg", 2, "paper.png: "),
         ("maps lenet5_modern text.png -o a.svg", 2, "text.png is not a picture"),
         ("f6 lenet5_modern digits:0 -o a.svg", 2, "F6 is compared with bitmaps in lenet5_classic alone"),
+        ("curvature lenet5_modern -o a.svg", 2, "the loss of 1998 needs the bitmaps of lenet5_classic"),
         ("confusion lenet5_modern --dataset mnits -o a.svg", 2, "no data set called 'mnits'. Did you mean 'mnist'?"),
         ("mistakes lenet5_modern --data-root . -o a.svg", 1, "no MNIST in ."),
         ("curves nothing -o a.svg", 1, "there is no training log nothing"),

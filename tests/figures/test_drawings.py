@@ -88,3 +88,17 @@ def test_f6_of_many_classes_draws_the_nearest_ten(picture: np.ndarray) -> None:
     nearest = sorted(np.argsort(-states["output"], kind="stable")[:10])
     shown = [axes.get_title() for axes in figure.axes if axes.get_title().startswith("class")]
     assert shown == [labels[i] for i in nearest] * 2
+
+
+def test_curvature_draws_the_middle_of_each_layers_values_and_the_step_size_above() -> None:
+    h = {"C1.weight": np.arange(1.0, 102), "F6.bias": np.full(84, 2.0), "dead": np.zeros(3)}
+    figure = figures.curvature(h, eta=1e-3, mu=0.02)
+    figure.draw_without_rendering()
+    axes, above = figure.axes
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["C1.weight (101)", "F6.bias (84)", "dead (3)"]
+    lines = [list(line.get_xdata()) for line in axes.get_lines()]
+    assert lines[:3] == [[6, 96], [26, 76], [51]]
+    assert lines[5] == [2]
+    assert 0 < lines[8][0] < 0.02  # on the axis, though it has no place for 0
+    steps = dict(zip(above.get_xticks(), [text.get_text() for text in above.get_xticklabels()], strict=True))
+    assert steps[100.0] == "1e-05"
