@@ -43,17 +43,19 @@ Grey to digit (`digit_from_grey`; `//` rounds down; S = 96 is the longer side of
        same rows, 2 px more on each side, cover 4/5 of the picture's width and 3/4 of their own; their height is up to
        1/5 of their length; both ends leave the picture, one of them by its side. Upright ones likewise. The rule's own
        pixels are those up to 1.5 times (and 1.5 px) as deep as the lower quartile of it, and the crossings of rules: a
-       stroke that crosses it stays. There are none if nothing is left that measures S/6, or if the rules are at least
-       9/10 as dark as the rest and both together fill the picture, within S/32, across the rules: that is the bar of a
-       4 or 7. The rules and the pixels around them go that are no ink and up to 1.5 times the rule's median rise, and
-       the threshold is asked again.
+       stroke that crosses it stays. There are none if the heaviest piece of the rest (as in step 8) does not measure
+       S/6, or if the rules are at least 9/10 as dark as the rest and fill the picture, within S/32, across the rules
+       together with the pieces of the rest that touch them: that is the bar of a 4 or 7. The rules and the pixels
+       around them go that are no ink and up to 1.5 times the rule's median rise, and the threshold is asked again.
     8. Pieces (`pieces`): 8-connected; in a picture of twice S or more with ink on under 1/32 of it over gaps of 2 px,
        as a hair line may have broken. A piece that runs along half of one side of the picture, or that crosses it at up
        to 1/10 of its other side, is an edge, and goes if the rest measures S/6 and its heaviest piece weighs 1/4 of the
-       heaviest edge. Pieces whose mean lies below the middle of threshold and ink are shadows. The heaviest piece is
-       the character: area times nearness to the middle, which falls evenly to the border in both directions. Of the
-       others go those that touch the border, those under 1/20 of the largest area, and those with their middle outside
-       the character's box that are up to 1/5 of its longer side. More than 12 pieces are noise.
+       heaviest edge. Pieces whose mean lies below the middle of threshold and ink are pale. The heaviest of the others
+       is the character: area times nearness to the middle, which falls evenly to the border in both directions. Of the
+       rest go shadows, which are pale and have their middle outside the character's box; those that touch the border;
+       those under 1/20 of the largest area; and those up to 1/5 of its longer side that have their middle outside its
+       box. More than 12 pieces are noise. And those up to 1/5 go that have nothing of it on one side in their rows, nor
+       on one side in their columns.
        Several characters: others of 1/4 of its area and between half and twice its height, 5/8 of the taller's height
        level with it, and beside it (1/8 of the narrower's width may overlap). In a picture that is 9:5 or wider, those
        count that touch the border, too. In another one only those count that are S/24 of the width away from both

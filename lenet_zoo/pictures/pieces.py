@@ -59,24 +59,38 @@ def kept_pieces(rise: Bytes, mask: Mask, pale: int, shrunk: bool, whole: tuple[i
     rest = int(np.maximum(heights, widths)[~stray].max(initial=0))
     if 6 * rest >= max(height, width) and 4 * int(weight[~stray].max()) >= int(weight[stray].max(initial=0)):
         keep = ~stray
-    keep &= pieces.sums(rise * mask) >= pale * (pieces.sums(mask) if hair else area)
-    if not keep.any():
+    dark = keep & (pieces.sums(rise * mask) >= pale * (pieces.sums(mask) if hair else area))
+    if not dark.any():
         raise NoDigitError("no digit: the picture is light and shade without a stroke")
-    main = int(np.where(keep, weight, -1).argmax())
+    main = int(np.where(dark, weight, -1).argmax())
+    outside = (lefts + rights < 2 * lefts[main]) | (lefts + rights > 2 * rights[main])
+    outside |= (tops + bottoms < 2 * tops[main]) | (tops + bottoms > 2 * bottoms[main])
+    keep &= dark | ~outside  # what is pale within the box is where the pen ran dry
     cut = sides.max(0) > 0
     cut[main] = False
     keep &= ~cut
     keep &= 20 * area >= area[keep].max()
-    # A dot beside the character: no broken stroke, as those lie within the box.
-    beside = (lefts + rights < 2 * lefts[main]) | (lefts + rights > 2 * rights[main])
-    beside |= (tops + bottoms < 2 * tops[main]) | (tops + bottoms > 2 * bottoms[main])
+    # A dot beside the character: no broken stroke, as those lie within the box, with ink around them.
     sizes = np.maximum(heights, widths)
-    keep &= ~(beside & (5 * sizes <= sizes[main]))
+    small = 5 * sizes <= sizes[main]
+    keep &= ~(outside & small)
     if keep.sum() > 12:
         raise NoDigitError("no digit: the picture is noise")
+    for piece in np.flatnonzero(keep & small).tolist():
+        keep[piece] = not _in_a_corner(pieces, main, piece)
     if pieces.count > 1 and _several(pieces, main, keep, cut & ~stray, whole):
         raise NoDigitError(SEVERAL)
     return pieces.mask(keep) & mask if hair else pieces.mask(keep)
+
+
+def _in_a_corner(pieces: Pieces, main: int, piece: int) -> bool:
+    """Whether the main piece lies on one side of a piece in its rows, and on one side of it in its columns."""
+    top, bottom, left, right = (int(edge[piece]) for edge in pieces.boxes)
+    of_main = pieces.labels == main
+    rows, starts, ends = pieces.rows[of_main], pieces.starts[of_main], pieces.ends[of_main]
+    level, in_line = (rows >= top) & (rows < bottom), (starts < right) & (ends > left)
+    beside = (ends[level] <= left).all() or (starts[level] >= right).all()
+    return bool(beside and ((rows[in_line] < top).all() or (rows[in_line] >= bottom).all()))
 
 
 def _several(pieces: Pieces, main: int, keep: Mask, cut: Mask, whole: tuple[int, int] | None) -> bool:

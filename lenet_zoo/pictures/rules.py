@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lenet_zoo.pictures.components import components, run_lengths
-from lenet_zoo.pictures.kernels import Bytes, Mask, box_of, extreme_along
+from lenet_zoo.pictures.kernels import Bytes, Mask, box_of, extreme, extreme_along
 from lenet_zoo.pictures.pieces import central
 
 __all__ = ["rules_in"]
@@ -27,9 +27,12 @@ def rules_in(mask: Mask, rise: Bytes) -> Mask | None:
     top, bottom, left, right = (int(edge[central(pieces)]) for edge in pieces.boxes)
     if 6 * max(bottom - top, right - left) < max(mask.shape):
         return None  # nothing is left: a 1
-    top, bottom, left, right = box_of(rest)
     # The bar of a 4 or 7 that is cut to its ink crosses its picture, too: but then the character fills the picture in
-    # the other direction as well, and the bar is as dark as the rest.
+    # the other direction as well, neighbours that do not touch the bar left aside, and the bar is as dark as the rest.
+    joined = pieces.sums(extreme(rules, 1, np.logical_or)) > 0
+    if not joined.any():
+        return rules
+    top, bottom, left, right = box_of(pieces.mask(joined))
     fills, near = False, max(mask.shape) // 32
     if lying is not None:
         first, last = _extent(rows, 1)

@@ -130,6 +130,20 @@ def test_a_speck_or_a_full_stop_beside_the_digit(at: tuple[int, int], size: int)
     assert alike(digit(image), digit(alone(SEVEN))) > 0.97
 
 
+def test_a_full_stop_under_a_slanted_digit() -> None:
+    image, plain = (
+        write(page(), [(0.6, 0.0), (0.4, 0.2), (0.75, 0.4), (0.9, 0.0), (-0.2, 1.0)], 65, 50, 100) for _ in "ab"
+    )
+    ImageDraw.Draw(image).ellipse((106, 134, 117, 145), fill=40)  # within the box of the 9, beyond its stroke
+    assert alike(digit(image), digit(plain)) > 0.97
+
+
+def test_a_rule_that_touches_the_digit_between_neighbours() -> None:
+    image = write(write(alone(THREE), FOUR, 175, 50, 100), SEVEN, -50, 50, 100)
+    ImageDraw.Draw(image).line([(72, 0), (72, 199)], fill=40, width=5)
+    assert alike(digit(image), digit(alone(THREE))) > 0.9
+
+
 def test_dots_along_the_border_as_of_a_dotted_line() -> None:
     image = alone(THREE)
     for place in range(4, 200, 14):
@@ -160,6 +174,14 @@ def test_a_block_8_that_fills_its_picture_is_no_frame() -> None:
     eight = digit_from_grey(grey)
     assert eight[:, 14].nonzero()[0].size < 18  # three bars, with paper between them
     assert eight[14].nonzero()[0].size >= 14  # the middle one
+
+
+def test_where_the_pen_ran_dry_within_the_box_is_no_shadow() -> None:
+    image = page()
+    draw = ImageDraw.Draw(image)
+    draw.line([(125, 40), (80, 90), (70, 140), (90, 160), (120, 165)], fill=40, width=12, joint="curve")
+    draw.line([(90, 130), (110, 105), (122, 130), (112, 148)], fill=120, width=8, joint="curve")  # the loop of a 6
+    assert digit(image)[12:20, 15:].max() >= 64
 
 
 @pytest.mark.parametrize("margin", [1, 3])

@@ -1,7 +1,7 @@
 // Which pieces of the ink are the character: lenet_zoo/pictures/pieces.py in TypeScript, step 8.
 
-import { central, components, maskOf, type Piece } from "./components";
-import { extreme, map, MAX, sum, type Grid } from "./kernels";
+import { central, components, maskOf, type Piece, type Pieces } from "./components";
+import { extreme, floorDiv, map, MAX, sum, type Grid } from "./kernels";
 import { NoDigit, SEVERAL } from "./refusals";
 
 /** Height and width of a picture. */
@@ -33,14 +33,19 @@ export function keptPieces(rise: Grid, mask: Grid, pale: number, shrunk: boolean
   // A character that is cut by its box runs along the border, too: but it outweighs what else there is.
   const weightOf = (pieces: Iterable<Piece>) => greatest([...pieces].map(({ weight }) => weight));
   const strayGo = 6 * rest >= Math.max(height, width) && 4 * weightOf(others) >= weightOf(stray);
-  const dark = found.pieces.filter((piece, i) => depths[i] >= 0 && !(strayGo && stray.has(piece)));
-  if (!dark.length) throw new NoDigit("no digit: the picture is light and shade without a stroke");
-  const main = central(dark);
+  const left = found.pieces.filter((piece) => !(strayGo && stray.has(piece)));
+  const dark = new Set(left.filter((piece) => depths[found.pieces.indexOf(piece)] >= 0));
+  if (!dark.size) throw new NoDigit("no digit: the picture is light and shade without a stroke");
+  const main = central([...dark]);
   const isCut = (piece: Piece) => piece !== main && piece.sides.some(Boolean);
-  const uncut = dark.filter((piece) => !isCut(piece));
+  // What is pale within the box is where the pen ran dry.
+  const uncut = left.filter((piece) => !isCut(piece) && (dark.has(piece) || !isOutside(piece, main)));
   const largest = greatest(uncut.map(({ area }) => area));
-  const keep = uncut.filter((piece) => 20 * piece.area >= largest && !isDotBeside(piece, main));
-  if (keep.length > 12) throw new NoDigit("no digit: the picture is noise");
+  // A dot beside the character: no broken stroke, as those lie within the box, with ink around them.
+  const isSmall = (piece: Piece) => 5 * longerSide(piece) <= longerSide(main);
+  const near = uncut.filter((piece) => 20 * piece.area >= largest && !(isSmall(piece) && isOutside(piece, main)));
+  if (near.length > 12) throw new NoDigit("no digit: the picture is noise");
+  const keep = near.filter((piece) => !(isSmall(piece) && isInCorner(found, mask, main, piece)));
   const cut = found.pieces.filter((piece) => isCut(piece) && !stray.has(piece));
   if (areSeveral(main, keep, cut, width, whole)) throw new NoDigit(SEVERAL);
   const kept = maskOf(found, height, width, (piece) => keep.includes(piece));
@@ -51,15 +56,35 @@ function longerSide({ height, width }: Piece): number {
   return Math.max(height, width);
 }
 
-/** A dot beside the character: no broken stroke, as those lie within the box. */
-function isDotBeside(piece: Piece, main: Piece): boolean {
+/** Whether the middle of a piece lies outside the main piece's box. */
+function isOutside(piece: Piece, main: Piece): boolean {
   const [top, bottom, left, right] = piece.box;
-  const beside =
+  return (
     left + right < 2 * main.box[2] ||
     left + right > 2 * main.box[3] ||
     top + bottom < 2 * main.box[0] ||
-    top + bottom > 2 * main.box[1];
-  return beside && 5 * longerSide(piece) <= longerSide(main);
+    top + bottom > 2 * main.box[1]
+  );
+}
+
+/** Whether the main piece lies on one side of a piece in its rows, and on one side of it in its columns. */
+function isInCorner({ pieces, labels }: Pieces, { width }: Shape, main: Piece, piece: Piece): boolean {
+  const [top, bottom, left, right] = piece.box;
+  const ofMain = pieces.indexOf(main) + 1;
+  let [before, after, above, below] = [false, false, false, false];
+  labels.forEach((label, i) => {
+    if (label !== ofMain) return;
+    const [y, x] = [floorDiv(i, width), i % width];
+    if (y >= top && y < bottom) {
+      before ||= x < right;
+      after ||= x >= left;
+    }
+    if (x >= left && x < right) {
+      above ||= y < bottom;
+      below ||= y >= top;
+    }
+  });
+  return !(before && after) && !(above && below);
 }
 
 /** Whether others of the main piece's height stand beside it, on its line. */

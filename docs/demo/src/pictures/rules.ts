@@ -1,7 +1,7 @@
 // Rules of paper, tables and boxes: lenet_zoo/pictures/rules.py in TypeScript, step 7.
 
-import { central, components, runLengths } from "./components";
-import { boxOf, extremeOfRows, floorDiv, map, MAX, MIN, sum, transpose, type Box, type Grid } from "./kernels";
+import { central, components, maskOf, runLengths } from "./components";
+import { boxOf, extreme, extremeOfRows, floorDiv, map, MAX, MIN, sum, transpose, type Box, type Grid } from "./kernels";
 
 interface Rules {
   /** The pixels that belong to rules alone. */
@@ -22,15 +22,19 @@ export function rulesIn(mask: Grid, rise: Grid): Grid | null {
     return Number(Boolean(lying?.rules.data[i] || upright?.rules.data[i] || crossing));
   });
   const rest = map(mask, (ink, i) => ink & ~rules.data[i]);
-  const box = boxOf(rest);
-  if (!box) return null;
-  const main = central(components(rest).pieces);
+  if (!boxOf(rest)) return null;
+  const found = components(rest);
+  const main = central(found.pieces);
   if (6 * Math.max(main.height, main.width) < Math.max(height, width)) return null; // nothing is left: a 1
   // The bar of a 4 or 7 that is cut to its ink crosses its picture, too: but then the character fills the picture in
-  // the other direction as well, and the bar is as dark as the rest.
+  // the other direction as well, neighbours that do not touch the bar left aside, and the bar is as dark as the rest.
+  const around = extreme(rules, 1, MAX).data;
+  const touching = new Set(found.labels.filter((label, i) => label && around[i]));
+  const joined = boxOf(maskOf(found, height, width, (piece) => touching.has(found.pieces.indexOf(piece) + 1)));
+  if (!joined) return rules;
   const near = floorDiv(Math.max(height, width), 32);
   const fills = (own: Box, first: 0 | 2, length: number) =>
-    Math.min(box[first], own[first]) <= near && Math.max(box[first + 1], own[first + 1]) >= length - near;
+    Math.min(joined[first], own[first]) <= near && Math.max(joined[first + 1], own[first + 1]) >= length - near;
   const filled =
     (lying && fills(boxOf(lying.rules)!, 0, height)) || (upright && fills(boxOf(upright.rules)!, 2, width));
   if (filled) {
