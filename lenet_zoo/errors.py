@@ -12,6 +12,7 @@ from collections.abc import Iterable
 __all__ = [
     "ArtifactError",
     "DataError",
+    "HubError",
     "InputError",
     "LenetZooError",
     "MissingExtraError",
@@ -60,6 +61,10 @@ class ScoringError(LenetZooError, RuntimeError):
 
 class ArtifactError(LenetZooError, RuntimeError):
     """An ONNX file that cannot be made, trusted or run."""
+
+
+class HubError(LenetZooError, RuntimeError):
+    """A repository on the Hugging Face Hub that cannot be reached or written."""
 
 
 class MissingExtraError(LenetZooError, ImportError):

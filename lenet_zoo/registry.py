@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import json
 import os
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,7 +109,7 @@ def create_model(
             `lenet-zoo train` writes) or a file of the same name in .json is its card.
         num_classes, in_chans: by default those of the tag or the folder; for a weight file 10 and 1.
         global_pool: how C5's map is pooled when the input is larger than nominal: 'avg', 'max', or '' for not at all.
-        drop_rate: dropout before the output layer, during training.
+        drop_rate: dropout before the output layer, in training mode; a warning says that the network is not yet in it.
         **kwargs: what else `timm.create_model` takes (features_only, out_indices, pretrained_cfg_overlay, …), and what
             the network does (pad, characters, device, dtype).
 
@@ -130,6 +131,12 @@ def create_model(
     if is_foreign(name):
         return _create_from_source(name, pretrained, **kwargs).eval()
     resolve(name)
+    if drop_rate:
+        warnings.warn(
+            f"drop_rate={drop_rate:g} has an effect in training mode alone, and create_model gives a network in "
+            "evaluation mode: call .train() before training",
+            stacklevel=2,
+        )
     if checkpoint_path:
         # Loaded as a pretrained file, so that it passes the network's checkpoint filter. num_classes and in_chans are
         # taken for the file's own: nothing is adapted.

@@ -10,10 +10,13 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
+from safetensors.torch import load
+
 from lenet_zoo import cards
 from lenet_zoo._files import write_atomic
 from lenet_zoo.cards import Card
 from lenet_zoo.errors import InputError, TrainingError
+from lenet_zoo.models._card import weight_bytes
 
 
 def install(run: Path, name: str) -> Path:
@@ -35,8 +38,10 @@ def install(run: Path, name: str) -> Path:
     if hashlib.sha256(content).hexdigest() != card.sha256:
         raise TrainingError(f"the weights in {run} are not those of its card")
     target = cards.weight_path(name)
+    # Shipped files have no metadata, so that a network in memory is known by its weights alone.
+    content = weight_bytes(load(content))
     write_atomic(target, content)
-    replace(card, tag=tag).write(cards.card_path(name))
+    replace(card, tag=tag, sha256=hashlib.sha256(content).hexdigest()).write(cards.card_path(name))
     return target
 
 

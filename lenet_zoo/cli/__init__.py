@@ -14,7 +14,7 @@ __all__ = ["main"]
 
 # The modules that installing the package brings. Those of extras are asked for where they are used.
 _DEPENDENCIES = {
-    *("PIL", "filelock", "numpy", "onnx", "onnxruntime", "rich", "safetensors", "timm", "tomli"),
+    *("PIL", "filelock", "huggingface_hub", "numpy", "onnx", "onnxruntime", "rich", "safetensors", "timm", "tomli"),
     *("torch", "torchvision", "typer"),
 }
 

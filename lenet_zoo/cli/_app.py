@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 # Commands register themselves when their module is imported.
-_COMMANDS = ("zoo", "quickstart", "train", "finetune", "export", "bench", "plot", "score")
+_COMMANDS = ("zoo", "quickstart", "train", "finetune", "export", "bench", "plot", "score", "push")
 
 _WINDOWS = os.name == "nt"
 

@@ -2,8 +2,9 @@
 
 A folder holds, when it is finished, `model.safetensors` and `config.json` (what `timm.create_model("local-dir:FOLDER",
 pretrained=True)` loads), `model.onnx` with the class names inside, `card.json`, `curves.png`, `confusion.png`,
-`mistakes.png` and `log.jsonl`. Until then it holds `checkpoint.pt`, from which `resume` goes on. The card is written
-last: a folder with a card is complete. Of several ranks, only rank 0 writes to it.
+`mistakes.png`, `log.jsonl` and `README.md`, the hub's model card. Until then it holds `checkpoint.pt`, from which
+`resume` goes on. The card is written last: a folder with a card is complete. Of several ranks, only rank 0 writes to
+it.
 """
 
 from __future__ import annotations

@@ -19,7 +19,8 @@ from lenet_zoo.datasets.loading import Dataset
 from lenet_zoo.evaluation import Evaluation, evaluate
 from lenet_zoo.finetuning.splits import Splits
 from lenet_zoo.finetuning.start import Start
-from lenet_zoo.models._card import attach
+from lenet_zoo.hub import hub_files
+from lenet_zoo.models._card import attach, weight_bytes
 from lenet_zoo.training.checkpoint import RunFolder
 from lenet_zoo.training.monitor import Result
 from lenet_zoo.training.publish import figures_of, versions
@@ -40,6 +41,7 @@ RESULTS = (
     "curves.png",
     "confusion.png",
     "mistakes.png",
+    "README.md",
     "card.json",  # written last: a folder with a card is complete
 )
 
@@ -55,8 +57,6 @@ def write_results(
     command: str,
 ) -> Card:
     """Make every file of the result beside the checkpoint, then put them in place, the card last."""
-    from timm.models import save_for_hf
-
     from lenet_zoo import figures
     from lenet_zoo.classify import OnnxClassifier
     from lenet_zoo.export import export_onnx
@@ -71,7 +71,7 @@ def write_results(
         shutil.rmtree(abandoned, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=".result-", dir=home) as name:
         staging = Path(name)
-        save_for_hf(network, str(staging), model_config={"label_names": list(classes)}, safe_serialization=True)
+        (staging / "model.safetensors").write_bytes(weight_bytes(network.state_dict(), {"format": "pt"}))
         card = _card(start, data, result, recipe, recipe_name, found, watched, confidence)
         card = replace(
             card,
@@ -94,6 +94,8 @@ def write_results(
         theme = "dark" if data.test.preparation.kind == "picture" else "light"
         sheet = figures.mistakes(worst, data.test.images.numpy(), classes, theme=theme)
         figures.save(sheet, staging / "mistakes.png")
+        for file, text in hub_files(network, card).items():
+            (staging / file).write_text(text, encoding="utf-8")
         card.write(staging / "card.json")
         for file in RESULTS:
             folder.write(home / file, (staging / file).read_bytes())

@@ -277,6 +277,8 @@ def tag_cfg(cls: type[LeNet5], tag: str, labels: tuple[str, ...], description: s
         license="apache-2.0",
         description=description,
         paper_name="Gradient-Based Learning Applied to Document Recognition",
+        paper_ids="doi:10.1109/5.726791",
+        origin_url="https://doi.org/10.1109/5.726791",
     )
 
 

@@ -14,13 +14,13 @@ from lenet_zoo.cards import Card, InputConvention
 __all__ = ["attach", "card_of", "weight_bytes", "weights_sha256"]
 
 
-def weight_bytes(state: Mapping[str, Tensor]) -> bytes:
-    """The weights as a safetensors file without metadata: equal weights give the same bytes."""
-    return save({key: value.detach().cpu().contiguous() for key, value in state.items()})
+def weight_bytes(state: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
+    """The weights as a safetensors file, by default without metadata: equal weights give the same bytes."""
+    return save({key: value.detach().cpu().contiguous() for key, value in state.items()}, metadata)
 
 
 def weights_sha256(state: Mapping[str, Tensor]) -> str:
-    """SHA-256 of `weight_bytes`."""
+    """SHA-256 of `weight_bytes` without metadata."""
     return hashlib.sha256(weight_bytes(state)).hexdigest()
 
 

@@ -140,6 +140,12 @@ class RBF(nn.Module):
         super().__init__()
         self.register_buffer("weight", codes)
 
+    @torch.jit.ignore
+    def init_non_persistent_buffers(self) -> None:
+        """Write the codes of as many classes anew: transformers calls it for layers that the weights do not fit."""
+        with torch.no_grad():
+            self.weight.copy_(torch.tensor(rbf_codes(len(self.weight))))
+
     def forward(self, x: Tensor) -> Tensor:
         # Not as |x|² − 2x·w + |w|²: near 0, at the right class, large terms would cancel and leave rounding errors.
         return -(x.unsqueeze(-2) - self.weight).square().sum(-1)

@@ -159,7 +159,7 @@ class RunFolder:
         return state
 
     def save_weights(self, state: dict[str, Tensor]) -> None:
-        self.write(self.weights, weight_bytes(state))
+        self.write(self.weights, weight_bytes(state, {"format": "pt"}))  # which transformers asks for
 
     def save_card(self, card: Card) -> None:
         self.write(self.card, card.text())

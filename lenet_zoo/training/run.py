@@ -1,9 +1,9 @@
 """A training job from names to a card: what `lenet-zoo train` does.
 
-A folder holds, for one seed, `model.safetensors`, `card.json`, `log.jsonl`, `curves.png` and `checkpoint.pt`; for
-several, a folder `seed-0`, `seed-1`, … of each and the first seed's weights with a card over all. A run on the
-validation split goes to `validation/` beside them, and its figures enter the card of the run on the whole training set.
-Of several ranks rank zero alone touches these folders.
+A folder holds, for one seed, `model.safetensors`, `config.json` and `README.md` (which timm, transformers and the hub
+want), `card.json`, `log.jsonl`, `curves.png` and `checkpoint.pt`; for several, a folder `seed-0`, `seed-1`, … of each
+and the first seed's weights with a card over all. A run on the validation split goes to `validation/` beside them, and
+its figures enter the card of the run on the whole training set. Of several ranks rank zero alone touches these folders.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ from lenet_zoo.classify.torch import logits_of
 from lenet_zoo.datasets.loading import Dataset, load_dataset, validation_split
 from lenet_zoo.errors import InputError, TrainingError, did_you_mean
 from lenet_zoo.evaluation import evaluate
+from lenet_zoo.hub import hub_files
+from lenet_zoo.models._base import LeNet5
+from lenet_zoo.models._card import attach
 from lenet_zoo.registry import create_model, list_models
 from lenet_zoo.training.checkpoint import RunFolder, sole_writer
 from lenet_zoo.training.distillation import EnsembleLogits, TeacherLogits
@@ -231,7 +234,7 @@ def _folders(plan: _Plan) -> list[RunFolder]:
     if home not in places and (home / "checkpoint.pt").is_file():
         raise TrainingError(f"{home} holds one run, and several seeds were asked for: name another folder")
     for place in {home, *places} - begun:
-        for name in ("model.safetensors", "card.json"):
+        for name in ("model.safetensors", "config.json", "README.md", "card.json"):
             if (place / name).exists():
                 raise TrainingError(f"{place} holds a {name} that is not of this run: name another folder")
     folders = [RunFolder(place) for place in places]
@@ -315,6 +318,10 @@ def _publish(plan: _Plan, seed: int, folder: RunFolder, result: Result, teachers
         card = replace(card, provenance={**card.provenance, "created_with": made_with})
     if not plan.validate:
         card = with_validation(card, plan.out / "validation")
+    if isinstance(result.model, LeNet5):  # and not a teacher
+        attach(result.model, card)
+        for name, text in hub_files(result.model, card).items():
+            folder.write(folder.path / name, text)
     folder.save_card(card)
     warn_at_chance(card, plan.split, plan.monitor.say)
     draw_curves(f"{plan.architecture}, {plan.recipe_name}", result, folder, plan.monitor)
@@ -325,6 +332,8 @@ def _publish_summary(plan: _Plan, folders: Sequence[RunFolder], each: Sequence[C
     """Write the first seed's weights and a card over all seeds; gives that card."""
     card = summary_card(each, plan.seeds, plan.split)
     whole = RunFolder(plan.home)
-    whole.write(whole.weights, folders[0].weights.read_bytes())
+    for name in ("model.safetensors", "config.json", "README.md"):
+        if (folders[0].path / name).is_file():
+            whole.write(whole.path / name, (folders[0].path / name).read_bytes())
     whole.save_card(card)
     return card

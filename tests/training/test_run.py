@@ -13,7 +13,7 @@ from lenet_zoo import create_model
 from lenet_zoo.classify.torch import logits_of
 from lenet_zoo.cli import main
 from lenet_zoo.datasets.loading import load_dataset, validation_split
-from lenet_zoo.errors import DataError, InputError, LenetZooError, TrainingError
+from lenet_zoo.errors import DataError, InputError, LenetZooError, TrainingError, WeightsError
 from lenet_zoo.evaluation import evaluate
 from lenet_zoo.training import run as run_module
 from lenet_zoo.training.run import train
@@ -40,7 +40,9 @@ def test_train_leaves_weights_card_log_curves_and_checkpoint(small_mnist, tmp_pa
     status, stdout, stderr = run(capsys, *argv)
     assert status == 0
     files = {path.name for path in out.iterdir()}
-    assert files == {"model.safetensors", "card.json", "log.jsonl", "curves.png", "checkpoint.pt"}
+    results = {"model.safetensors", "config.json", "README.md", "card.json"}
+    assert files == {*results, "log.jsonl", "curves.png", "checkpoint.pt"}
+    assert create_model(f"local-dir:{out}", pretrained=True).card.tag == "mnist"
     assert [line.split(",")[0][:13] for line in stderr.splitlines() if line.startswith("epoch")] == [
         "epoch 1: loss",
         "epoch 2: loss",
@@ -81,7 +83,7 @@ def test_a_run_that_ends_at_chance_says_so(small_mnist, tmp_path, capsys):
     assert "the network is at chance: " in stderr
 
 
-def test_weights_are_reproducible_bytes_without_metadata(small_mnist, tmp_path):
+def test_weights_are_reproducible_bytes_that_say_whose_format_they_have(small_mnist, tmp_path):
     for name in ("a", "b"):
         train(
             "lenet5_classic", dataset="mnist", recipe="baseline", out=tmp_path / name, changes=dict(epochs=1, ema=0.9),
@@ -89,7 +91,7 @@ def test_weights_are_reproducible_bytes_without_metadata(small_mnist, tmp_path):
         )  # fmt: skip
     content = (tmp_path / "a" / "model.safetensors").read_bytes()
     assert content == (tmp_path / "b" / "model.safetensors").read_bytes()
-    assert content == save(load_file(tmp_path / "a" / "model.safetensors"))
+    assert content == save(load_file(tmp_path / "a" / "model.safetensors"), {"format": "pt"})
 
 
 def test_several_seeds_give_mean_and_deviation_and_the_first_seeds_weights(small_mnist, tmp_path, capsys):
@@ -262,15 +264,19 @@ def test_a_teacher_is_trained_and_learnt_from(small_mnist, tmp_path, teacher):
     assert card["recipe"]["teacher"]["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
     assert str(tmp_path) not in json.dumps(card["recipe"])
     assert len(list((tmp_path / "s" / "answers").glob("*/view-*.safetensors"))) == 2
-    # By its own hash, whatever card lies beside it; without one there are no figures of it.
-    (tmp_path / "t" / "card.json").write_text(json.dumps(card))
+    # Without a card there are no figures of it, and beside another's card it is refused.
     moved = tmp_path / "moved.safetensors"
     moved.write_bytes(file.read_bytes())
     record = {key: card["recipe"]["teacher"][key] for key in ("architecture", "params", "sha256")}
-    for place in (file, moved):
-        changes = dict(epochs=1, teacher=str(place), distill=0.5, views=1)
-        again = train("lenet5_modern", recipe="baseline", out=tmp_path / place.stem, changes=changes, **common)
-        assert again["recipe"]["teacher"] == record
+    changes = dict(epochs=1, teacher=str(moved), distill=0.5, views=1)
+    again = train("lenet5_modern", recipe="baseline", out=tmp_path / "again", changes=changes, **common)
+    assert again["recipe"]["teacher"] == record
+    (tmp_path / "t" / "card.json").write_text(json.dumps(card))
+    with pytest.raises(WeightsError, match="belongs to other weights"):
+        train(
+            "lenet5_modern", recipe="baseline", out=tmp_path / "never", changes={**changes, "teacher": str(file)},
+            **common,
+        )  # fmt: skip
 
 
 def test_several_teachers_are_learnt_from(small_mnist, tmp_path):
