@@ -166,13 +166,13 @@ def finetune(
         )
     # For a folder the preparation chooses the recipe's table: the folder's own name could be that of a data set.
     chosen = load_finetuning(recipe, start, data, preparation.kind if data_dir is not None else dataset, changes)
-    run = dict(
-        start=start.identity(),
-        split=data.fingerprint(),
-        prepare=preparation.kind if data_dir is not None else "",
-        seed=seed,
-        **chosen.as_dict(),
-    )
+    run = {
+        **chosen.as_dict(),  # whose `start` is empty: fine-tuning has its own
+        "start": start.identity(),
+        "split": data.fingerprint(),
+        "prepare": preparation.kind if data_dir is not None else "",
+        "seed": seed,
+    }
     with sole_writer(home, ranks):
         ranks.on_rank_zero(lambda: _check_target(home, resume))  # again: another job may have ended there meanwhile
         finished = ranks.on_rank_zero(lambda: _finished(home, run) if (home / "card.json").is_file() else None)

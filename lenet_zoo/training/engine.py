@@ -129,7 +129,7 @@ def fit(
         )
     if monitor is None or ranks.rank > 0:
         monitor = Monitor()
-    identity = {**(identity or {}), "seed": seed, "pictures": len(data), **recipe.as_dict()}
+    identity = {**recipe.as_dict(), **(identity or {}), "seed": seed, "pictures": len(data)}
     with _own_randomness(ranks), connected():
         run = _Run(build, data, recipe, folder, seed, measured, ranks, teacher_logits, identity, monitor, compiled)
         return run.finish(resume)

@@ -207,6 +207,12 @@ def test_another_runs_folder_is_refused_by_what_differs(few, tmp_path, train):
         train(few, tmp_path, Recipe(epochs=1), resume=True, seed=1)
 
 
+def test_a_run_that_starts_from_other_weights_is_another_one(few, tmp_path, train):
+    train(few, tmp_path, Recipe(epochs=1), identity={"start": "these weights"})
+    with pytest.raises(TrainingError, match="there start='these weights', here 'those';"):
+        train(few, tmp_path, Recipe(epochs=1), identity={"start": "those"}, resume=True)
+
+
 def test_a_run_is_the_same_when_its_description_was_reworded(few, tmp_path, train, same):
     whole = train(few, tmp_path / "whole", Recipe(epochs=2))
     with pytest.raises(KeyboardInterrupt):
