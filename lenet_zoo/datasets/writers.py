@@ -16,7 +16,7 @@ import io
 import urllib.request
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ from lenet_zoo.errors import DataError
 from lenet_zoo.pictures.kernels import Bytes, box_of
 from lenet_zoo.pictures.placing import even_stroke, place
 
-__all__ = ["FILES", "FOLDER", "File", "addresses", "enlarged", "get", "numbers", "pictures_of"]
+__all__ = ["FILES", "FOLDER", "File", "addresses", "drawn", "enlarged", "get", "numbers", "pictures_of"]
 
 FOLDER = "writers"
 """Where the files lie in the data root."""
@@ -102,7 +102,9 @@ def pictures_of(name: str, root: Path) -> tuple[Bytes, NDArray[np.int64]]:
         inks = (_from_bits(*one) for one in zip(found[:, :256].reshape(-1, 16, 16), widths, strict=True))
     else:
         ways = found[:, :16].reshape(-1, 8, 2) * np.stack([widths, np.full(len(widths), -1.0)], 1)[:, None]
-        inks = _drawn(ways, labels, random.uniform(2.2, 3.4, len(labels)))
+        pens = random.uniform(2.2, 3.4, len(labels))
+        each = zip(ways, labels, pens, strict=True)
+        inks = (drawn(_strokes(way - way.min(0), int(label)), pen) for way, label, pen in each)
     return np.stack([place(ink, 28) for ink in inks]), labels.astype(np.int64)
 
 
@@ -143,19 +145,24 @@ def _from_bits(bits: Bytes, width: float) -> Bytes:
     return even_stroke(np.rint(ink * 255).astype(np.uint8))
 
 
-def _drawn(ways: NDArray[np.float64], labels: NDArray[np.int64], pens: NDArray[np.float64]) -> Iterator[Bytes]:
-    """Ink of pens that follow ways of eight points x, y, y downwards; `pens` are their widths, of 20 px."""
-    for way, label, pen in zip(ways, labels, pens, strict=True):
-        curves = [_curve(stroke) for stroke in _strokes(way - way.min(0), int(label))]
-        points = np.concatenate(curves)
-        # Scaled so that the pen's outer edges are 20 px apart, along the longer side.
-        points = (points - points.min(0)) * ((20 - pen) / np.ptp(points, axis=0).max()) + pen / 2
-        width, height = np.ceil(points.max(0) + pen / 2).astype(int)
-        across, down = (np.arange(side, dtype=np.float32)[:, None] + 0.5 for side in (width, height))
-        x, y = points.T.astype(np.float32)
-        squared = ((across - x) ** 2 + ((down - y) ** 2)[:, None]).min(2)
-        ink = np.clip(pen / 2 + 0.5 - np.sqrt(squared), 0, 1)  # how far a pixel lies under the pen
-        yield np.rint(ink * 255).astype(np.uint8)
+def drawn(strokes: Sequence[NDArray[np.float64]], pen: float) -> Bytes:
+    """The ink of a pen that follows strokes, each of points K×2 (x, y downwards), smoothly.
+
+    Args:
+        strokes: of any scale.
+        pen: its width in pixels.
+
+    Returns: uint8, 20 pixels along the longer side.
+    """
+    points = np.concatenate([_curve(stroke) for stroke in strokes])
+    points = points - points.min(0)
+    points = points * ((20 - pen) / max(points.max(), 1e-6)) + pen / 2
+    width, height = np.ceil(points.max(0) + pen / 2).astype(int)
+    across, down = (np.arange(side, dtype=np.float32)[:, None] + 0.5 for side in (width, height))
+    x, y = points.T.astype(np.float32)
+    squared = ((across - x) ** 2 + ((down - y) ** 2)[:, None]).min(2)
+    ink = np.clip(pen / 2 + 0.5 - np.sqrt(squared), 0, 1)  # how far a pixel lies under the pen
+    return np.rint(ink * 255).astype(np.uint8)
 
 
 def _strokes(way: NDArray[np.float64], label: int) -> list[NDArray[np.float64]]:

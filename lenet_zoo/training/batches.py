@@ -63,7 +63,7 @@ class Batches:
         if not len(index):  # a batch of fewer pictures than ranks
             channels = self.images.shape[1:-2] or (1,)
             return torch.zeros(0, *channels, *self.images.shape[-2:], device=device)
-        return augment(self.images[index.to(device)], draws[index].to(device))
+        return augment(self.images[index.to(device)], draws[index].to(device), self.images)
 
 
 def stream(seed: int, epoch: int) -> int:

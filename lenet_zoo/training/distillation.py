@@ -66,11 +66,12 @@ class TeacherLogits:
 
     def _compute(self, number: int) -> Tensor:
         device = next(self.teacher.parameters()).device
+        images = self.images.to(device)
         draws = draw(self.how, len(self.images), 0, number, self.images.shape[-1])
 
         @torch.no_grad()
         def logits_of(index: Tensor) -> Tensor:
-            x = augment(self.images[index].to(device), draws[index].to(device))
+            x = augment(images[index.to(device)], draws[index].to(device), images)
             with torch.autocast(device.type, torch.bfloat16, enabled=has_bf16(device)):
                 return self.teacher(x.contiguous(memory_format=torch.channels_last)).float().cpu()
 

@@ -77,6 +77,8 @@ def check(
                 f"batch_norm=true needs two pictures in every batch: of {pictures:,} pictures in batches of "
                 f"{recipe.batch_size} one is left over; take another batch_size"
             )
+    if recipe.no_digits and not (data.labels == len(data.classes)).any():
+        raise InputError("no_digits: only `lenet-zoo train` makes such pictures; set no_digits=0 j=0")
     if recipe.patience and "validation" not in (measured or {}):
         raise TrainingError("patience needs a validation set to watch: train with --val, or set patience=0")
 
@@ -282,6 +284,9 @@ class _Run:
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16), dropout:
             logits = self.model(x)
         logits = logits.float()
+        if self.recipe.no_digits:  # none of these is a class of its own, with a logit that never changes
+            logits = F.pad(logits, (0, 1), value=-self.recipe.j)
+            teacher = None if teacher is None else F.pad(teacher, (0, 1), value=-self.recipe.j)
         loss = F.cross_entropy(
             logits, y, self.class_weights, reduction="sum", label_smoothing=self.recipe.label_smoothing
         )

@@ -105,6 +105,12 @@ class Recipe(_Fields):
     method: str = _doc("gradient", "this kind of recipe", choices=("gradient",))
     description: str = _doc("", "what the recipe is for, in one line")
 
+    # -- what is learnt besides the classes
+    no_digits: float = _doc(
+        0.0, "so many pictures that are no digit for each digit, made by ourselves: to answer none of these", high=1
+    )
+    j: float = _doc(0.0, "penalty of none of these, whose logit is −j, in the loss (Eq. 9 of the paper)")
+
     # -- length and batches
     epochs: int = _doc(20, "passes over the training set", low=1)
     portion: float = _doc(1.0, "part of the training set in an epoch, drawn anew for each", high=1)
@@ -170,6 +176,9 @@ class Recipe(_Fields):
     flip: float = _doc(0.0, "probability of a left-right flip", high=1)
     erase: float = _doc(0.0, "probability that a rectangle is erased", high=1)
     erase_size: int = _doc(10, "pixels, longest side of the rectangle", low=1)
+    tilt: float = _doc(0.0, "perspective: one side larger than the opposite one by up to this part", high=0.9)
+    neighbours: float = _doc(0.0, "probability of a neighbour's remnant, at the left and at the right", high=1)
+    marks: float = _doc(0.0, "probability of a rule, a box's edge, a dot or a stray stroke", high=1)
 
     # -- arithmetic
     precision: str = _doc(
@@ -195,6 +204,9 @@ class Recipe(_Fields):
             "ema=1: the average would never move": self.ema == 1,
             "batch_norm with layer_decay: it is for training from scratch": self.batch_norm and self.layer_decay != 1,
             "batch_norm with start: it is for training from random weights": self.batch_norm and self.start,
+            "no_digits with balanced classes: they have no frequency of their own": self.no_digits
+            and self.class_weights != "none",
+            "j without no_digits: nothing would be none of these": self.j and not self.no_digits,
             "onecycle without warmup: it has to rise first": self.schedule == "onecycle" and not self.warmup,
         }
         for text, wrong in contradictions.items():

@@ -16,16 +16,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
-from lenet_zoo.cards import Card, sha256_of
+from lenet_zoo.cards import DIGITS, Card, sha256_of
 from lenet_zoo.classify.torch import logits_of
 from lenet_zoo.datasets.loading import Dataset, load_dataset, validation_split
+from lenet_zoo.datasets.no_digits import with_no_digits
 from lenet_zoo.errors import InputError, TrainingError, did_you_mean
 from lenet_zoo.evaluation import evaluate
 from lenet_zoo.hub import hub_files
 from lenet_zoo.models._base import LeNet5
 from lenet_zoo.models._card import attach
+from lenet_zoo.models.lenet5_modern import LeNet5Modern
 from lenet_zoo.registry import create_model, list_models
 from lenet_zoo.training.checkpoint import RunFolder, sole_writer
 from lenet_zoo.training.distillation import EnsembleLogits, TeacherLogits
@@ -118,6 +121,8 @@ def train(
         held_out = load_dataset(dataset, train=False, root=data_root, download=download)
     if validate:
         training, held_out = validation_split(training)
+    if isinstance(chosen, Recipe) and chosen.no_digits:
+        training = _with_no_digits(training, chosen.no_digits)
     plan = _Plan(
         architecture, chosen, Path(recipe).stem, training, held_out, validate, Path(out), seeds, resume, tensorboard,
         ranks, monitor if monitor and ranks.rank == 0 else Monitor(), command or command_line(),
@@ -129,6 +134,12 @@ def train(
         own_threads(threads, plan.build, training, chosen, ranks, saved, plan.monitor.say),
     ):
         return _carry_out(plan).as_dict()
+
+
+def _with_no_digits(training: Dataset, share: float) -> Dataset:
+    if training.classes != DIGITS:
+        raise InputError(f"no_digits={share:g} is for data sets of digits, and {training.name} has others: set it to 0")
+    return with_no_digits(training, share)
 
 
 @dataclass(frozen=True)
@@ -182,7 +193,12 @@ class _Plan:
         if self.architecture in TEACHERS:
             return TEACHERS[self.architecture](classes)
         if isinstance(self.recipe, Recipe) and self.recipe.start:
-            return create_model(self.recipe.start, pretrained=True, num_classes=classes)
+            model = create_model(self.recipe.start, pretrained=True, num_classes=classes)
+            if isinstance(model, LeNet5Modern):
+                # The odds between the classes stay; those to none of these begin as if its logit were 0.
+                with torch.no_grad():
+                    model.get_parameter("output.bias").sub_(self.recipe.j)
+            return model
         return create_model(self.architecture, num_classes=classes)
 
     def check(self) -> None:

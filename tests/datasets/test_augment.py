@@ -12,8 +12,9 @@ from lenet_zoo.datasets.augment import Augmentation, Draws, augment, draw
 from lenet_zoo.errors import InputError
 
 EVERYTHING = Augmentation(
-    rotation=10, scale=0.2, aspect=0.1, slant=0.2, shift=2, elastic=0.7, thickness=0.5, flip=0.5, erase=0.5
-)
+    rotation=10, scale=0.2, aspect=0.1, slant=0.2, shift=2, elastic=0.7, thickness=0.5, flip=0.5, erase=0.5, tilt=0.3,
+    neighbours=0.5, marks=0.7,
+)  # fmt: skip
 
 
 def noise(count: int) -> Tensor:
@@ -50,9 +51,9 @@ def test_nothing_asked_for_changes_nothing():
 def test_a_picture_does_not_depend_on_its_batch():
     pictures = noise(40)
     draws = draw(EVERYTHING, 40, seed=3, epoch=2)
-    whole = augment(pictures, draws)
+    whole = augment(pictures, draws, pictures)
     some = torch.tensor([7, 39, 0])
-    torch.testing.assert_close(augment(pictures[some], draws[some]), whole[some], rtol=0, atol=1e-6)
+    torch.testing.assert_close(augment(pictures[some], draws[some], pictures), whole[some], rtol=0, atol=1e-6)
 
 
 def test_draws_follow_seed_and_epoch():
@@ -148,11 +149,64 @@ def test_erase_blanks_one_rectangle_of_the_asked_size_as_often_as_asked():
     assert set(result.unique().tolist()) == {0.0, 1.0}
 
 
+def test_tilt_widens_one_side_by_up_to_its_part():
+    draws = draw(Augmentation(tilt=0.4), 500, seed=0, epoch=1)
+    assert draws.tilt is not None
+    assert 0.19 < draws.tilt.abs().max() <= 0.2
+    disc = torch.zeros(1, 28, 28)
+    disc[:, 4:24, 12:16] = 1
+    result = augment(disc, Draws(torch.eye(2, 3)[None], None, None, None, tilt=torch.tensor([[0.0, 0.4]])))[0, 0]
+    assert result[8].sum() < 3.8  # below the middle larger, above it smaller
+    assert result[20].sum() > 4.3
+
+
+def test_neighbours_reach_in_from_the_side_where_they_stand():
+    pictures = torch.zeros(3, 28, 28, dtype=torch.uint8)
+    pictures[1, 10:20, 4:24], pictures[2, 10:20, 4:24] = 100, 200
+    # Picture 0 has picture 1 at its left, by 3 columns, and picture 2 at its right, by 5; the others have none.
+    neighbours = torch.tensor([[[1, 3], [2, 5]], [[-1, 3], [-1, 3]], [[-1, 3], [-1, 3]]])
+    result = augment(pictures, Draws(None, None, None, None, neighbours=neighbours), pictures)[:, 0]
+    wanted = torch.zeros(28, 28)
+    wanted[10:20, :3], wanted[10:20, 23:] = 100 / 255, 200 / 255
+    assert torch.equal(result[0], wanted)
+    assert torch.equal(result[1:], pictures[1:] / 255)
+
+
+def test_neighbours_are_there_as_often_as_asked():
+    draws = draw(Augmentation(neighbours=0.25), 4000, seed=0, epoch=1)
+    assert draws.neighbours is not None
+    which, reach = draws.neighbours.unbind(2)
+    assert (which >= 0).float().mean().item() == pytest.approx(0.25, abs=0.02)
+    assert (int(which.max()), int(which.min())) == (pytest.approx(4000, abs=10), -1)
+    assert (int(reach.min()), int(reach.max())) == (3, 9)
+
+
+def test_a_mark_is_a_thick_line():
+    rule = torch.tensor([[[-5.0, 10.5, 40.0, 10.5, 1.0, 0.5], [0.0] * 6]])
+    dot = torch.tensor([[[20.5, 5.5, 20.5, 5.5, 0.5, 1.0], [0.0] * 6]])
+    draws = Draws(None, None, None, None, marks=torch.cat([rule, dot]))
+    result = augment(torch.zeros(2, 28, 28), draws)[:, 0]
+    wanted = torch.zeros(28, 28)
+    wanted[9:12] = torch.tensor([0.25, 0.5, 0.25])[:, None]
+    torch.testing.assert_close(result[0], wanted)
+    assert result[1, 5, 20] == 1
+    assert result[1].sum() == 1
+
+
+def test_marks_are_there_as_often_as_asked():
+    result = augment(torch.zeros(2000, 28, 28), draw(Augmentation(marks=0.4), 2000, seed=0, epoch=1))
+    # With either mark: 1 − 0.6 · 0.8; some lie outside.
+    assert 0.4 < (result.amax((1, 2, 3)) > 0).float().mean() < 0.52
+    assert result.max() <= 1
+
+
 @pytest.mark.parametrize(
     ("wrong", "text"),
     [
         (dict(rotation=-1), "rotation=-1: an amount of distortion is 0 or more"),
         (dict(flip=1.5), "flip=1.5: at most 1"),
+        (dict(marks=1.5), "marks=1.5: at most 1"),
+        (dict(tilt=1), "tilt=1: at most 0.9"),
         (dict(elastic_knots=2), "elastic_knots=2: 3 to 14"),
         (dict(erase_size=0), "erase_size=0: at least 1 pixel"),
         (dict(shift=math.nan), "shift=nan: an amount of distortion is 0 or more"),

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from lenet_zoo import create_model
 from lenet_zoo.classify.torch import logits_of
 from lenet_zoo.datasets.loading import Dataset
+from lenet_zoo.datasets.no_digits import no_digits, with_no_digits
 from lenet_zoo.errors import InputError
 from lenet_zoo.evaluation import evaluate
 from lenet_zoo.training.recipe import Recipe
@@ -101,3 +102,22 @@ def test_clipping_limits_the_update(few, tmp_path, train):
     torch.manual_seed(0)
     moved = [a - b for a, b in zip(result.model.parameters(), modern().parameters(), strict=True)]
     assert torch.cat([m.flatten() for m in moved]).norm().item() == pytest.approx(1e-3, rel=1e-2)
+
+
+def test_what_is_no_digit_falls_below_the_logit_of_none_of_these(digits, tmp_path, train):
+    recipe = Recipe(epochs=8, batch_size=32, lr=0.003, schedule="cosine", warmup=0.1, no_digits=0.5, j=2, ema=0.98)
+    first = Dataset("digits", digits.images[:1200], digits.labels[:1200], digits.classes)
+    result = train(with_no_digits(first, recipe.no_digits), tmp_path, recipe)
+    logits = logits_of(result.model)
+    assert logits(digits.images[1200:].numpy()).shape == (597, 10)
+    unseen = no_digits(digits.images[1200:].numpy(), digits.labels[1200:].numpy(), 300, seed=1)
+    known, others = (logits(x).max(1) >= -recipe.j for x in (digits.images[1200:].numpy(), unseen))
+    assert known.mean() > 0.9
+    assert others.mean() < 0.4
+
+
+def test_none_of_these_needs_pictures_of_it(few, tmp_path, train):
+    with pytest.raises(
+        InputError, match=r"^no_digits: only `lenet-zoo train` makes such pictures; set no_digits=0 j=0$"
+    ):
+        train(few, tmp_path, Recipe(no_digits=0.1))

@@ -107,6 +107,11 @@ def test_wrong_fields_are_refused_by_name(changes, text):
             dict(batch_norm=True, layer_decay=0.7),
             "batch_norm with layer_decay: it is for training from scratch",
         ),
+        (
+            dict(no_digits=0.1, class_weights="balanced"),
+            "no_digits with balanced classes: they have no frequency of their own",
+        ),
+        (dict(j=3), "j without no_digits: nothing would be none of these"),
         (dict(schedule="onecycle"), "onecycle without warmup: it has to rise first"),
         (dict(ema=1), "ema=1: the average would never move"),
         (dict(lr=0), "lr=0: nothing would be learnt"),

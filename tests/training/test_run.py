@@ -394,6 +394,18 @@ def test_wrong_arguments_are_one_line(argv, status, text, small_mnist, tmp_path,
     assert text in stderr
 
 
+def test_a_run_may_begin_with_shipped_weights(small_mnist, tmp_path):
+    changes = dict(start="lenet5_modern.mnist", epochs=1, lr=1e-9, no_digits=0.1, j=4)
+    train(
+        "lenet5_modern", dataset="mnist", recipe="baseline", out=tmp_path, changes=changes, device="cpu",
+        data_root=small_mnist,
+    )  # fmt: skip
+    begun = create_model("lenet5_modern.mnist", pretrained=True).state_dict()
+    begun["output.bias"] = begun["output.bias"] - 4  # none of these, at −j, begins as if at 0
+    for key, value in load_file(tmp_path / "model.safetensors").items():
+        assert (value - begun[key]).abs().max() < 1e-5, key
+
+
 def test_an_unwritable_folder_is_one_line_before_the_run(small_mnist, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     argv = ("train", "lenet5_modern", *QUICK, "--out", str(tmp_path / "file" / "out"), "--data-root", str(small_mnist))

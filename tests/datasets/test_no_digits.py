@@ -1,0 +1,35 @@
+"""What is made to be no digit: always the same, placed as digits are, and of no digit alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from lenet_zoo.datasets.loading import Dataset
+from lenet_zoo.datasets.no_digits import no_digits, with_no_digits
+
+
+def test_they_are_placed_as_digits_are_and_follow_the_seed(few: Dataset) -> None:
+    images, labels = few.images.numpy(), few.labels.numpy()
+    made = no_digits(images, labels, 200)
+    assert (made.dtype, made.shape) == (np.uint8, (200, 28, 28))
+    assert (made.max((1, 2)) == 255).all()
+    for one in made:
+        rows, columns = (np.flatnonzero(one.any(axis)) for axis in (1, 0))
+        assert max(np.ptp(rows), np.ptp(columns)) in (18, 19)  # the longer side is 20 px
+    assert np.array_equal(made, no_digits(images, labels, 200))
+    assert not np.array_equal(made, no_digits(images, labels, 200, seed=1))
+
+
+def test_a_data_set_that_lacks_digits_gives_scribbles(few: Dataset) -> None:
+    eights = few.labels == 8
+    made = no_digits(few.images[eights].numpy(), few.labels[eights].numpy(), 40)
+    assert (made.max((1, 2)) == 255).all()
+
+
+def test_they_follow_the_digits_with_a_label_of_their_own(few: Dataset) -> None:
+    both = with_no_digits(few, 0.1)
+    assert torch.equal(both.images[:300], few.images)
+    assert both.labels[:300].tolist() == few.labels.tolist()
+    assert both.labels[300:].tolist() == [10] * 30
+    assert both.classes == few.classes
