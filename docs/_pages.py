@@ -133,13 +133,13 @@ def recipes() -> str:
 
 
 def recipe_fields() -> str:
-    """Every field of the two kinds of recipe, with its default."""
+    """Every field of the three kinds of recipe, with its default."""
     from dataclasses import fields
 
-    from lenet_zoo.training.recipe import Recipe, Recipe1998
+    from lenet_zoo.training.recipe import Recipe, Recipe1998, RecipeLines
 
     parts = []
-    for kind in (Recipe, Recipe1998):
+    for kind in (Recipe, Recipe1998, RecipeLines):
         lines = [f'**`method = "{kind().method}"`**', "", "| field | default | what it means |", "|---|---|---|"]
         documented = kind.documented()
         for one in fields(kind):

@@ -15,6 +15,7 @@ from lenet_zoo._version import __version__
 
 if TYPE_CHECKING:
     from lenet_zoo.classify import OnnxClassifier as OnnxClassifier
+    from lenet_zoo.classify.reader import OnnxReader as OnnxReader
     from lenet_zoo.export import export as export
     from lenet_zoo.export import export_onnx as export_onnx
     from lenet_zoo.finetuning import finetune as finetune
@@ -35,6 +36,7 @@ _PUBLIC = {
     "export_onnx": "lenet_zoo.export",
     "finetune": "lenet_zoo.finetuning",
     "OnnxClassifier": "lenet_zoo.classify",
+    "OnnxReader": "lenet_zoo.classify.reader",
 }
 
 __all__ = ["__version__", *_PUBLIC]

@@ -1,8 +1,9 @@
-"""Figures of a network on a data set: logits and labels → loss, accuracy, confusion. It imports no torch."""
+"""Figures of a network on a data set or on lines: logits and labels → loss, accuracy, confusion. No torch here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +11,13 @@ import numpy as np
 
 from lenet_zoo.cards import Confidence
 from lenet_zoo.classify.confidence import calibration_error, none_of_these, probabilities
+from lenet_zoo.classify.decoding import best_path, log_probability
 from lenet_zoo.errors import InputError
 
 if TYPE_CHECKING:
     from lenet_zoo.datasets.loading import Dataset
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["Evaluation", "LineEvaluation", "edits", "evaluate", "evaluate_lines"]
 
 
 @dataclass(frozen=True)
@@ -83,3 +85,69 @@ def evaluate(
         calibration_error=calibration_error(rows.max(1)[~refused], (answers == labels)[~refused]),
         none_of_these=int(refused.sum()),
     )
+
+
+@dataclass(frozen=True)
+class LineEvaluation:
+    """Figures of a network on lines of characters.
+
+    Attributes:
+        loss: mean of −log of the right text's probability, in nats per character.
+        correct, total: whole lines.
+        edits: characters to insert, leave out or change to make the answers right, over all lines.
+        characters: in all lines.
+        sure: lines whose answer has a probability of 0.95 or more; and `sure_wrong` of them.
+    """
+
+    loss: float
+    correct: int
+    total: int
+    edits: int
+    characters: int
+    sure: int
+    sure_wrong: int
+
+    @property
+    def accuracy(self) -> float:
+        return self.correct / self.total
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {**asdict(self), "accuracy": self.accuracy}
+
+
+def evaluate_lines(
+    answers: Callable[[np.ndarray], np.ndarray],
+    lines: Iterable[tuple[np.ndarray, Sequence[Sequence[int]]]],
+    temperature: float = 1.0,
+) -> LineEvaluation:
+    """Run a network over lines, each read by its best path.
+
+    Args:
+        answers: uint8 lines N×28×W → logits N×T×classes, of which the last is "none".
+        lines: batches of lines with their texts, in classes.
+        temperature: divides the logits.
+    """
+    lost, correct, total, wrong, characters, sure, sure_wrong = 0.0, 0, 0, 0, 0, 0, 0
+    for pixels, texts in lines:
+        for row, text in zip(np.asarray(answers(pixels), np.float64) / temperature, texts, strict=True):
+            row = row - row.max(1, keepdims=True)
+            row -= np.log(np.exp(row).sum(1, keepdims=True))
+            found, right = best_path(row), tuple(text)
+            own = log_probability(row, right)
+            lost -= own
+            certain = math.exp(own if found == right else log_probability(row, found)) >= 0.95
+            total, characters, correct = total + 1, characters + len(right), correct + (found == right)
+            sure, sure_wrong = sure + certain, sure_wrong + (certain and found != right)
+            wrong += edits(found, right)
+    return LineEvaluation(lost / max(1, characters), correct, total, wrong, characters, sure, sure_wrong)
+
+
+def edits(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many characters must be inserted, left out or changed to make one text of another (Levenshtein)."""
+    row = list(range(len(other) + 1))
+    for i, mine in enumerate(one, 1):
+        before, row[0] = row[0], i
+        for j, theirs in enumerate(other, 1):
+            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (mine != theirs))
+    return row[-1]

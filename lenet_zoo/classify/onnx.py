@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,9 @@ from lenet_zoo._cores import cores
 from lenet_zoo.classify.answers import Classifier
 from lenet_zoo.classify.onnx_file import OnnxFile, card_in, metadata_of, read_file
 from lenet_zoo.errors import ArtifactError, InputError
+from lenet_zoo.pictures.preparation import LINE
 
-__all__ = ["OnnxClassifier"]
+__all__ = ["OnnxClassifier", "Running", "cannot_run", "cores", "normalization_of"]
 
 # Pictures per run, fewest and most. The maps of 48 fit in a core's cache, and share a run's fixed cost. For several
 # cores an array is cut finer, down to 16: fewer are not worth a thread's time. A GPU wants many at once.
@@ -72,13 +74,15 @@ class OnnxClassifier(Classifier):
             metadata_of(file), opset=file.opsets.get(""), ir_version=file.ir_version, bytes=len(file.data)
         )
         self.card = card_in(self.metadata, file.path)
+        if self.card.preparation.kind == LINE:
+            raise ArtifactError(f"{self.path} reads numbers: take lenet_zoo.OnnxReader or `lenet-zoo read`")
         self.threads = threads or cores()
         self._file, self._wanted_providers = file, providers
         self._open()
         self._read_signature()
 
     def _open(self) -> None:
-        self._running = _Running(self._file, self._wanted_providers)
+        self._running = Running(self._file, self._wanted_providers)
         self.providers: tuple[str, ...] = tuple(self._running.session.get_providers())
         self._piece = _PIECE if self.providers[0] == "CPUExecutionProvider" else _PIECE_DEVICE
 
@@ -115,15 +119,7 @@ class OnnxClassifier(Classifier):
             raise ArtifactError(f"{damaged}its logits have shape {answer}, and it has {len(self.labels)} labels")
         self._scale: NDArray[np.float32] | None = None
         if self._input != "pixels":
-            try:
-                mean, std = (np.array(convention[key], np.float64).reshape(-1, 1, 1) for key in ("mean", "std"))
-                with np.errstate(all="ignore"):
-                    self._scale, self._offset = (1 / (255 * std)).astype(np.float32), (-mean / std).astype(np.float32)
-                if len(mean) != self.channels or len(std) != self.channels or not np.isfinite(self._scale).all():
-                    raise ValueError
-            except (KeyError, TypeError, ValueError):
-                what = f"mean and std of its metadata are not {self.channels} usable numbers each"
-                raise ArtifactError(f"{damaged}{what}") from None
+            self._scale, self._offset = normalization_of(convention, self.channels, self.path)
 
     def predict_logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """As `predict_array`, but the logits: float32 N×classes, larger is better."""
@@ -149,14 +145,14 @@ class OnnxClassifier(Classifier):
             job.result()
         return out
 
-    def _here(self) -> _Running:
+    def _here(self) -> Running:
         """The session of this process: a new one in a process that was forked since the last call."""
         if self._running.pid != os.getpid():
-            self._running = _Running(self._file, self._wanted_providers, before=self._running)
+            self._running = Running(self._file, self._wanted_providers, before=self._running)
         return self._running
 
     def _run_share(
-        self, running: _Running, pixels: NDArray[np.uint8], out: NDArray[np.float32], starts: range, turn: Any
+        self, running: Running, pixels: NDArray[np.uint8], out: NDArray[np.float32], starts: range, turn: Any
     ) -> None:
         for i in turn:
             if i >= len(starts):
@@ -164,7 +160,7 @@ class OnnxClassifier(Classifier):
             piece = slice(starts[i], starts[i] + starts.step)
             out[piece] = self._run(running, pixels[piece])
 
-    def _run(self, running: _Running, piece: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _run(self, running: Running, piece: NDArray[np.uint8]) -> NDArray[np.float32]:
         count = len(piece)
         if self._batch and count < self._batch:
             piece = np.resize(piece, (self._batch, *piece.shape[1:]))  # filled up with the same pictures
@@ -174,12 +170,12 @@ class OnnxClassifier(Classifier):
             else:
                 logits = running.session.run(["logits"], {self._input: self._fed(piece)})[0][:count]
         except Exception as error:  # as in `_session`
-            raise _refusal(self._file, error) from error
+            raise cannot_run(self._file, error) from error
         if np.count_nonzero(np.isfinite(logits)) < logits.size:  # several times as fast as all()
             raise ArtifactError(f"{self.path} answers with values that are not finite (nan or inf): export it again")
         return logits.astype(np.float32, copy=False)
 
-    def _run_one(self, running: _Running, piece: NDArray[np.uint8]) -> NDArray[Any]:
+    def _run_one(self, running: Running, piece: NDArray[np.uint8]) -> NDArray[Any]:
         """Run one picture in buffers that are bound once: passing an array would take longer than the network."""
         one = running.one
         if not hasattr(one, "binding"):
@@ -204,7 +200,7 @@ class OnnxClassifier(Classifier):
         return np.ascontiguousarray(values, self._dtype)
 
 
-class _Running:
+class Running:
     """What runs a file in one process: onnxruntime's session, a pool of threads, and the buffers of single pictures.
 
     None of it is used after a fork. The child has no threads but the one that forked, and a lock that another thread
@@ -216,7 +212,7 @@ class _Running:
         before: that of the process which forked this one. It is kept, because freeing it takes its locks.
     """
 
-    def __init__(self, file: OnnxFile, providers: Sequence[str] | None, before: _Running | None = None) -> None:
+    def __init__(self, file: OnnxFile, providers: Sequence[str] | None, before: Running | None = None) -> None:
         self.pid = os.getpid()
         self.session = _session(file, providers)
         self.one = threading.local()
@@ -248,10 +244,10 @@ def _session(file: OnnxFile, providers: Sequence[str] | None) -> Any:
     try:
         return onnxruntime.InferenceSession(file.data, options, providers=list(providers))
     except Exception as error:  # onnxruntime's own exceptions have no common base but this one
-        raise _refusal(file, error) from error
+        raise cannot_run(file, error) from error
 
 
-def _refusal(file: OnnxFile, error: Exception) -> ArtifactError:
+def cannot_run(file: OnnxFile, error: Exception) -> ArtifactError:
     import onnxruntime
 
     what = " ".join(str(error).split()).removeprefix("[ONNXRuntimeError] : ")
@@ -259,6 +255,25 @@ def _refusal(file: OnnxFile, error: Exception) -> ArtifactError:
     return ArtifactError(
         f"{file.path} cannot be run by onnxruntime {onnxruntime.__version__} (operator set {sets}): {what}"
     )
+
+
+def normalization_of(
+    convention: dict[str, Any], channels: int, path: Path
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Factor and offset, C×1×1, that make a graph's normalised input of pixels 0 … 255.
+
+    Raises: ArtifactError for metadata without them.
+    """
+    try:
+        mean, std = (np.array(convention[key], np.float64).reshape(-1, 1, 1) for key in ("mean", "std"))
+        with np.errstate(all="ignore"):
+            scale, offset = (1 / (255 * std)).astype(np.float32), (-mean / std).astype(np.float32)
+        if len(mean) != channels or len(std) != channels or not np.isfinite(scale).all():
+            raise ValueError
+    except (KeyError, TypeError, ValueError):
+        what = f"mean and std of its metadata are not {channels} usable numbers each"
+        raise ArtifactError(f"{path} is damaged: {what}") from None
+    return scale, offset
 
 
 def _alike(found: tuple[Any, ...], declared: tuple[Any, ...]) -> bool:

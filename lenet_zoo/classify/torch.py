@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from lenet_zoo.classify.answers import Classifier
 from lenet_zoo.errors import InputError
 from lenet_zoo.models._base import LeNet5
+from lenet_zoo.pictures.preparation import LINE
 
 __all__ = ["TorchClassifier", "logits_of", "normalized"]
 
@@ -67,6 +68,10 @@ class TorchClassifier(Classifier):
 
     def __init__(self, model: LeNet5) -> None:
         self.card = model.card
+        if self.card.preparation.kind == LINE:
+            raise InputError(
+                "this network reads numbers, not single characters: take `lenet-zoo read` or lenet_zoo.read"
+            )
         self.size = model.picture_size()
         self.channels = model.in_chans
         self._logits = logits_of(model)

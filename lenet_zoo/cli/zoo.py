@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -185,20 +184,15 @@ def _percent(probability: float) -> str:
 
 def _fast_classifier(name: str) -> Classifier:
     """A tag's classifier, from an ONNX file in the user's cache, so that torch is loaded once to write it."""
-    from lenet_zoo.registry import is_foreign, load_network, resolve
+    from lenet_zoo.registry import is_foreign, resolve
 
     if is_onnx(name) or is_foreign(name):
         return _classifier(name)
     from lenet_zoo.classify.cached import cached_classifier
+    from lenet_zoo.tags import writer_of
 
     tag = resolve(name)
-
-    def write(path: Path) -> None:
-        from lenet_zoo.export import export_onnx
-
-        export_onnx(load_network(tag), path, input="pixels")
-
-    return cached_classifier(tag, write)
+    return cached_classifier(tag, writer_of(tag))
 
 
 def _classifier(name: str) -> Classifier:

@@ -37,6 +37,7 @@ from lenet_zoo.export.targets import c
 from lenet_zoo.export.verification import Parity, check_model, compare, open_session, verify
 from lenet_zoo.models import LeNet5Classic, LeNet5Modern
 from lenet_zoo.models._card import weights_sha256
+from lenet_zoo.pictures.preparation import LINE
 
 __all__ = ["Export", "Parity", "export", "export_onnx"]
 
@@ -71,7 +72,7 @@ def export_onnx(
     calibration: object = None,
     fast: bool = True,
     intermediates: bool = False,
-    input_size: tuple[int, int] | None = None,
+    input_size: tuple[int, int | None] | None = None,
     card: Card | Mapping[str, Any] | None = None,
 ) -> Path:
     """Write a network as one self-contained ONNX file, compared with the network before it is put in place.
@@ -95,7 +96,8 @@ def export_onnx(
         fast: rewrite the graph for speed; the function stays the same.
         intermediates: add the outputs C1, S2, C3, S4, C5 and F6, each layer's state after squashing. The graph is then
             written layer by layer, since the fast form has no C1 map to show.
-        input_size: (height, width), when it is not the one that the network's cfg gives.
+        input_size: (height, width), when it is not the one that the network's cfg gives; (height, None) for pictures of
+            any width, which is what a network that reads numbers has by itself.
         card: facts of a network of your own for the file to carry, in place of `model.card`: 'labels' (one text per
             class), 'preparation', 'confidence', 'dataset', 'metrics', 'licence', 'tag' and 'recipe', as in
             `lenet_zoo.model_card`.
@@ -142,7 +144,7 @@ def export(
     probabilities: bool = False,
     fast: bool = True,
     intermediates: bool = False,
-    input_size: tuple[int, int] | None = None,
+    input_size: tuple[int, int | None] | None = None,
 ) -> Export:
     """Write a network as one file for `target`, compared with the network before it is put in place.
 
@@ -187,6 +189,10 @@ def export(
     check_path(path)
     network = float_copy(model)
     known = card_for(network, card)
+    if known.preparation.kind == LINE:
+        if target == "c":
+            raise InputError("target='c' reads pictures of one size, and this network lines of any width: take 'onnx'")
+        input_size = input_size or (network.picture_size()[0], None)
     spec = input_spec(network, input, 1 if target == "c" else batch, input_size)
     if calibration is None:
         pixels = bundled(known.dataset)

@@ -75,15 +75,18 @@ def card_for(network: LeNet5Modern | LeNet5Classic, given: Card | Mapping[str, A
 
 
 def input_spec(
-    network: LeNet5Modern | LeNet5Classic, input: str, batch: int | None, size: tuple[int, int] | None
+    network: LeNet5Modern | LeNet5Classic, input: str, batch: int | None, size: tuple[int, int | None] | None
 ) -> InputSpec:
     convention = network.card.input
     assert convention is not None  # a network's own card always has one
     least = network.smallest_input
     height, width = size or (convention.height, convention.width)
+    any_width = width is None
+    if width is None:
+        width = convention.width
     if min(height, width) < least:
         raise InputError(f"input_size={(height, width)}: the network takes pictures of at least {least}×{least}")
     mean, std = convention.mean, convention.std
     if len(mean) != network.in_chans or len(std) != network.in_chans or min(std) <= 0:
         raise InputError(f"the cfg's mean {mean} and std {std} do not fit {network.in_chans} channels")
-    return InputSpec(network.in_chans, height, width, mean, std, *INPUTS[input], batch)
+    return InputSpec(network.in_chans, height, width, mean, std, *INPUTS[input], batch, any_width)

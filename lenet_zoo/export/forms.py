@@ -191,7 +191,7 @@ class _Form:
 
     def flat(self, pad: int) -> bool:
         """Whether C5's map is 1×1 and pooled, so that the head works on N×120 in place of a map."""
-        return self.sizes(pad)[2:] == (1, 1) and self.model.global_pool != ""
+        return self.sizes(pad)[2:] == (1, 1) and self.model.global_pool != "" and not self.spec.any_width
 
     def c5(self, g: Graph, x: str, weight: Array, bias: Array, pad: int) -> str:
         if self.fast and self.flat(pad):
@@ -246,9 +246,11 @@ class _Modern(_Form):
     def largest(self, g: Graph, x: str, rows: int, columns: int) -> str:
         """S2's maps from the four groups of six. ReduceMax is what few importers read."""
         if g.quantizer is None:
-            x = g.add("Reshape", [x, g.shape("C1_groups", 0, 1, 4, 6 * rows * columns)], "C1_grouped")
+            wide = self.spec.any_width  # −1: as many as there are
+            pixels = g.shape("C1_groups", 0, 1, 4, -1 if wide else 6 * rows * columns)
+            x = g.add("Reshape", [x, pixels], "C1_grouped")
             x = g.pool("MaxPool", x, "S2_largest", kernel=(4, 1), stride=1)
-            return g.add("Reshape", [x, g.shape("S2_shape", 0, 6, rows, columns)], "S2_map")
+            return g.add("Reshape", [x, g.shape("S2_shape", 0, 6, rows, -1 if wide else columns)], "S2_map")
         # onnxruntime takes twice as long to pool integers in this shape.
         groups = g.split(x, "C1_group", 6, 6, 6, 6)
         pairs = [g.add("Max", groups[i : i + 2], f"C1_larger{i // 2}") for i in (0, 2)]

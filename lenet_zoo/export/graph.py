@@ -38,15 +38,17 @@ class InputSpec(InputConvention):
         name: 'pixels' (0 background, 255 ink) or 'input' (normalised as the model takes it).
         dtype: 'uint8' (pixels only) or 'float32'.
         batch: how many pictures the graph takes at once; None for any number.
+        any_width: pictures may have any width, from the network's least; `width` is then that of an example.
     """
 
     name: str = "input"
     dtype: str = "float32"
     batch: int | None = None
+    any_width: bool = False
 
     @property
     def shape(self) -> list[str | int]:
-        return [self.batch or "batch", self.channels, self.height, self.width]
+        return [self.batch or "batch", self.channels, self.height, "width" if self.any_width else self.width]
 
     def feed(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
         """uint8 N×C×H×W → what the graph takes."""

@@ -131,6 +131,9 @@ def compare(
     if spec.name == "input":
         # A float graph may be given values that never were pixels.
         batches.insert(0, random.standard_normal((3, *real.shape[1:])).astype(np.float32))
+    if spec.any_width:
+        line = np.concatenate(list(real[:7]), axis=-1)[None]
+        batches[:0] = [spec.feed(line[..., :width]) for width in (line.shape[-1], 2 * real.shape[-1] + 1)]
     if spec.batch:
         # Each batch as often over as fills whole batches of the graph's.
         batches = [np.resize(x, (-(-len(x) // spec.batch) * spec.batch, *x.shape[1:])) for x in batches]

@@ -67,9 +67,9 @@ def levelled(picture: Bytes) -> Bytes:
     return np.clip(picture - plane + middle, 0, 255).astype(np.uint8)
 
 
-def rise_above_paper(picture: Bytes) -> Bytes:
-    """Step 5, second half."""
-    radius = max(1, 3 * max(picture.shape) // 10)
+def rise_above_paper(picture: Bytes, radius: int | None = None) -> Bytes:
+    """Step 5, second half; with a `radius` of the opening that suits another picture than one of one character."""
+    radius = max(1, 3 * max(picture.shape) // 10 if radius is None else radius)
     paper = extreme(extreme(window_mean(picture, 1), radius, np.minimum), radius, np.maximum)
     return picture - np.minimum(picture, paper)
 

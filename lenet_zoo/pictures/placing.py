@@ -32,9 +32,9 @@ def is_normal(digit: Bytes, size: int) -> bool:
     return all(100 * abs(2 * moment - size * mass) <= 104 * mass for moment in moments)
 
 
-def even_stroke(ink: Bytes) -> Bytes:
-    """Step 11."""
-    long = max(ink.shape)
+def even_stroke(ink: Bytes, tall: int | None = None) -> Bytes:
+    """Step 11; of several characters, the height `tall` of one takes the place of the longer side."""
+    long = tall or max(ink.shape)
     inside = np.zeros((ink.shape[0] + 2, ink.shape[1] + 2), np.bool_)
     np.greater_equal(ink, 128, out=inside[1:-1, 1:-1])
     edges = np.count_nonzero(inside[1:] != inside[:-1]) + np.count_nonzero(inside[:, 1:] != inside[:, :-1])

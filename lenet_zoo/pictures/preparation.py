@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 # numpy and pillow are imported when a picture is prepared, so that a card can be read without them.
 
-__all__ = ["KINDS", "Preparation"]
+__all__ = ["KINDS", "LINE", "Preparation"]
 
 KINDS = ("character", "picture")
+LINE = "line"
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Preparation:
 
     Attributes:
         kind: 'character': the character is found and placed as MNIST has it (`lenet_zoo.digit_from_image`), always in
-            grey; 'picture': the picture is taken as it is, scaled to size×size whatever its aspect.
+            grey; 'picture': the picture is taken as it is, scaled to size×size whatever its aspect; 'line': a line of
+            characters is brought to a strip `size` px high (`pictures.line`), always in grey.
         channels: of the pixels: 1 (grey), or 3 (colour, for 'picture' alone).
         size: height and width of the pixels.
 
@@ -36,11 +38,11 @@ class Preparation:
     size: int = 28
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
+        if self.kind not in (*KINDS, LINE):
             raise InputError(f"prepare={self.kind!r}: one of {' and '.join(map(repr, KINDS))}")
         if self.channels not in (1, 3):
             raise InputError(f"in_chans={self.channels}: pictures have 1 channel (grey) or 3 (colour)")
-        if self.kind == "character" and self.channels == 3:
+        if self.kind != "picture" and self.channels == 3:
             raise InputError(
                 "characters are brought to MNIST's form, which is grey: take in_chans=1, or pictures as they are"
             )
@@ -49,7 +51,7 @@ class Preparation:
     def backdrop(self) -> int | None:
         """The grey that shows through transparent parts of a picture: 0, the networks' background, for 'picture'.
 
-        None for 'character', where it is chosen to contrast with the ink (`pictures.grey`, step G1).
+        None for characters, where it is chosen to contrast with the ink (`pictures.grey`, step G1).
         """
         return 0 if self.kind == "picture" else None
 
@@ -67,6 +69,10 @@ class Preparation:
 
         Raises: InputError when the picture cannot be read; NoDigitError, which is one, for one without a character.
         """
+        if self.kind == LINE:
+            raise InputError(
+                "this network reads numbers, not single characters: take lenet_zoo.read or `lenet-zoo read`"
+            )
         if self.kind == "character":
             from lenet_zoo.pictures.character import digit_from_image
 

@@ -8,7 +8,7 @@ from lenet_zoo.pictures.components import components, run_lengths
 from lenet_zoo.pictures.kernels import Bytes, Mask, box_of, extreme, extreme_along
 from lenet_zoo.pictures.pieces import central
 
-__all__ = ["rules_in"]
+__all__ = ["rules_along", "rules_in"]
 
 
 def rules_in(mask: Mask, rise: Bytes) -> Mask | None:
@@ -47,18 +47,28 @@ def rules_in(mask: Mask, rise: Bytes) -> Mask | None:
     return rules
 
 
+def rules_along(mask: Mask, unit: int) -> Mask | None:
+    """The pixels of rules along a line of writing, of a picture whose characters are `unit` px high at most."""
+    found = _lying_rules(mask, unit)
+    return None if found is None or not (mask & ~found[0]).any() else found[0]
+
+
 def _extent(mask: Mask, axis: int) -> tuple[int, int]:
     """The first row (axis 1) or column (axis 0) that holds something, and the one after the last."""
     places = np.flatnonzero(mask.any(axis))
     return int(places[0]), int(places[-1]) + 1
 
 
-def _lying_rules(mask: Mask) -> tuple[Mask, Mask] | None:
-    """Pixels of the rules that go from left to right, and their course, crossing strokes included."""
+def _lying_rules(mask: Mask, unit: int | None = None) -> tuple[Mask, Mask] | None:
+    """Pixels of the rules that go from left to right, and their course, crossing strokes included.
+
+    `unit` is the side of one character's picture, if the mask is not that.
+    """
     height, width = mask.shape
     if not mask[:, :2].any() and not mask[:, -2:].any():
         return None
-    thick, reach = max(height, width) // 9, max(2, max(height, width) // 14)
+    unit = unit or max(height, width)
+    thick, reach = unit // 9, max(2, unit // 14)
     mask = np.ascontiguousarray(mask)
     depth = run_lengths(np.ascontiguousarray(mask.T)).T
     # Straight stretches of what is thin, by an opening along the row that forgives a step of one pixel; and whole long

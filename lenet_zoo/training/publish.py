@@ -55,6 +55,8 @@ def summary_card(each: Sequence[Card], seeds: Sequence[int], split: str) -> Card
 def warn_at_chance(card: Card, split: str, say: Callable[[str], None]) -> None:
     """Say so when a run has learnt nothing that its figures on `split` would show."""
     figures = card.metrics[split]
+    if "per_class" not in figures:  # of whole lines: there is no chance to speak of
+        return
     commonest = max(one["total"] for one in figures["per_class"].values()) / figures["total"]
     # A network that always gives one answer is right so often; by luck, up to three standard deviations more.
     luck = 3 * math.sqrt(commonest * (1 - commonest) / figures["total"])

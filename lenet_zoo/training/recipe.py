@@ -2,7 +2,8 @@
 
 A recipe is a TOML file of plain fields, one per line; the shipped ones are in `recipes/`. A table in it named after an
 architecture, a data set, or both (`[lenet5_classic.fashion_mnist]`) holds the fields that differ there. Every field is
-an attribute of `Recipe` or, with `method = "lecun1998"`, of `Recipe1998`, documented in its class.
+an attribute of `Recipe` or, with `method = "lecun1998"` or `"lines"`, of `Recipe1998` or `RecipeLines`, documented in
+its class.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from lenet_zoo.datasets.augment import Augmentation
 from lenet_zoo.datasets.loading import DATASETS
@@ -24,7 +25,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["Recipe", "Recipe1998", "defaults_of", "load_recipe", "recipe_names"]
+__all__ = ["Recipe", "Recipe1998", "RecipeLines", "defaults_of", "load_recipe", "recipe_names"]
 
 _FOLDER = Path(__file__).parent / "recipes"
 
@@ -35,7 +36,7 @@ def _doc(default: Any, text: str, *, choices: tuple[str, ...] = (), low: float =
 
 @dataclass(frozen=True)
 class _Fields:
-    """What the two kinds of recipe share: the checks, and the change of a field by its name."""
+    """What the kinds of recipe share: the checks, and the change of a field by its name."""
 
     def __post_init__(self) -> None:
         for one in fields(self):
@@ -63,7 +64,7 @@ class _Fields:
         return replace(self, **parsed)
 
     def _hint(self, name: str) -> str:
-        for other in (Recipe, Recipe1998):
+        for other in _KINDS.values():
             if not isinstance(self, other) and name in {one.name for one in fields(other)}:
                 return f" It belongs to another method than {self.method!r}."  # type: ignore[attr-defined]
         return did_you_mean(name, [one.name for one in fields(self)]) + " `lenet-zoo recipes NAME` prints the fields."
@@ -247,7 +248,43 @@ class Recipe1998(_Fields):
         return self.passes
 
 
-_KINDS: dict[str, type[Recipe] | type[Recipe1998]] = {"gradient": Recipe, "lecun1998": Recipe1998}
+@dataclass(frozen=True)
+class RecipeLines(_Fields):
+    """Training on lines of digits, for networks that read numbers: `lenet_zoo.training.lines`."""
+
+    method: str = _doc("lines", "this kind of recipe", choices=("lines",))
+    description: str = _doc("", "what the recipe is for, in one line")
+    start: str = _doc("", "tag whose weights the network starts with, its classes as they are; empty: fresh ones")
+    epochs: int = _doc(14, "parts of the run; after each it is measured and saved", low=1)
+    updates: int = _doc(400, "updates in an epoch", low=1)
+    columns: int = _doc(4000, "pixels of width of all lines of an update together, about", low=100)
+    most: int = _doc(20, "digits of the longest line", low=1, high=40)
+    reuse: int = _doc(4, "updates that each line is used for", low=1)
+    align: float = _doc(0.3, "weight of the loss that wants each digit in the middle of its window", high=10)
+    lr: float = _doc(0.002, "highest learning rate, of AdamW")
+    warmup: float = _doc(0.03, "part of the run, 0 to 1, over which the learning rate rises to `lr`", high=1)
+    final_lr: float = _doc(0.02, "learning rate at the end of the cosine, as a part of `lr`", high=1)
+    weight_decay: float = _doc(0.01, "weight decay on kernels")
+    clip_norm: float = _doc(2.0, "largest norm of the gradient of one update; 0: no limit")
+    ema: float = _doc(0.998, "decay per update of the averaged weights, which are the result", high=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _ = self.descent
+
+    @property
+    def descent(self) -> Recipe:
+        """Optimiser, learning rate and average, as a recipe of the other kind has them."""
+        shared = ("epochs", "lr", "warmup", "final_lr", "weight_decay", "clip_norm", "ema")
+        return Recipe(optimizer="adamw", schedule="cosine", **{name: getattr(self, name) for name in shared})
+
+
+AnyRecipe: TypeAlias = "Recipe | Recipe1998 | RecipeLines"
+_KINDS: dict[str, type[Recipe] | type[Recipe1998] | type[RecipeLines]] = {
+    "gradient": Recipe,
+    "lecun1998": Recipe1998,
+    "lines": RecipeLines,
+}
 
 
 def defaults_of(method: str | None) -> dict[str, Any]:
@@ -277,7 +314,7 @@ def _check_tables(file: str, content: Mapping[str, Any]) -> None:
 
 def load_recipe(
     name: str, *, architecture: str = "", dataset: str = "", changes: Mapping[str, Any] | None = None
-) -> Recipe | Recipe1998:
+) -> AnyRecipe:
     """Read a recipe.
 
     Args:
@@ -310,7 +347,7 @@ def load_recipe(
         raise InputError(f"method={method!r} in {path.name}: one of {', '.join(_KINDS)}")
     try:
         # All at once: what does not go together half-way may go together in the end.
-        result: Recipe | Recipe1998 = _KINDS[method]().set({**merged, **(changes or {})})
+        result: AnyRecipe = _KINDS[method]().set({**merged, **(changes or {})})
     except InputError as error:
         raise InputError(f"recipe {path.stem}: {error}") from None
     return result

@@ -29,10 +29,12 @@ from lenet_zoo.hub import hub_files
 from lenet_zoo.models._base import LeNet5
 from lenet_zoo.models._card import attach
 from lenet_zoo.models.lenet5_modern import LeNet5Modern
+from lenet_zoo.pictures.preparation import LINE, Preparation
 from lenet_zoo.registry import create_model, list_models
 from lenet_zoo.training.checkpoint import RunFolder, sole_writer
 from lenet_zoo.training.distillation import EnsembleLogits, TeacherLogits
 from lenet_zoo.training.engine import check, fit
+from lenet_zoo.training.lines import build_for_lines, fit_lines, line_figures
 from lenet_zoo.training.monitor import Monitor, Result, TensorBoard
 from lenet_zoo.training.online import fit_online
 from lenet_zoo.training.processes import Ranks, find_ranks
@@ -47,7 +49,7 @@ from lenet_zoo.training.publish import (
     warn_at_chance,
     with_validation,
 )
-from lenet_zoo.training.recipe import Recipe, Recipe1998, load_recipe
+from lenet_zoo.training.recipe import AnyRecipe, Recipe, Recipe1998, RecipeLines, load_recipe
 from lenet_zoo.training.teachers import TEACHERS, load_teacher
 from lenet_zoo.training.threads import check_threads, own_threads
 
@@ -116,16 +118,22 @@ def train(
     chosen = load_recipe(recipe, architecture=architecture, dataset=dataset, changes=changes)
     if isinstance(chosen, Recipe1998) and ranks.world > 1:
         raise InputError("the 1998 method updates after every pattern: start it in one process")
+    if isinstance(chosen, RecipeLines) and ranks.world > 1:
+        raise InputError("training on lines runs in one process: start it without torchrun")
     with ranks.first_on_its_machine() if download else nullcontext():
         training = load_dataset(dataset, train=True, root=data_root, download=download)
         held_out = load_dataset(dataset, train=False, root=data_root, download=download)
-    if validate:
+    validation: Dataset | None = None
+    if isinstance(chosen, RecipeLines):  # never trains on the tail, which sets the temperature
+        training, validation = validation_split(training)
+        held_out = validation if validate else held_out
+    elif validate:
         training, held_out = validation_split(training)
     if isinstance(chosen, Recipe) and chosen.no_digits:
         training = _with_no_digits(training, chosen.no_digits)
     plan = _Plan(
         architecture, chosen, Path(recipe).stem, training, held_out, validate, Path(out), seeds, resume, tensorboard,
-        ranks, monitor if monitor and ranks.rank == 0 else Monitor(), command or command_line(),
+        ranks, monitor if monitor and ranks.rank == 0 else Monitor(), command or command_line(), validation,
     )  # fmt: skip
     plan.check()
     saved = [folder / "checkpoint.pt" for folder in plan.places] if resume else []
@@ -148,7 +156,7 @@ class _Plan:
     the training set."""
 
     architecture: str
-    recipe: Recipe | Recipe1998
+    recipe: AnyRecipe
     recipe_name: str
     training: Dataset
     held_out: Dataset
@@ -160,6 +168,7 @@ class _Plan:
     ranks: Ranks
     monitor: Monitor
     command: str
+    validation: Dataset | None = None  # what a run on lines is measured on after each epoch
 
     @property
     def split(self) -> str:
@@ -180,6 +189,8 @@ class _Plan:
 
         The test set may be measured each pass of 1998: the recipe was fixed beforehand, so nothing is tuned on it.
         """
+        if self.validation is not None:
+            return {"validation": self.validation}
         return {self.split: self.held_out} if self.validate or isinstance(self.recipe, Recipe1998) else {}
 
     @property
@@ -190,6 +201,8 @@ class _Plan:
 
     def build(self) -> nn.Module:
         classes = len(self.training.classes)
+        if isinstance(self.recipe, RecipeLines):
+            return build_for_lines(self.architecture, classes, self.recipe.start)
         if self.architecture in TEACHERS:
             return TEACHERS[self.architecture](classes)
         if isinstance(self.recipe, Recipe) and self.recipe.start:
@@ -209,6 +222,8 @@ class _Plan:
             if len(set(self.teachers)) < len(self.teachers) or not all(self.teachers):
                 raise InputError(f"teacher={self.recipe.teacher!r}: give each once, with one comma between two")
             self.ranks.on_rank_zero(self._check_teachers)
+        if isinstance(self.recipe, RecipeLines):
+            self.build()
         if self.tensorboard:
             TensorBoard(self.monitor, self.home)  # is it installed?
 
@@ -300,13 +315,23 @@ def _train_seed(plan: _Plan, seed: int, folder: RunFolder, logits: TeacherLogits
     )  # fmt: skip
     if isinstance(plan.recipe, Recipe1998):
         return fit_online(plan.build, plan.training, plan.recipe, folder, **common)
+    if isinstance(plan.recipe, RecipeLines):
+        return fit_lines(plan.build, plan.training, plan.recipe, folder, **common)
     return fit(plan.build, plan.training, plan.recipe, folder, ranks=plan.ranks, teacher_logits=logits, **common)
 
 
 def _publish(plan: _Plan, seed: int, folder: RunFolder, result: Result, teachers: Sequence[dict[str, Any]]) -> Card:
     """Write weights, card and curves of one seed; gives the card."""
     folder.save_weights(result.model.state_dict())
-    found = evaluate(logits_of(result.model), plan.held_out)
+    classes, preparation = plan.training.classes, plan.training.preparation
+    if isinstance(plan.recipe, RecipeLines):
+        classes, preparation = (*classes, "none"), Preparation(LINE)
+        found = line_figures(result.model, plan.held_out)
+        figures = {
+            plan.split if style == "apart" else f"{plan.split}_{style}": one.as_dict() for style, one in found.items()
+        }
+    else:
+        figures = {plan.split: figures_of(evaluate(logits_of(result.model), plan.held_out), classes)}
     recipe = {"name": plan.recipe_name, **plan.recipe.as_dict()}
     if teachers:
         recipe["teacher"] = teachers[0] if len(teachers) == 1 else list(teachers)
@@ -315,10 +340,10 @@ def _publish(plan: _Plan, seed: int, folder: RunFolder, result: Result, teachers
         tag=plan.training.name,
         params=sum(p.numel() for p in result.model.parameters()),
         dataset=plan.training.name,
-        preparation=plan.training.preparation,
-        labels=plan.training.classes,
+        preparation=preparation,
+        labels=classes,
         recipe=recipe,
-        metrics={plan.split: figures_of(found, plan.training.classes)},
+        metrics=figures,
         licence=_LICENCE,
         sha256=sha256_of(folder.weights),
         provenance=dict(

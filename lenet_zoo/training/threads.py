@@ -26,7 +26,7 @@ from lenet_zoo.training.checkpoint import threads_in
 from lenet_zoo.training.engine import goes_through_compiled_layers
 from lenet_zoo.training.fused import fuse
 from lenet_zoo.training.processes import ALONE, Ranks
-from lenet_zoo.training.recipe import Recipe, Recipe1998
+from lenet_zoo.training.recipe import AnyRecipe, Recipe
 
 __all__ = ["check_threads", "own_threads"]
 
@@ -48,7 +48,7 @@ def own_threads(
     threads: int | None,
     build: Callable[[], nn.Module],
     data: Dataset,
-    recipe: Recipe | Recipe1998,
+    recipe: AnyRecipe,
     ranks: Ranks,
     checkpoints: list[Path],
     say: Callable[[str], None],

@@ -10,7 +10,7 @@ from lenet_zoo.errors import InputError
 from lenet_zoo.training.checkpoint import RunFolder
 from lenet_zoo.training.engine import fit
 from lenet_zoo.training.processes import ALONE
-from lenet_zoo.training.recipe import Recipe, Recipe1998, load_recipe, recipe_names
+from lenet_zoo.training.recipe import Recipe, Recipe1998, RecipeLines, load_recipe, recipe_names
 
 NETWORKS = [(a, d) for a in ("lenet5_modern", "lenet5_classic") for d in ("mnist", "fashion_mnist", "kmnist")]
 
@@ -40,7 +40,7 @@ def test_baseline_trains_either_network(architecture, digits, tmp_path):
     assert result.history[-1]["accuracy"] > 0.5
 
 
-@pytest.mark.parametrize("kind", [Recipe, Recipe1998])
+@pytest.mark.parametrize("kind", [Recipe, Recipe1998, RecipeLines])
 def test_every_field_is_documented(kind):
     assert set(kind.documented()) == {one.name for one in fields(kind)}
     assert all(kind.documented().values())
@@ -159,5 +159,5 @@ def test_a_file_that_is_not_toml_and_an_unknown_method_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"mine\.toml is not TOML"):
         load_recipe(str(file))
     file.write_text('method = "magic"')
-    with pytest.raises(InputError, match=r"^method='magic' in mine\.toml: one of gradient, lecun1998$"):
+    with pytest.raises(InputError, match=r"^method='magic' in mine\.toml: one of gradient, lecun1998, lines$"):
         load_recipe(str(file))

@@ -1,0 +1,159 @@
+"""From the answers along a line to its text: best path, beam search, and how probable a text is, exactly. numpy only.
+
+A network that reads lines answers at every position: a class, or "none". A text's probability is the sum over all the
+ways to answer that give it when repeated answers count once and "none" counts nothing: connectionist temporal
+classification (Graves, Fernández, Gomez, Schmidhuber, ICML 2006), which is also what the paper's graph transformer does
+with the outputs of a space displacement network (p. 29).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Path", "beam_search", "best_path", "log_probability", "spans"]
+
+Answers = NDArray[np.float64]
+"""Logarithms of probabilities, T×(classes + 1): one row per position, "none" last. Rows sum to 1 as probabilities."""
+
+# What a position has to give a class for the beam to follow it: one in ten thousand.
+_FLOOR = math.log(1e-4)
+
+
+@dataclass(frozen=True)
+class Path:
+    """A text as a sequence of classes, and the logarithm of its probability."""
+
+    classes: tuple[int, ...]
+    log_probability: float
+
+
+def best_path(answers: Answers) -> tuple[int, ...]:
+    """The text of the likeliest answer at each position."""
+    best = answers.argmax(1)
+    new = np.empty(len(best), np.bool_)
+    new[:1] = True
+    np.not_equal(best[1:], best[:-1], out=new[1:])
+    return tuple(best[new & (best != answers.shape[1] - 1)].tolist())
+
+
+def log_probability(answers: Answers, classes: Sequence[int]) -> float:
+    """The logarithm of a text's probability: the sum over all its paths.
+
+    The forward recursion goes position by position. Here it goes state by state: with the sum C of a state's own
+    logarithms so far, α(t) = C(t) + log Σ exp(entered(τ) − C(τ − 1)) over τ ≤ t, which numpy accumulates in one call.
+    """
+    none = answers.shape[1] - 1
+    length = len(answers)
+    blank = answers[:, none].cumsum()
+    if not classes:
+        return float(blank[-1]) if length else 0.0
+    minus = -np.inf
+    # What may enter a state at position t: the states before it at t − 1. The path starts in the first two.
+    on_blank = blank.copy()  # α of the "none" before the first digit
+    on_digit = np.full(length, minus)
+    before = -1
+    for index, label in enumerate(classes):
+        own = answers[:, label]
+        total = own.cumsum()
+        entered = np.full(length, minus)
+        entered[1:] = on_blank[:-1]
+        if index == 0:
+            entered[0] = 0.0
+        elif label != before:
+            np.logaddexp(entered[1:], on_digit[:-1], out=entered[1:])
+        on_digit = total + np.logaddexp.accumulate(entered - (total - own))
+        entered = np.full(length, minus)
+        entered[1:] = on_digit[:-1]
+        own = answers[:, none]
+        on_blank = blank + np.logaddexp.accumulate(entered - (blank - own))
+        before = label
+    return float(np.logaddexp(on_digit[-1], on_blank[-1]))
+
+
+def beam_search(answers: Answers, width: int = 16, expect: re.Pattern[str] | None = None) -> list[Path]:
+    """The likeliest texts, best first, each with its exact probability.
+
+    Prefixes are followed from position to position, the `width` best of them. The probability that the search itself
+    finds leaves out what was cut; so each text's is computed again, as `log_probability`.
+
+    Args:
+        answers: as above.
+        width: texts that are kept at each position.
+        expect: what a text, as digits, must match from end to end; others are left out of the result.
+    """
+    none = answers.shape[1] - 1
+    # prefix → logarithms of the paths that end in "none", and in its last class
+    beams: dict[tuple[int, ...], tuple[float, float]] = {(): (0.0, -math.inf)}
+    for row in answers.tolist():
+        likely = [(label, row[label]) for label in range(none) if row[label] > _FLOOR]
+        following: dict[tuple[int, ...], tuple[float, float]] = {}
+        for prefix, (blank, digit) in beams.items():
+            both = _add(blank, digit)
+            last = prefix[-1] if prefix else none
+            stay = (both + row[none], digit + row[last] if prefix else -math.inf)
+            _put(following, prefix, *stay)
+            for label, log in likely:
+                _put(following, (*prefix, label), -math.inf, (blank if label == last else both) + log)
+        if len(following) > width:
+            best = sorted(following, key=lambda prefix: _add(*following[prefix]), reverse=True)[:width]
+            following = {prefix: following[prefix] for prefix in best}
+        beams = following
+    texts = [prefix for prefix in beams if expect is None or expect.fullmatch("".join(map(str, prefix)))]
+    return sorted(
+        (Path(text, log_probability(answers, text)) for text in texts), key=lambda path: -path.log_probability
+    )
+
+
+def spans(answers: Answers, classes: Sequence[int]) -> list[tuple[int, int]]:
+    """Where each class of a text stands on its likeliest path: the first position and the last (Viterbi).
+
+    Raises: ValueError for a text that has no path, as it is longer than the line.
+    """
+    none = answers.shape[1] - 1
+    states = [none]
+    for label in classes:
+        states += [label, none]
+    own = answers[:, states]
+    skip = np.full(len(states), -np.inf)
+    skip[3::2] = [0.0 if one != other else -np.inf for one, other in itertools.pairwise(classes)]
+    score = np.full(len(states), -np.inf)
+    score[:2] = own[0, :2]
+    back = np.zeros(own.shape, np.int8)
+    for t in range(1, len(own)):
+        from_before = np.concatenate([[-np.inf], score[:-1]])
+        from_skip = np.concatenate([[-np.inf, -np.inf], score[:-2]]) + skip
+        choices = np.stack([score, from_before, from_skip])
+        back[t] = choices.argmax(0)
+        score = choices.max(0) + own[t]
+    state = len(states) - 1 if len(states) == 1 or score[-1] >= score[-2] else len(states) - 2
+    if not np.isfinite(score[state]):
+        raise ValueError("the text is longer than the line")
+    found = [[-1, -1] for _ in classes]
+    for t in range(len(own) - 1, -1, -1):
+        if state % 2:
+            place = found[state // 2]
+            place[0] = t
+            place[1] = max(place[1], t)
+        state -= int(back[t, state])
+    return [(first, last) for first, last in found]
+
+
+def _add(one: float, other: float) -> float:
+    """log(exp(one) + exp(other))."""
+    if one < other:
+        one, other = other, one
+    return one if other == -math.inf else one + math.log1p(math.exp(other - one))
+
+
+def _put(
+    table: dict[tuple[int, ...], tuple[float, float]], prefix: tuple[int, ...], blank: float, digit: float
+) -> None:
+    old = table.get(prefix)
+    table[prefix] = (blank, digit) if old is None else (_add(old[0], blank), _add(old[1], digit))

@@ -1,0 +1,288 @@
+"""`OnnxReader`: a picture of a line of digits to its number, with an exported file. numpy and onnxruntime only."""
+
+from __future__ import annotations
+
+import os
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lenet_zoo.cards import Card
+from lenet_zoo.classify.decoding import Path, beam_search, best_path, log_probability, spans
+from lenet_zoo.classify.onnx import Running, cannot_run, cores, normalization_of
+from lenet_zoo.classify.onnx_file import card_in, metadata_of, read_file
+from lenet_zoo.errors import ArtifactError, InputError, NoDigitError
+from lenet_zoo.pictures.line import HEIGHT, Strip, line_from_image
+from lenet_zoo.pictures.preparation import LINE
+from lenet_zoo.pictures.reading import PictureSource
+
+__all__ = ["Character", "OnnxReader", "Reader", "Reading", "expected"]
+
+# Pixels of the line from one answer of the network to the next, and the middle of the first answer's window.
+_STRIDE, _FIRST = 4, 14
+# From one answer to the next when the line goes through twice, the second time shifted.
+_STEP = 2
+# A text over it is the likeliest of all: all others together have less.
+_CERTAIN = 0.5
+_WIDTH, _WIDTH_EXPECTED = 16, 128
+
+
+@dataclass(frozen=True)
+class Character:
+    """One digit of a number.
+
+    Attributes:
+        label: the digit.
+        confidence: its probability where it stands.
+        box: left, top, right, bottom of its ink, in pixels of the picture.
+    """
+
+    label: str
+    confidence: float
+    box: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The answer to one picture of a line.
+
+    Attributes:
+        text: the digits from left to right, or None when there is no number, or too little confidence in it.
+        confidence: the probability of the whole text, 0 when there was nothing to read.
+        characters: of the likeliest text, from left to right, also when it was rejected.
+        reason: why there is no text, else None.
+    """
+
+    text: str | None
+    confidence: float
+    characters: tuple[Character, ...]
+    reason: str | None = None
+
+
+def expected(expect: int | str | re.Pattern[str] | None) -> re.Pattern[str] | None:
+    """`expect` as a pattern: a number of digits, or a regular expression for the whole text.
+
+    Raises: InputError for another kind of value, a number below 1, and text that is no regular expression.
+    """
+    if expect is None or isinstance(expect, re.Pattern):
+        return expect
+    if isinstance(expect, str) and expect.isdecimal():
+        expect = int(expect)
+    if isinstance(expect, bool) or not isinstance(expect, int | str) or (isinstance(expect, int) and expect < 1):
+        raise InputError(f"expect={expect!r}: how many digits, or a regular expression such as '\\d{{5}}'")
+    try:
+        return re.compile(rf"\d{{{expect}}}" if isinstance(expect, int) else expect)
+    except re.error as error:
+        raise InputError(f"expect={expect!r} is no regular expression: {error}") from None
+
+
+class Reader(ABC):
+    """Pictures of a line to their numbers. A subclass runs the network over strips.
+
+    Attributes:
+        card: what is known of the network.
+        threads: how many pictures may be read at once.
+    """
+
+    card: Card
+    threads: int = 1
+
+    @abstractmethod
+    def answers(self, strips: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """uint8 N×28×W, 0 background and 255 ink → logits, float32 N×classes×T, one answer every 4 px."""
+
+    def read(
+        self,
+        pictures: PictureSource | Iterable[PictureSource],
+        min_confidence: float = 0.0,
+        expect: int | str | re.Pattern[str] | None = None,
+    ) -> list[Reading]:
+        """Read pictures, each of one line of digits.
+
+        Args:
+            pictures: a picture, or several: a path, the bytes of a file, an open binary file or a PIL image each.
+            min_confidence: a number below this probability is rejected.
+            expect: how many digits the number has, or a regular expression that the whole of it matches: of the
+                likely texts the best that does is the answer.
+
+        Returns: one `Reading` per picture, in order; without a text, and with the reason, where there is no number.
+
+        Raises: InputError for a picture that cannot be opened, and for arguments out of range.
+        """
+        self.check(min_confidence)
+        pattern = expected(expect)
+        one = isinstance(pictures, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(pictures, "read")
+        several: list[Any] = [pictures] if one or not isinstance(pictures, Iterable) else list(pictures)
+        if not several:
+            raise InputError("an empty list of pictures: give at least one")
+
+        def read_one(picture: PictureSource) -> Reading:
+            try:
+                strip = line_from_image(picture)
+            except NoDigitError as error:
+                return Reading(None, 0.0, (), " ".join(str(error).split()))
+            return self.read_strip(strip, min_confidence, pattern)
+
+        if len(several) == 1 or self.threads == 1:
+            return [read_one(picture) for picture in several]
+        with ThreadPoolExecutor(self.threads, thread_name_prefix="lenet_zoo") as pool:
+            return list(pool.map(read_one, several))
+
+    def check(self, min_confidence: float) -> None:
+        """Raises: InputError for a number that is no probability."""
+        if not 0 <= min_confidence <= 1:
+            raise InputError(f"min_confidence={min_confidence}: a probability, from 0 to 1")
+
+    def read_strip(self, strip: Strip, min_confidence: float = 0.0, expect: re.Pattern[str] | None = None) -> Reading:
+        """Read a line that is prepared already."""
+        answers = self.log_probabilities(strip.pixels)
+        found = _decoded(answers, expect)
+        if found is None:
+            text = "".join(map(str, best_path(answers)))
+            return Reading(None, 0.0, (), f"no number matches {expect.pattern if expect else ''!r}: it reads {text!r}")
+        if not found.classes:
+            return Reading(None, 0.0, (), "no number: the line holds no digit")
+        characters = tuple(_characters(answers, found.classes, strip))
+        text, confidence = "".join(one.label for one in characters), float(np.exp(found.log_probability))
+        if confidence < min_confidence:
+            reason = f"the likeliest number, {text!r}, has confidence {confidence:.3f} < {min_confidence:g}"
+            return Reading(None, confidence, characters, reason)
+        return Reading(text, confidence, characters)
+
+    def log_probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """The answers along a strip, one every 2 px: uint8 28×W → float64 T×classes, logarithms; "none" is the last.
+
+        Shift and stitch: the line goes through the network twice, the second time without its first 2 px, and the
+        answers interleave. The middle of answer t's window is column 14 + 2t.
+        """
+        if pixels.ndim != 2 or pixels.shape[0] != HEIGHT or pixels.dtype != np.uint8:
+            raise InputError(f"a line is uint8 {HEIGHT}×W, not {pixels.dtype} {'×'.join(map(str, pixels.shape))}")
+        temperature = self.card.confidence.temperature if self.card.confidence else 1.0
+        stitched = self.logits(pixels[None])[0].astype(np.float64) / temperature
+        stitched -= stitched.max(1, keepdims=True)
+        stitched -= np.log(np.exp(stitched).sum(1, keepdims=True))
+        return stitched
+
+    def logits(self, strips: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The answers along lines, one every 2 px: uint8 N×28×W → logits, float32 N×T×classes; see above."""
+        count, _, taken = strips.shape
+        width = max(taken, 28)
+        width += -width % _STRIDE
+        both = np.zeros((2, count, HEIGHT, width), np.uint8)
+        both[0, :, :, :taken] = strips
+        both[1, :, :, : taken - _STEP] = strips[:, :, _STEP:]
+        answers = self.answers(both.reshape(-1, HEIGHT, width))
+        stitched = answers.reshape(2, count, *answers.shape[1:]).transpose(1, 3, 0, 2)  # N × T × 2 × classes
+        return np.ascontiguousarray(stitched.reshape(count, -1, answers.shape[1]))
+
+
+def _decoded(answers: NDArray[np.float64], expect: re.Pattern[str] | None) -> Path | None:
+    """The likeliest text (that matches), or None where none of the likely ones does."""
+    text = best_path(answers)
+    if expect is None or expect.fullmatch("".join(map(str, text))):
+        found = Path(text, log_probability(answers, text))
+        if np.exp(found.log_probability) > _CERTAIN:
+            return found
+    texts = beam_search(answers, _WIDTH if expect is None else _WIDTH_EXPECTED, expect)
+    return texts[0] if texts else None
+
+
+def _characters(answers: NDArray[np.float64], classes: Sequence[int], strip: Strip) -> Iterable[Character]:
+    places = spans(answers, classes)
+    middles = [_FIRST + _STEP * (first + last) / 2 for first, last in places]
+    for i, (label, (first, last)) in enumerate(zip(classes, places, strict=True)):
+        # A digit reaches half-way to its neighbours, and no further than its window.
+        left = max(middles[i] - 14, (middles[i - 1] + middles[i]) / 2 if i else 0)
+        right = min(middles[i] + 14, (middles[i] + middles[i + 1]) / 2 if i + 1 < len(middles) else np.inf)
+        confidence = float(np.exp(answers[first : last + 1, label].max()))
+        yield Character(str(label), confidence, strip.box(left, right))
+
+
+class OnnxReader(Reader):
+    """Reads numbers with a file that `lenet_zoo.export_onnx` made of `lenet5_modern.numbers` or another of its kind.
+
+    One object may be used by many threads at once, in a process forked after it was made, and in a copy of it.
+
+    Args:
+        path: the .onnx file.
+        threads: how many pictures may be read at once; by default as many as there are cores.
+        providers: onnxruntime's execution providers in order of preference, as for `OnnxClassifier`.
+
+    Attributes:
+        path, metadata, card, threads: as of `OnnxClassifier`.
+
+    Raises:
+        ArtifactError: a file that is missing, damaged, or of a network that reads single characters.
+        InputError: an impossible number of threads, or a provider that is not installed.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        threads: int | None = None,
+        providers: Sequence[str] | None = None,
+    ) -> None:
+        if threads is not None and threads < 1:
+            raise InputError(f"threads={threads}: at least 1")
+        self._file, self._wanted_providers = read_file(path), providers
+        self.path = self._file.path
+        self.metadata = metadata_of(self._file)
+        self.card = card_in(self.metadata, self.path)
+        if self.card.preparation.kind != LINE:
+            raise ArtifactError(
+                f"{self.path} reads single characters: take lenet_zoo.OnnxClassifier or `lenet-zoo predict`, or write "
+                "a file that reads numbers with `lenet-zoo export lenet5_modern.numbers`"
+            )
+        self.threads = threads or cores()
+        self._running = Running(self._file, providers)
+        self._read_signature()
+
+    def _read_signature(self) -> None:
+        """Check that the graph is what its metadata says, so that no later call can fail on it."""
+        session, convention = self._running.session, self.metadata["input"]
+        outputs = {output.name: output.shape for output in session.get_outputs()}
+        inputs = [(x.name, x.type, x.shape) for x in session.get_inputs()]
+        wanted = {"pixels": "tensor(uint8)", "input": "tensor(float)"}
+        if (
+            len(inputs) != 1
+            or inputs[0][1] != wanted.get(inputs[0][0])
+            or inputs[0][2][1:3] != [1, HEIGHT]
+            or any(isinstance(inputs[0][2][axis], int) for axis in (0, 3))
+        ):
+            raise ArtifactError(f"{self.path} takes {inputs}, and not any number of lines 1×{HEIGHT} of any width")
+        shape = outputs.get("logits")
+        if shape is None or len(shape) != 4 or shape[1] != len(self.card.labels):
+            raise ArtifactError(f"{self.path} is damaged: its outputs are {outputs}, and not logits along a line")
+        self._input = inputs[0][0]
+        self._scale: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+        if self._input != "pixels":
+            self._scale = normalization_of(convention, 1, self.path)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_running"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._running = Running(self._file, self._wanted_providers)
+
+    def answers(self, strips: NDArray[np.uint8]) -> NDArray[np.float32]:
+        if self._running.pid != os.getpid():  # forked since the last call
+            self._running = Running(self._file, self._wanted_providers, before=self._running)
+        x: NDArray[Any] = strips[:, None]
+        if self._scale is not None:
+            x = x * self._scale[0] + self._scale[1]
+        try:
+            logits = self._running.session.run(["logits"], {self._input: np.ascontiguousarray(x)})[0]
+        except Exception as error:  # onnxruntime's own exceptions have no common base but this one
+            raise cannot_run(self._file, error) from error
+        if not np.isfinite(logits).all():
+            raise ArtifactError(f"{self.path} answers with values that are not finite (nan or inf): export it again")
+        line: NDArray[np.float32] = logits[:, :, 0]
+        return line

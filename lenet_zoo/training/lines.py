@@ -1,0 +1,211 @@
+"""Training on lines of digits: a network of single characters becomes one that reads numbers (`method = "lines"`).
+
+The network runs over the whole line and answers every 2 px. The loss is that of connectionist temporal classification,
+which needs no places; a second one wants each digit at the answer whose window has it in the middle, since that is
+where a network of single digits is best, and where its box is then found.
+
+Lines are made of the training digits as they are needed (`datasets.lines`). The last 10,000 training digits make the
+lines of the validation set, in every run.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lenet_zoo.classify.torch import normalized
+from lenet_zoo.datasets.lines import MEASURED, TOUCHING, WRITTEN, LineMaker, Lines, LineStyle, lines_of_five
+from lenet_zoo.datasets.loading import Dataset
+from lenet_zoo.errors import InputError, TrainingError
+from lenet_zoo.evaluation import LineEvaluation, evaluate_lines
+from lenet_zoo.models import LeNet5Modern
+from lenet_zoo.registry import create_model
+from lenet_zoo.training.checkpoint import RunFolder
+from lenet_zoo.training.monitor import Monitor, Result
+from lenet_zoo.training.optim import Average, learning_rate, optimizer_for
+from lenet_zoo.training.recipe import RecipeLines
+
+__all__ = ["build_for_lines", "fit_lines", "line_figures", "shift_and_stitch"]
+
+# Digits of the lines of an update, least and most. Lines of one update are alike, since shorter ones are filled up.
+_LENGTHS = ((1, 1), (2, 2), (3, 3), (4, 4), (4, 5), (5, 5), (5, 6), (6, 7), (7, 8), (9, 11), (12, 14), (16, 20))
+_PITCH = 18  # columns of a line per digit, about
+_GLANCE = 200  # lines that are looked at after each epoch
+
+
+def build_for_lines(architecture: str, classes: int, start: str) -> nn.Module:
+    """A network that answers along a line: `classes` and "none", not pooled; with the weights of the tag `start`.
+
+    Raises: InputError for another network than lenet5_modern, and for a start of other classes.
+    """
+    model = create_model(architecture, num_classes=classes + 1, global_pool="")
+    if not isinstance(model, LeNet5Modern):
+        raise InputError(f"lines are for lenet5_modern: for {architecture} take another recipe")
+    if start:
+        known = create_model(start, pretrained=True)
+        if not isinstance(known, LeNet5Modern) or known.num_classes != classes:
+            raise InputError(f"start={start!r}: give a tag of lenet5_modern with {classes} classes")
+        state = known.state_dict()
+        # "None" begins with no opinion of the features, and as likely as the average class.
+        state["output.weight"] = F.pad(state["output.weight"], (0, 0, 0, 1))
+        state["output.bias"] = torch.cat([state["output.bias"], state["output.bias"].mean()[None]])
+        model.load_state_dict(state)
+    return model
+
+
+def shift_and_stitch(model: LeNet5Modern, x: Tensor) -> Tensor:
+    """Answers every 2 px along lines: float N×1×28×W, as the network takes it → logits N×T×classes.
+
+    The same as two passes, the second without the first 2 px, but for the columns at the right end; what both passes
+    share is computed once.
+    """
+    c3 = model.act3(model.C3(model.S2(model.act1(model.C1(x)))))
+    here, shifted = model.S4(c3), model.S4(F.pad(c3[..., 1:], (0, 1)))
+    maps = model.act5(model.C5(torch.cat([here, shifted])))[:, :, 0].transpose(1, 2)
+    here, shifted = model.output(model.act6(model.F6(maps))).chunk(2)
+    return torch.stack([here, shifted], 2).flatten(1, 2)
+
+
+def _taken(model: nn.Module, images: Tensor) -> Tensor:
+    """Lines as the network takes them, their width a multiple of 16."""
+    return normalized(model, F.pad(images, (0, -images.shape[2] % 16)))
+
+
+def _answers(model: LeNet5Modern) -> Callable[[np.ndarray], np.ndarray]:
+    def run(pixels: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return shift_and_stitch(model, _taken(model, torch.from_numpy(pixels))).numpy()
+
+    return run
+
+
+def line_figures(
+    model: nn.Module, data: Dataset, count: int = 10_000, styles: Mapping[str, LineStyle] = MEASURED
+) -> dict[str, LineEvaluation]:
+    """Figures on `count` lines of 5 of a data set's digits, by style.
+
+    Args:
+        model: from `build_for_lines`.
+        data: digits that it was not trained on.
+        count: lines of each style.
+        styles: how they are written.
+    """
+    assert isinstance(model, LeNet5Modern)
+    model.eval()
+    return {name: evaluate_lines(_answers(model), lines_of_five(data, style, count)) for name, style in styles.items()}
+
+
+def fit_lines(
+    build: Callable[[], nn.Module],
+    data: Dataset,
+    recipe: RecipeLines,
+    folder: RunFolder,
+    *,
+    seed: int = 0,
+    measured: Mapping[str, Dataset] | None = None,
+    resume: bool = False,
+    identity: dict[str, Any] | None = None,
+    monitor: Monitor | None = None,
+) -> Result:
+    """Train a network of `build_for_lines`; on the CPU, in one process.
+
+    Args, and what is raised: as in `engine.fit`. `measured` are digits that lines are made of after every epoch.
+    """
+    monitor = monitor or Monitor()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = build()
+    assert isinstance(model, LeNet5Modern)
+    descent = recipe.descent
+    optimizer, average = optimizer_for(model, descent), Average(model, recipe.ema)
+    about = {**(identity or {}), "seed": seed, "pictures": len(data), **recipe.as_dict()}
+    history: list[dict[str, Any]] = []
+    seconds = 0.0
+    state = folder.load_checkpoint(about, resume, monitor.say)
+    if state is not None:
+        model.load_state_dict(state["model"])
+        average.model.load_state_dict(state["average"])
+        optimizer.load_state_dict(state["optimizer"])
+        history, seconds = state["history"], state["seconds"]
+    folder.start_log(history)
+    monitor.begin(recipe.epochs, len(history), recipe.updates)
+    for epoch in range(len(history) + 1, recipe.epochs + 1):
+        start = time.perf_counter()
+        model.train()
+        lost = right = lines = 0.0
+        for step, batch in enumerate(_batches(data, recipe, seed, epoch)):
+            done = (epoch - 1) * recipe.updates + step
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(descent, done / (recipe.updates * recipe.epochs))
+            loss, aligned = _loss(model, batch, recipe.align)
+            optimizer.zero_grad()
+            loss.backward()
+            if recipe.clip_norm:
+                nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
+            optimizer.step()
+            average.update(done)
+            lost, right, lines = lost + float(loss.detach()), right + aligned, lines + len(batch.texts)
+            monitor.step(epoch, step + 1, lost / (step + 1), right / (step + 1), lines / (time.perf_counter() - start))
+        if not np.isfinite(lost):
+            raise TrainingError(f"the loss is no longer a finite number, in epoch {epoch}: take a lower lr")
+        took = time.perf_counter() - start
+        seconds += took
+        record: dict[str, Any] = dict(
+            epoch=epoch,
+            lr=optimizer.param_groups[0]["lr"],
+            loss=lost / recipe.updates,
+            accuracy=right / recipe.updates,
+            seconds=round(took, 3),
+            pictures_per_second=round(lines / took),
+        )
+        for name, digits in (measured or {}).items():
+            for style, found in line_figures(average.model, digits, count=_GLANCE).items():
+                of = name if style == "apart" else f"{name}_{style}"
+                record |= {f"{of}_loss": found.loss, f"{of}_accuracy": found.accuracy}
+        history.append(record)
+        saved = dict(model=model.state_dict(), average=average.model.state_dict(), optimizer=optimizer.state_dict())
+        folder.save_checkpoint(about, epoch, dict(seconds=seconds, history=history, **saved))
+        folder.append_log(record)
+        monitor.epoch(record)
+    result = build()
+    result.load_state_dict(average.model.state_dict())
+    return Result(result.eval(), history, seconds)
+
+
+def _batches(data: Dataset, recipe: RecipeLines, seed: int, epoch: int) -> list[Lines]:
+    """The lines of an epoch, in the order of its updates: a function of seed and epoch."""
+    random = np.random.default_rng((seed, epoch))
+    # A third is as clean as what figures are given for: noise alone teaches caution where none is needed.
+    makers = [LineMaker(data, style, int(random.integers(2**31))) for style in (WRITTEN, WRITTEN, TOUCHING)]
+    made = []
+    for _ in range(-(-recipe.updates // recipe.reuse)):
+        least, most = (min(number, recipe.most) for number in _LENGTHS[random.integers(len(_LENGTHS))])
+        maker = makers[random.integers(len(makers))]
+        made.append(maker.make(max(2, round(recipe.columns / (_PITCH * (least + most) / 2 + 20))), (least, most)))
+    order = random.permutation(np.repeat(np.arange(len(made)), recipe.reuse))
+    return [made[i] for i in order[: recipe.updates]]
+
+
+def _loss(model: LeNet5Modern, batch: Lines, align: float) -> tuple[Tensor, float]:
+    """The loss per digit, and the share of digits that the answer in their middle gives."""
+    none = model.num_classes - 1
+    answers = F.log_softmax(shift_and_stitch(model, _taken(model, batch.images)), 2)
+    count, length = answers.shape[:2]
+    lengths = torch.tensor([len(text) for text in batch.texts])
+    labels = torch.tensor([label for text in batch.texts for label in text], dtype=torch.long)
+    loss = F.ctc_loss(
+        answers.transpose(0, 1), labels, torch.full((count,), length), lengths, none, "sum", zero_infinity=True
+    ) / max(1, len(labels))
+    if not len(labels):
+        return loss, 1.0
+    middles = torch.tensor([middle for line in batch.centres for middle in line])
+    places = ((middles - 14) / 2).round().long().clamp(0, length - 1)
+    at = answers[torch.repeat_interleave(torch.arange(count), lengths), places]
+    right = float((at.argmax(1) == labels).float().mean())
+    return loss + align * F.nll_loss(at, labels), right

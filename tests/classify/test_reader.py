@@ -1,0 +1,172 @@
+"""`OnnxReader`: a picture of a line to its number, in one place whatever the network says."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import lenet_zoo
+from lenet_zoo.classify.decoding import best_path
+from lenet_zoo.classify.reader import OnnxReader, Reader, expected
+from lenet_zoo.datasets.loading import Dataset
+from lenet_zoo.errors import ArtifactError, InputError
+
+LABELS = (*"0123456789", "none")
+LINE = dict(labels=list(LABELS), preparation="line")
+
+
+@pytest.fixture(scope="module")
+def path(exported: Any) -> Path:
+    """A network with random weights that answers along a line."""
+    return exported(model=dict(num_classes=11, global_pool=""), input="pixels", card=LINE)
+
+
+@pytest.fixture
+def line(digits: Dataset) -> Image.Image:
+    parts = [np.pad(digits.images[i].numpy(), ((6, 6), (2, 2))) for i in (0, 3, 5)]
+    return Image.fromarray(255 - np.concatenate(parts, 1))
+
+
+class Told(Reader):
+    """A reader whose network answers what it is told: (label, first column, last column) in the strip."""
+
+    def __init__(self, *told: tuple[int, int, int], sure: float = 9.0) -> None:
+        self.card = lenet_zoo.cards.Card(labels=LABELS)
+        self.told, self.sure = told, sure
+
+    def answers(self, strips: np.ndarray) -> np.ndarray:
+        count = (strips.shape[2] - 28) // 4 + 1
+        logits = np.zeros((2, 11, count), np.float32)
+        for shift in (0, 1):
+            middles = 14 + 2 * shift + 4 * np.arange(count)
+            logits[shift, 10] = self.sure
+            for label, first, last in self.told:
+                there = (middles >= first) & (middles <= last)
+                logits[shift, 10, there], logits[shift, label, there] = 0, self.sure
+        return logits
+
+
+def test_the_answer_has_text_confidence_and_boxes(line: Image.Image) -> None:
+    (found,) = Told((4, 18, 22), (2, 40, 42), (7, 62, 64)).read(line)
+    assert found.text == "427"
+    assert found.reason is None
+    assert [one.label for one in found.characters] == ["4", "2", "7"]
+    assert 0.9 < found.confidence < 1
+    assert all(found.confidence <= one.confidence < 1 for one in found.characters)
+    boxes = [one.box for one in found.characters]
+    assert [box[0] for box in boxes] == sorted(box[0] for box in boxes)
+    for left, top, right, bottom in boxes:
+        assert 0 <= left < right <= line.width
+        assert 0 <= top < bottom <= line.height
+
+
+def test_two_equal_digits_are_two(line: Image.Image) -> None:
+    assert Told((1, 18, 22), (1, 26, 30)).read(line)[0].text == "11"
+    assert Told((1, 18, 30)).read(line)[0].text == "1"
+
+
+def test_a_line_without_a_digit_is_no_number(line: Image.Image) -> None:
+    (found,) = Told().read(line)
+    assert (found.text, found.characters) == (None, ())
+    assert found.reason == "no number: the line holds no digit"
+    (blank,) = Told((4, 18, 22)).read(Image.new("L", (200, 60), 255))
+    assert (blank.text, blank.reason) == (None, "no number: the picture is of one tone")
+
+
+def test_a_doubtful_number_is_rejected_with_its_characters(line: Image.Image) -> None:
+    (found,) = Told((4, 18, 22), (2, 40, 42), sure=4.0).read(line, min_confidence=0.95)
+    assert found.text is None
+    assert len(found.characters) == 2
+    assert found.reason == f"the likeliest number, '42', has confidence {found.confidence:.3f} < 0.95"
+
+
+def test_what_is_expected_decides_between_likely_texts(line: Image.Image) -> None:
+    reader = Told((4, 18, 22), (2, 40, 42), (7, 62, 62), sure=6.0)
+    assert reader.read(line, expect=2)[0].text in {"42", "47", "27"}
+    assert len(reader.read(line, expect=r"4\d\d")[0].text or "") == 3
+    (found,) = Told((4, 18, 22)).read(line, expect=r"5\d{7}")
+    assert found.text is None
+    assert found.reason == r"no number matches '5\\d{7}': it reads '4'"
+
+
+@pytest.mark.parametrize("expect", [0, -1, True, 2.5, "(", "0"])
+def test_an_expectation_that_is_none_is_refused(expect: Any) -> None:
+    with pytest.raises(InputError, match="expect="):
+        expected(expect)
+
+
+def test_confidence_is_a_probability(line: Image.Image) -> None:
+    with pytest.raises(InputError, match="min_confidence=2: a probability, from 0 to 1"):
+        Told().read(line, min_confidence=2)
+    with pytest.raises(InputError, match="an empty list"):
+        Told().read([])
+
+
+def test_the_line_goes_through_twice_and_is_stitched(path: Path) -> None:
+    import onnxruntime
+
+    reader = OnnxReader(path, threads=1)
+    pixels = np.random.default_rng(0).integers(0, 256, (28, 61), dtype=np.uint8)
+    found = reader.log_probabilities(pixels)
+    session = onnxruntime.InferenceSession(path)
+    padded = np.pad(pixels, ((0, 0), (0, 3)))
+    for first in (0, 2):
+        shifted = np.pad(padded[:, first:], ((0, 0), (0, first)))
+        (logits,) = session.run(["logits"], {"pixels": shifted[None, None]})
+        assert found[first // 2 :: 2].shape == (10, 11)
+        wanted = logits[0, :, 0].T
+        wanted = wanted - np.log(np.exp(wanted).sum(1, keepdims=True))
+        np.testing.assert_allclose(found[first // 2 :: 2], wanted, atol=1e-4)
+    assert np.exp(found).sum(1) == pytest.approx(1)
+    with pytest.raises(InputError, match="a line is uint8 28×W, not uint8 20×61"):
+        reader.log_probabilities(pixels[:20])
+
+
+def test_a_normalized_file_gives_the_same_answers(path: Path, exported: Any) -> None:
+    other = exported(model=dict(num_classes=11, global_pool=""), input="normalized", card=LINE)
+    pixels = np.random.default_rng(1).integers(0, 256, (28, 90), dtype=np.uint8)
+    found = [OnnxReader(one).log_probabilities(pixels) for one in (path, other)]
+    np.testing.assert_allclose(*found, atol=1e-3)
+
+
+def test_a_copy_reads_alike(path: Path, line: Image.Image) -> None:
+    reader = OnnxReader(path, threads=2)
+    assert pickle.loads(pickle.dumps(reader)).read([line, line]) == reader.read([line, line])
+
+
+def test_files_of_the_other_kind_are_refused(path: Path, exported: Any) -> None:
+    single = exported(input="pixels")
+    with pytest.raises(ArtifactError, match=r"reads single characters: take lenet_zoo\.OnnxClassifier"):
+        OnnxReader(single)
+    with pytest.raises(ArtifactError, match=r"reads numbers: take lenet_zoo\.OnnxReader"):
+        lenet_zoo.OnnxClassifier(path)
+    fixed = exported(model=dict(num_classes=11, global_pool=""), input="pixels", card=LINE, input_size=(28, 56))
+    with pytest.raises(ArtifactError, match="not any number of lines 1×28 of any width"):
+        OnnxReader(fixed)
+    with pytest.raises(InputError, match="threads=0"):
+        OnnxReader(path, threads=0)
+
+
+def test_it_reads_without_torch(path: Path, tmp_path: Path, line: Image.Image) -> None:
+    line.save(tmp_path / "line.png")
+    code = (
+        "import sys, lenet_zoo\n"
+        f"found = lenet_zoo.OnnxReader({str(path)!r}).read({str(tmp_path / 'line.png')!r})\n"
+        "assert len(found) == 1 and 'torch' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_best_path_of_a_strip_is_the_readers(line: Image.Image) -> None:
+    reader = Told((4, 18, 22), (2, 40, 42))
+    from lenet_zoo.pictures.line import line_from_image
+
+    strip = line_from_image(line)
+    assert best_path(reader.log_probabilities(strip.pixels)) == (4, 2)

@@ -1,0 +1,96 @@
+"""Lines of digits: what is written stands in them, and nothing depends on anything but the seed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from lenet_zoo.datasets.lines import APART, HEIGHT, TOUCHING, WRITTEN, LineMaker
+from lenet_zoo.datasets.loading import Dataset
+from lenet_zoo.errors import InputError
+from lenet_zoo.pictures.components import components
+
+
+def groups(image: np.ndarray) -> int:
+    """How many stretches of columns with ink there are."""
+    filled = (image > 60).any(0)
+    return int(np.count_nonzero(np.diff(filled.astype(int), prepend=0) == 1))
+
+
+def test_the_seed_decides_all(few: Dataset) -> None:
+    one, same, other = (LineMaker(few, WRITTEN, seed).make(6, (1, 6)) for seed in (3, 3, 4))
+    assert torch.equal(one.images, same.images)
+    assert one.texts == same.texts
+    assert one.texts != other.texts
+
+
+def test_digits_apart_stand_as_they_are_with_gaps_between(few: Dataset) -> None:
+    whole = Dataset("bars", torch.zeros(2, 28, 28, dtype=torch.uint8), torch.tensor([1, 7]), tuple("0123456789"))
+    whole.images[0, 4:24, 13:16] = 255
+    whole.images[1, 4:24, 9:19] = 255
+    lines = LineMaker(whole, APART, 0).make(20, (5, 5))
+    assert lines.images.dtype == torch.uint8
+    assert lines.images.shape == (20, HEIGHT, lines.widths.max())
+    for image, width, text in zip(lines.images.numpy(), lines.widths, lines.texts, strict=True):
+        assert not image[:, width:].any()
+        filled = np.concatenate([[False], image.any(0), [False]]).astype(int)
+        starts, ends = np.flatnonzero(np.diff(filled) == 1), np.flatnonzero(np.diff(filled) == -1)
+        assert (ends - starts).tolist() == [{1: 3, 7: 10}[label] for label in text]
+        assert ((starts[1:] - ends[:-1] >= 2) & (starts[1:] - ends[:-1] <= 10)).all()
+        assert image[4:24].sum() == image.sum()  # nobody stands higher or lower
+
+
+def test_the_middle_of_each_digit_is_told(few: Dataset) -> None:
+    lines = LineMaker(few, APART, 1).make(10, (1, 7))
+    for image, text, centres in zip(lines.images.numpy(), lines.texts, lines.centres, strict=True):
+        assert len(text) == len(centres)
+        assert list(centres) == sorted(centres)
+        assert all((image[:, max(0, round(centre) - 8) : round(centre) + 8] > 60).any() for centre in centres)
+
+
+def test_touching_digits_hang_together(few: Dataset) -> None:
+    apart = LineMaker(few, APART, 2).make(20, (4, 4)).images.numpy()
+    together = LineMaker(few, replace(TOUCHING, touching=1.0), 2).make(20, (4, 4)).images.numpy()
+    assert np.mean([groups(image) for image in apart]) > 3.9
+    assert np.mean([groups(image) for image in together]) < 2
+    pieces = [components(image > 38).count for image in together]  # 0.15 of 255, as the maker brings them together
+    assert np.mean(pieces) < 2.5
+
+
+def test_what_stands_between_is_not_in_the_text(few: Dataset) -> None:
+    style = replace(APART, gap=(8.0, 10.0), separators=1.0)
+    plain, dotted = (LineMaker(few, one, 5).make(12, (3, 3)) for one in (replace(style, separators=0.0), style))
+    assert all(len(text) == 3 for text in dotted.texts)
+    assert (
+        np.mean([groups(x) for x in dotted.images.numpy()]) > np.mean([groups(x) for x in plain.images.numpy()]) + 1.5
+    )
+
+
+def test_a_stranger_is_drawn_and_not_read(few: Dataset) -> None:
+    threes = Dataset("threes", few.images, torch.full_like(few.labels, 3), few.classes)
+    lines = LineMaker(threes, replace(APART, strangers=1.0), 0).make(20, (4, 4))
+    assert 0.3 < np.mean([len(text) for text in lines.texts]) / 4 < 0.7
+    assert all(image.any() for image in lines.images)
+
+
+def test_an_empty_line_has_no_text(few: Dataset) -> None:
+    lines = LineMaker(few, replace(WRITTEN, empty=1.0), 0).make(3, (2, 5))
+    assert lines.texts == ((), (), ())
+    assert lines.images.shape[1] == HEIGHT
+
+
+def test_the_styles_leave_room(few: Dataset) -> None:
+    """Twenty digits of the largest size still lie in the line, each with its middle."""
+    lines = LineMaker(few, replace(WRITTEN, height=(1.2, 1.2), gap=(12.0, 12.0)), 0).make(4, (20, 20))
+    assert all(centres[-1] < width for centres, width in zip(lines.centres, lines.widths, strict=True) if centres)
+
+
+def test_other_pictures_are_refused(few: Dataset) -> None:
+    wide = Dataset("wide", torch.zeros(2, 32, 32, dtype=torch.uint8), torch.tensor([1, 2]), few.classes)
+    with pytest.raises(InputError, match="pictures of 28×28 pixels in grey, wide has 32×32"):
+        LineMaker(wide)
+    with pytest.raises(InputError, match="2 lines of 3 to 1 digits"):
+        LineMaker(few).make(2, (3, 1))

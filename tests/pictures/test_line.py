@@ -1,0 +1,144 @@
+"""Pictures of one line of writing as strips."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lenet_zoo.datasets.loading import Dataset
+from lenet_zoo.errors import InputError, NoDigitError
+from lenet_zoo.pictures.line import HEIGHT, line_from_grey, line_from_image
+
+Paper = np.ndarray
+
+
+def written(digits: Dataset, chosen: tuple[int, ...], scale: int = 2, gap: int = 8, margin: int = 30) -> Paper:
+    """Dark digits on light paper."""
+    parts = []
+    for index in chosen:
+        digit = digits.images[index].numpy()
+        columns = np.flatnonzero(digit.any(0))
+        digit = np.kron(digit[:, columns[0] : columns[-1] + 1], np.ones((scale, scale), np.uint8))
+        parts += [digit, np.zeros((28 * scale, gap), np.uint8)]
+    line = np.pad(np.concatenate(parts[:-1], 1), margin)
+    return (230 - line * 0.8).astype(np.uint8)
+
+
+def groups(pixels: np.ndarray) -> list[tuple[int, int]]:
+    filled = np.concatenate([[False], (pixels > 60).any(0), [False]]).astype(int)
+    starts, ends = np.flatnonzero(np.diff(filled) == 1), np.flatnonzero(np.diff(filled) == -1)
+    return list(zip(starts.tolist(), ends.tolist(), strict=True))
+
+
+def test_a_strip_has_each_character_20_px_high_in_its_middle(digits: Dataset) -> None:
+    pixels = line_from_grey(written(digits, (0, 3, 5, 8))).pixels
+    assert pixels.dtype == np.uint8
+    assert pixels.shape[0] == HEIGHT
+    assert pixels.max() == 255
+    assert not pixels[:, :12].any()
+    assert not pixels[:, -12:].any()
+    found = groups(pixels)
+    assert len(found) == 4
+    for start, end in found:
+        rows = np.flatnonzero((pixels[:, start:end] > 60).any(1))
+        assert 18 <= np.ptp(rows) + 1 <= 21
+        mass = pixels[:, start:end].sum(1, dtype=int)
+        assert 13 <= (mass * np.arange(28)).sum() / mass.sum() <= 15
+
+
+@pytest.mark.parametrize("scale", [1, 3, 8])
+def test_size_ink_and_light_make_no_difference(digits: Dataset, scale: int) -> None:
+    paper = written(digits, (0, 3, 5, 8), scale, gap=4 * scale, margin=15 * scale)
+    light = np.linspace(0, 60, paper.shape[1])[None]
+    shaded = (paper.astype(float) * 0.75 + light).clip(0, 255).astype(np.uint8)
+    for picture in (paper, 255 - paper, shaded):
+        assert len(groups(line_from_grey(picture).pixels)) == 4
+
+
+def test_boxes_are_in_the_pixels_of_the_picture(digits: Dataset) -> None:
+    paper = written(digits, (0, 3, 5), scale=4, gap=30, margin=100)
+    found = groups(255 - paper - 25)  # where the ink is
+    for picture in (Image.fromarray(paper), Image.fromarray(np.kron(paper, np.ones((4, 4), np.uint8)))):
+        factor = picture.width // paper.shape[1]
+        strip = line_from_image(picture)
+        for (start, end), (left, right) in zip(groups(strip.pixels), found, strict=True):
+            box = strip.box(start, end)
+            assert box[0] == pytest.approx(left * factor, abs=6 * factor)
+            assert box[2] == pytest.approx(right * factor, abs=6 * factor)
+            ink = np.flatnonzero((paper[:, left:right] < 170).any(1))
+            assert box[1] == pytest.approx(ink[0] * factor, abs=6 * factor)
+            assert box[3] == pytest.approx((ink[-1] + 1) * factor, abs=6 * factor)
+
+
+def test_a_small_line_on_a_large_sheet_is_found(digits: Dataset) -> None:
+    sheet = np.full((900, 1200), 220, np.uint8)
+    line = written(digits, (0, 3, 5, 8), 2, margin=4)
+    sheet[400 : 400 + len(line), 300 : 300 + line.shape[1]] = np.minimum(line, 220)
+    strip = line_from_grey(sheet)
+    assert len(groups(strip.pixels)) == 4
+    left, top, right, bottom = strip.box(0, strip.pixels.shape[1])
+    assert 295 <= left < right <= 305 + line.shape[1]
+    assert 395 <= top < bottom <= 405 + len(line)
+
+
+def test_a_leaning_line_is_set_upright(digits: Dataset) -> None:
+    paper = written(digits, (1, 11, 21, 42), 3, gap=12)  # 1, 1, 1, 1: nothing else is as sure to stand upright
+    assert digits.labels[[1, 11, 21, 42]].tolist() == [1, 1, 1, 1]
+    leaning = np.asarray(
+        Image.fromarray(paper).transform(
+            paper.shape[::-1], Image.Transform.AFFINE, (1, 0.4, -0.2 * len(paper), 0, 1, 0), fillcolor=230
+        )
+    )
+    upright, straightened = line_from_grey(paper).pixels, line_from_grey(leaning).pixels
+    widths = [np.mean([end - start for start, end in groups(pixels)]) for pixels in (upright, straightened)]
+    assert widths[1] == pytest.approx(widths[0], abs=2)
+
+
+def test_a_rule_under_the_line_goes(digits: Dataset) -> None:
+    paper = written(digits, (0, 3, 5, 8))
+    ruled = paper.copy()
+    ruled[-18:-16] = 120
+    assert len(groups(line_from_grey(ruled).pixels)) == 4
+
+
+@pytest.mark.parametrize(
+    ("picture", "reason"),
+    [
+        (np.full((60, 300), 200, np.uint8), "no number: the picture is of one tone"),
+        (np.random.default_rng(0).integers(0, 256, (60, 300), dtype=np.uint8), "no number: "),
+    ],
+)
+def test_paper_without_writing_is_no_number(picture: Paper, reason: str) -> None:
+    with pytest.raises(NoDigitError, match=reason):
+        line_from_grey(picture)
+
+
+def test_several_lines_are_refused(digits: Dataset) -> None:
+    one = written(digits, (0, 3, 5, 8), margin=6)
+    with pytest.raises(NoDigitError, match="no number: there are 2 lines; give a picture of one"):
+        line_from_grey(np.concatenate([one, np.full((20, one.shape[1]), 230, np.uint8), one]))
+    with pytest.raises(NoDigitError, match="no number: this is a page of text"):
+        line_from_grey(np.concatenate([one] * 6))
+
+
+def test_a_picture_lower_than_8_px_is_refused(digits: Dataset) -> None:
+    with pytest.raises(InputError, match="a picture 6 px high: a line of digits needs at least 8 px"):
+        line_from_grey(np.zeros((6, 100), np.uint8))
+
+
+def test_a_line_too_long_is_refused(digits: Dataset) -> None:
+    one = written(digits, (0, 3, 5, 8), 1, gap=4, margin=4)
+    with pytest.raises(InputError, match="no number: the line is too long; give 100 digits at most"):
+        line_from_grey(np.concatenate([one] * 250, 1))
+
+
+def test_the_file_is_named(digits: Dataset, tmp_path) -> None:
+    path = tmp_path / "blank.png"
+    Image.fromarray(np.full((60, 300), 200, np.uint8)).save(path)
+    with pytest.raises(NoDigitError, match=r"blank\.png: no number"):
+        line_from_image(path)
+    with pytest.raises(InputError, match="is not a picture"):
+        line_from_image(io.BytesIO(b"nothing of the kind"))

@@ -1,0 +1,111 @@
+"""Training on lines: what it starts with, that it learns, and that it goes on where it stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import lenet_zoo
+from lenet_zoo.classify.onnx_file import read_metadata
+from lenet_zoo.datasets.lines import APART
+from lenet_zoo.datasets.loading import Dataset
+from lenet_zoo.errors import InputError
+from lenet_zoo.evaluation import edits
+from lenet_zoo.training.checkpoint import RunFolder
+from lenet_zoo.training.lines import build_for_lines, fit_lines, line_figures, shift_and_stitch
+from lenet_zoo.training.recipe import RecipeLines
+
+QUICK = RecipeLines(epochs=2, updates=6, columns=600, most=4, warmup=0.0, ema=0.5)
+
+
+def build() -> torch.nn.Module:
+    return build_for_lines("lenet5_modern", 10, "lenet5_modern.mnist")
+
+
+def test_the_start_reads_digits_as_its_tag_does(few: Dataset) -> None:
+    model, known = build(), lenet_zoo.create_model("lenet5_modern.mnist", pretrained=True)
+    x = few.images[:50, None].float() / 255
+    with torch.inference_mode():
+        torch.testing.assert_close(model(x)[:, :10, 0, 0], known(x))
+    assert sum(p.numel() for p in model.parameters()) == 61_791
+
+
+def test_another_network_or_start_is_refused() -> None:
+    with pytest.raises(InputError, match="lines are for lenet5_modern: for lenet5_classic"):
+        build_for_lines("lenet5_classic", 10, "")
+    with pytest.raises(InputError, match=r"start='lenet5_modern\.mnist': give a tag of lenet5_modern with 26 classes"):
+        build_for_lines("lenet5_modern", 26, "lenet5_modern.mnist")
+
+
+def test_stitching_is_two_passes_of_which_one_is_shifted() -> None:
+    model = build()
+    x = torch.rand(2, 1, 28, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        found = shift_and_stitch(model, x)
+        for first in (0, 2):
+            wanted = model(x[..., first:])[:, :, 0].transpose(1, 2)
+            # C1 pads both ends with background, so the first and the last window of a shifted pass differ.
+            inner = slice(1, wanted.shape[1] - 1)
+            torch.testing.assert_close(found[:, first // 2 :: 2][:, inner], wanted[:, inner])
+
+
+def test_a_few_updates_lower_the_loss_and_a_resumed_run_is_the_same(few: Dataset, tmp_path: Path) -> None:
+    whole = fit_lines(build, few, QUICK, RunFolder(tmp_path / "whole"), seed=1)
+    assert whole.history[1]["loss"] < whole.history[0]["loss"]
+    folder = RunFolder(tmp_path / "parts")
+
+    class Stop(Exception):
+        pass
+
+    class Stopping(lenet_zoo.training.monitor.Monitor):  # type: ignore[name-defined, attr-defined]
+        def epoch(self, record: dict) -> None:
+            raise Stop
+
+    with pytest.raises(Stop):
+        fit_lines(build, few, QUICK, folder, seed=1, monitor=Stopping())
+    resumed = fit_lines(build, few, QUICK, folder, seed=1, resume=True)
+    for one, other in zip(whole.model.state_dict().values(), resumed.model.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_figures_count_whole_lines_and_edits(few: Dataset) -> None:
+    found = line_figures(build(), few, count=20, styles={"apart": APART})["apart"]
+    assert (found.total, found.characters) == (20, 100)
+    assert 0 <= found.correct <= 20
+    assert found.edits >= found.total - found.correct
+    assert np.isfinite(found.loss)
+    assert found.sure_wrong <= found.sure <= 20
+    assert found.as_dict()["accuracy"] == found.correct / 20
+
+
+@pytest.mark.parametrize(("one", "other", "wanted"), [((), (1, 2), 2), ((1, 2, 3), (1, 3), 1), ((1, 2), (2, 1), 2)])
+def test_edits(one: tuple[int, ...], other: tuple[int, ...], wanted: int) -> None:
+    assert edits(one, other) == edits(other, one) == wanted
+
+
+def test_the_command_writes_a_network_that_reads_numbers(small_mnist: Path, tmp_path: Path) -> None:
+    from lenet_zoo.training import run
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "line_figures", lambda model, data: line_figures(model, data, count=4))
+        card = run.train(
+            "lenet5_modern",
+            dataset="mnist",
+            recipe="numbers",
+            out=tmp_path / "run",
+            changes=dict(epochs=1, updates=2, columns=300, most=3),
+            device="cpu",
+            data_root=small_mnist,
+        )
+    assert card["labels"] == [*"0123456789", "none"]
+    assert card["preparation"] == "line"
+    assert {"test", "test_touching", "test_written"} <= card["metrics"].keys()
+    model = lenet_zoo.create_model(
+        "lenet5_modern", checkpoint_path=tmp_path / "run" / "model.safetensors", num_classes=11, global_pool=""
+    )
+    lenet_zoo.export_onnx(model, tmp_path / "numbers.onnx", input="pixels")
+    assert read_metadata(tmp_path / "numbers.onnx")["input"]["shape"] == ["batch", 1, 28, "width"]
+    lenet_zoo.OnnxReader(tmp_path / "numbers.onnx")
