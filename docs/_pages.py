@@ -67,6 +67,11 @@ def _spread(card: dict[str, Any]) -> str:
     return f"{seeds['n']}: {100 * seeds['mean']:.2f} ± {100 * seeds['sd']:.2f} %"
 
 
+def _from_scratch(found: dict[str, Any]) -> str:
+    spread = f" ± {100 * found['sd']:.2f}" if "sd" in found else ""
+    return f"{found['n']}: {100 * found['mean']:.2f}{spread} % (test), by `{found['command']}`"
+
+
 def card_sections() -> str:
     """Every card, one section each."""
     return "\n\n".join(_card(name, cards.load(name).as_dict()) for name in cards.names())
@@ -84,6 +89,8 @@ def _card(name: str, card: dict[str, Any]) -> str:
             rows[f"{split} loss"] = f"{figures['loss']:.4f}"
     if _spread(card):
         rows["seeds, mean ± sd"] = f"{_spread(card)} ({card['seeds']['split']})"
+    if "scratch" in card:
+        rows["from random weights"] = _from_scratch(card["scratch"])
     if "command" in card:
         rows["made by"] = f"`{card['command']}`"
     rows["time taken"] = f"{card['seconds']:,} s"

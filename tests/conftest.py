@@ -89,6 +89,17 @@ def fashion_test() -> Dataset:
 
 
 @pytest.fixture(scope="session")
+def scripts_root() -> Path:
+    """The folder that holds cmaterdb: digits of Bangla, Devanagari and Telugu."""
+    if not (data_root() / "cmaterdb").is_dir():
+        pytest.skip(
+            f"no cmaterdb in {data_root()}: set LENET_ZOO_DATA to a folder that holds it, or fetch its files into the "
+            "cache with `lenet-zoo evaluate lenet5_modern.bangla --dataset bangla --download`, and so for the others"
+        )
+    return data_root()
+
+
+@pytest.fixture(scope="session")
 def digits() -> Dataset:
     """1,797 handwritten digits, uint8 28×28, in scikit-learn's order."""
     sklearn = pytest.importorskip("sklearn.datasets", reason=f"needs scikit-learn: {to_install('test')}")

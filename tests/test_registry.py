@@ -25,9 +25,12 @@ ARCHITECTURES = ["lenet5_classic", "lenet5_modern"]
 TAGS = {
     "lenet5_classic.fashion_mnist",
     "lenet5_classic.mnist",
+    "lenet5_modern.bangla",
     "lenet5_modern.baseline_mnist",
+    "lenet5_modern.devanagari",
     "lenet5_modern.fashion_mnist",
     "lenet5_modern.mnist",
+    "lenet5_modern.telugu",
 }
 
 

@@ -1,6 +1,7 @@
 """Make the result of a run the shipped weights of a tag, with its card.
 
     python tools/install_weights.py RUN lenet5_modern.mnist
+    python tools/install_weights.py RUN lenet5_modern.bangla --scratch RUN-FROM-RANDOM-WEIGHTS
 
 The tag itself stands in `default_cfgs` of the network's module.
 """
@@ -9,6 +10,7 @@ import argparse
 import hashlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import load
 
@@ -19,8 +21,10 @@ from lenet_zoo.errors import InputError, TrainingError
 from lenet_zoo.models._card import weight_bytes
 
 
-def install(run: Path, name: str) -> Path:
+def install(run: Path, name: str, scratch: Path | None = None) -> Path:
     """Copy weights and card of the folder `run` to those of `name` (architecture.tag); returns the weight file.
+
+    With `scratch`, a run of the same network and data from random weights, the card also says what that reached.
 
     Weights first, card last: until both are there, the hash in the card refuses the mixture.
 
@@ -37,6 +41,8 @@ def install(run: Path, name: str) -> Path:
         raise InputError(f"{name!r} for weights of {card.architecture}: give {card.architecture}.TAG")
     if hashlib.sha256(content).hexdigest() != card.sha256:
         raise TrainingError(f"the weights in {run} are not those of its card")
+    if scratch is not None:
+        card = replace(card, provenance={**card.provenance, "scratch": _reached(scratch, card)})
     target = cards.weight_path(name)
     # Shipped files have no metadata, so that a network in memory is known by its weights alone.
     content = weight_bytes(load(content))
@@ -45,12 +51,27 @@ def install(run: Path, name: str) -> Path:
     return target
 
 
+def _reached(run: Path, card: Card) -> dict[str, Any]:
+    """What the card of a run from random weights says that it reached."""
+    other = Card.read(run / "card.json")
+    if (other.architecture, other.dataset) != (card.architecture, card.dataset):
+        raise InputError(f"{run} is of {other.architecture} on {other.dataset}: compare one network on the same data")
+    if not other.recipe or other.recipe.get("start"):
+        raise InputError(f"{run} did not start from random weights")
+    seeds = other.provenance["seeds"]
+    if seeds["n"] == 1:
+        seeds = {**seeds, "accuracy": [other.metrics["test"]["accuracy"]], "mean": other.metrics["test"]["accuracy"]}
+    kept = {key: seeds[key] for key in ("n", "values", "accuracy", "mean", "sd") if key in seeds}
+    return {**kept, "command": other.provenance["command"]}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="folder of a finished run")
     parser.add_argument("name", help="architecture.tag")
+    parser.add_argument("--scratch", type=Path, metavar="RUN", help="folder of a run from random weights, to compare")
     args = parser.parse_args()
-    print(install(args.run, args.name))
+    print(install(args.run, args.name, args.scratch))
 
 
 if __name__ == "__main__":

@@ -133,6 +133,12 @@ default_cfgs = generate_default_cfgs(
         "lenet5_modern.fashion_mnist": tag_cfg(
             LeNet5Modern, "fashion_mnist", cards.FASHION, "Fashion-MNIST: ten kinds of clothes"
         ),
+        **{
+            f"lenet5_modern.{script}": tag_cfg(
+                LeNet5Modern, script, digits, f"CMATERdb: handwritten digits in {script.capitalize()}"
+            )
+            for script, digits in cards.SCRIPTS.items()
+        },
     }
 )
 

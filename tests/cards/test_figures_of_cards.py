@@ -10,6 +10,7 @@ import pytest
 import lenet_zoo
 from lenet_zoo import cards
 from lenet_zoo.classify.torch import logits_of
+from lenet_zoo.datasets.loading import load_dataset
 from lenet_zoo.evaluation import evaluate
 from lenet_zoo.training.recipe import load_recipe
 
@@ -17,7 +18,11 @@ from lenet_zoo.training.recipe import load_recipe
 @pytest.mark.parametrize("name", cards.names())
 def test_a_card_is_what_its_weights_do(name, request):
     card = cards.load(name).as_dict()
-    data = request.getfixturevalue({"mnist": "mnist_test", "fashion_mnist": "fashion_test"}[card["dataset"]])
+    fixture = {"mnist": "mnist_test", "fashion_mnist": "fashion_test"}.get(card["dataset"])
+    if fixture:
+        data = request.getfixturevalue(fixture)
+    else:
+        data = load_dataset(card["dataset"], train=False, root=request.getfixturevalue("scripts_root"))
     logits = logits_of(lenet_zoo.create_model(name, pretrained=True))(data.images.numpy())
     found, told = evaluate(lambda pixels: logits, data), card["metrics"]["test"]
     assert found.loss == pytest.approx(told["loss"], rel=1e-5)

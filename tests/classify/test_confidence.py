@@ -31,7 +31,7 @@ from lenet_zoo.finetuning.results import _confidence
 from lenet_zoo.models._card import attach
 from lenet_zoo.scoring.parts import Rows
 
-MNIST_TAGS = [name for name in cards.names() if "fashion" not in name]
+MNIST_TAGS = [name for name in cards.names() if cards.load(name).dataset == "mnist"]
 RUBBISH = Confidence(2.0, 3.0, "a test's own pictures")
 
 

@@ -60,6 +60,17 @@ def test_what_an_encoding_lacks_is_escaped(tmp_path: Path) -> None:
     assert lenet_zoo("recipes", "best", PYTHONIOENCODING="cp1252").returncode == 0
 
 
+@pytest.mark.parametrize("script", cards.SCRIPTS)
+def test_a_scripts_own_digits_are_printed_in_any_encoding(script: str) -> None:
+    argv = ("predict", f"lenet5_modern.{script}", str(PICTURES / "pen_fat.png"))
+    found = {code: lenet_zoo(*argv, PYTHONIOENCODING=code) for code in ("utf-8", "cp1252", "ascii")}
+    assert {(one.returncode, one.stderr) for one in found.values()} == {(0, b"")}
+    label = found["utf-8"].stdout.decode("utf-8").split(": ")[1].split()[0]
+    assert label in cards.SCRIPTS[script]
+    for code in ("cp1252", "ascii"):
+        assert label.encode("ascii", "backslashreplace") in found[code].stdout
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no names that are not text")
 def test_a_name_that_is_no_text(tmp_path: Path) -> None:
     name = os.fsencode(tmp_path) + b"/caf\xe9.png"

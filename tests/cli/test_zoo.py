@@ -227,7 +227,8 @@ def test_evaluate_says_what_the_card_says(
 ) -> None:
     card = cards.load(name).as_dict()
     # Whoever has one data set and not the other has the tests of that one.
-    root = request.getfixturevalue({"mnist": "mnist_root", "fashion_mnist": "fashion_root"}[card["dataset"]])
+    fixtures = {"mnist": "mnist_root", "fashion_mnist": "fashion_root"}
+    root = request.getfixturevalue(fixtures.get(card["dataset"], "scripts_root"))
     argv = ["evaluate", name, "--dataset", card["dataset"], "--data-root", str(root), "--json"]
     status, out, _ = call(capsys, *argv)
     assert status == 0

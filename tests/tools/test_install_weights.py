@@ -17,6 +17,27 @@ tool = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(tool)
 
 
+def test_the_card_also_says_what_random_weights_reached(small_mnist, tmp_path, monkeypatch):
+    def run(out, **changes):
+        return train(
+            "lenet5_modern", dataset="mnist", recipe="scripts", out=tmp_path / out, changes=dict(epochs=1, **changes),
+            device="cpu", data_root=small_mnist,
+        )  # fmt: skip
+
+    run("started")
+    random = run("random", start="")
+    monkeypatch.setattr(cards, "_FOLDER", tmp_path)
+    tool.install(tmp_path / "started", "lenet5_modern.mine", tmp_path / "random")
+    card = json.loads((tmp_path / "lenet5_modern.mine.json").read_text())
+    accuracy = random["metrics"]["test"]["accuracy"]
+    assert card["scratch"] == {
+        "n": 1, "values": [0], "accuracy": [accuracy], "mean": accuracy, "command": random["command"],
+    }  # fmt: skip
+    assert card["metrics"]["test"]["accuracy"] != accuracy
+    with pytest.raises(InputError, match="did not start from random weights"):
+        tool.install(tmp_path / "started", "lenet5_modern.mine", tmp_path / "started")
+
+
 def test_install_puts_weights_and_card_in_place(small_mnist, tmp_path, monkeypatch):
     out = tmp_path / "out"
     train(
