@@ -14,7 +14,7 @@ from typing import Any
 
 from lenet_zoo.errors import LenetZooError
 
-__all__ = ["atomic_path", "one_writer", "parse_json", "user_cache", "write_atomic"]
+__all__ = ["atomic_path", "one_writer", "parse_json", "read_regular", "user_cache", "utf8_name", "write_atomic"]
 
 _DEEPEST = 32  # levels of lists and objects; our own files have six
 
@@ -79,6 +79,27 @@ def write_atomic(target: str | os.PathLike[str], data: bytes | str) -> Path:
     with atomic_path(target) as temporary:
         temporary.write_bytes(data.encode("utf-8") if isinstance(data, str) else data)
     return target
+
+
+def utf8_name(name: str) -> str:
+    """A file's name as text that can be written to a file: bytes that are not UTF-8 are escaped, as in 'caf\\xe9'."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def read_regular(path: str | os.PathLike[str]) -> bytes:
+    """The content of a file; never of a pipe or a device, which may not end.
+
+    Raises: OSError, also for what is no regular file and for a name with a null character.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except ValueError:
+        raise OSError(errno.EINVAL, "the name holds a null character", os.fspath(path)) from None
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "it is not a regular file", os.fspath(path))
+    return Path(path).read_bytes()
 
 
 def parse_json(content: bytes | str) -> Any:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lenet_zoo._files import parse_json, write_atomic
+from lenet_zoo._files import parse_json, read_regular, write_atomic
 from lenet_zoo.errors import InputError, LenetZooError, WeightsError
 from lenet_zoo.pictures.preparation import Preparation
 
@@ -201,7 +201,7 @@ class Card:
         Raises: FileNotFoundError when there is none, WeightsError when it is damaged.
         """
         try:
-            document = parse_json(path.read_bytes())
+            document = parse_json(read_regular(path))
         except FileNotFoundError:
             raise
         except (OSError, ValueError) as error:

@@ -7,6 +7,7 @@ catch all of them at once; each is also an instance of the built-in exception th
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 __all__ = [
@@ -23,12 +24,20 @@ __all__ = [
     "WeightsError",
     "did_you_mean",
     "exit_status",
+    "printable",
     "to_install",
 ]
 
+# Control characters, which move a terminal's cursor, colour it or ring; separators of lines; characters that turn the
+# direction of what follows; and halves of surrogate pairs, which stand for bytes of a name that are not UTF-8.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
 
 class LenetZooError(Exception):
-    """Base class: everything that lenet_zoo raises on purpose."""
+    """Base class: everything that lenet_zoo raises on purpose. Its text is one line, whatever names are in it."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class UnknownModelError(LenetZooError, LookupError):
@@ -69,6 +78,22 @@ class HubError(LenetZooError, RuntimeError):
 
 class MissingExtraError(LenetZooError, ImportError):
     """An optional dependency is not installed; the text names the extra that brings it."""
+
+
+def printable(text: str) -> str:
+    """A text from elsewhere, such as a name, as one line that changes nothing in a terminal.
+
+    Control characters and the like are escaped as Python writes them ('\\x1b', '\\n'), and so are bytes of a file's
+    name that are not UTF-8 ('\\xff').
+    """
+    return _UNPRINTABLE.sub(_escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if 0xDC80 <= code <= 0xDCFF:  # as Python decodes such a byte
+        return f"\\x{code - 0xDC00:02x}"
+    return found[0].encode("unicode_escape").decode("ascii")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import json
 import os
+import re
 import warnings
 from dataclasses import asdict
 from pathlib import Path
@@ -159,7 +160,8 @@ def _create_from_source(name: str, pretrained: bool, **kwargs: Any) -> nn.Module
     except LenetZooError:
         raise
     except UNREADABLE as error:
-        if isinstance(error, TypeError) and "keyword argument" in str(error):
+        unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+        if unknown is not None and unknown[1] in kwargs:  # the caller's; another one came from the folder's config
             raise
         what = " ".join(str(error).split()) or type(error).__name__
         right = "a folder" if name.startswith("local-dir:") else "a repository with the files"

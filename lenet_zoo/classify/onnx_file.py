@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lenet_zoo._files import parse_json
+from lenet_zoo._files import parse_json, read_regular
 from lenet_zoo.cards import Card
 from lenet_zoo.errors import ArtifactError
 
@@ -85,7 +85,7 @@ def read_file(path: str | os.PathLike[str]) -> OnnxFile:
     """
     path = Path(path)
     try:
-        data = path.read_bytes()
+        data = read_regular(path)
     except OSError as error:
         raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
     file = OnnxFile(path, data)

@@ -7,6 +7,7 @@ import importlib
 import io
 import json
 import os
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -16,15 +17,17 @@ import typer
 import typer.core
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from lenet_zoo._version import __version__
-from lenet_zoo.errors import InputError, LenetZooError, exit_status
+from lenet_zoo.errors import InputError, LenetZooError, exit_status, printable
 
 __all__ = [
     "DataDir",
     "DataRoot",
     "Download",
     "Json",
+    "Terminal",
     "app",
     "check_one_source",
     "columns",
@@ -39,6 +42,9 @@ __all__ = [
 _COMMANDS = ("zoo", "quickstart", "train", "finetune", "export", "bench", "plot", "score", "push")
 
 _WINDOWS = os.name == "nt"
+
+# What a terminal obeys (`printable`) and JSON need not escape.
+_UNESCAPED = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class _Interrupted(BaseException):
@@ -63,9 +69,24 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+
+class Terminal(Console):
+    """A console that prints strings as one line each, whatever names are in them: no markup, no emoji, no controls.
+
+    What is meant to take several lines, or colours, is a `rich.text.Text`.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(printable(text), **options)
+
+
 # Results go to stdout, everything said on the way to stderr, so that --json and pipes stay clean.
-console = Console()
-messages = Console(stderr=True)
+console = Terminal()
+messages = Terminal(stderr=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 DataRoot = Annotated[
@@ -89,12 +110,13 @@ Threads = Annotated[
 def print_json(document: Any) -> None:
     """One JSON document on stdout, as a program reads it: in UTF-8, or in ASCII where stdout has another encoding."""
     utf8 = (sys.stdout.encoding or "").lower().startswith("utf")
-    print(json.dumps(document, ensure_ascii=not utf8, indent=2))
+    text = json.dumps(document, ensure_ascii=not utf8, indent=2)
+    print(_UNESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def say(text: str) -> None:
     """A line on stderr, as it is."""
-    messages.print(text, markup=False, highlight=False, soft_wrap=True)
+    messages.print(text, soft_wrap=True)
 
 
 def check_one_source(dataset: str | None, data_dir: Path | None) -> None:
@@ -111,10 +133,10 @@ def columns() -> int:
 def print_table(table: Table) -> None:
     """A table on stdout, of at most `columns()`."""
     if console.is_terminal:
-        console.print(table, markup=False, highlight=False)
+        console.print(table)
         return
-    wide = Console(width=columns(), file=io.StringIO())
-    wide.print(table, markup=False, highlight=False)
+    wide = Terminal(width=columns(), file=io.StringIO())
+    wide.print(table)
     # Cells are filled up with spaces to the width of the widest.
     console.file.write("".join(f"{line.rstrip()}\n" for line in wide.file.getvalue().splitlines()))  # type: ignore[attr-defined]
 
@@ -175,5 +197,5 @@ def _expanded(argument: str) -> list[str]:
 
 def _one_line(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return " ".join(str(error).split())
+        return printable(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
+    return " ".join(printable(str(error)).split())

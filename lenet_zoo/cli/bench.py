@@ -46,10 +46,10 @@ def inference(
     if json:
         print_json(asdict(result))
         return
-    console.print(", ".join(f"{key} {value}" for key, value in result.machine.items()), highlight=False, markup=False)
-    console.print(f"{name}: {result.multiply_adds:,} multiply-adds a picture; {rounds} rounds", highlight=False)
+    console.print(", ".join(f"{key} {value}" for key, value in result.machine.items()))
+    console.print(f"{name}: {result.multiply_adds:,} multiply-adds a picture; {rounds} rounds")
     for count, rate in result.ceiling.items():
-        console.print(f"float32 matrix product, threads {count}: {rate / 1e9:.1f} G multiply-adds/s", highlight=False)
+        console.print(f"float32 matrix product, threads {count}: {rate / 1e9:.1f} G multiply-adds/s")
     table = Table("threads", "batch")
     table.add_column("who", no_wrap=True)
     for heading in ("µs/picture", "pictures/s", "÷ ours", "of product"):
@@ -66,7 +66,7 @@ def inference(
         )
     console.print(table)
     for who, why in result.absent.items():
-        console.print(f"{who} did not take part: {why}", highlight=False, markup=False)
+        console.print(f"{who} did not take part: {why}")
 
 
 @bench.command(epilog="Example: lenet-zoo bench pictures --rounds 5")
@@ -82,7 +82,7 @@ def pictures(
     if json:
         print_json(asdict(result))
         return
-    console.print(", ".join(f"{key} {value}" for key, value in result.machine.items()), highlight=False, markup=False)
+    console.print(", ".join(f"{key} {value}" for key, value in result.machine.items()))
     table = Table("picture", title=f"ms a picture, one core, medians of {rounds} rounds", title_justify="left")
     for heading in ("decoding", "to a digit", "÷ decoding", "Otsu box", "network"):
         table.add_column(heading, justify="right")

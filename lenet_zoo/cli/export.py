@@ -89,11 +89,9 @@ def export(
             }
         )
         return
+    console.print(f"{done.path}: {done.size:,} bytes", soft_wrap=True)
     console.print(
-        f"{done.path}: {done.size:,} bytes\n"
         f"against {name} on {parity.pictures} pictures: logits differ by at most {parity.largest_difference:.2g} (the "
         f"largest is {parity.largest_logit:.3g}), {100 * parity.agreement:.1f} % of labels agree",
-        markup=False,
-        highlight=False,
         soft_wrap=True,
     )

@@ -131,7 +131,7 @@ def _summary(folder: Path, card: dict[str, Any]) -> None:
     }
     for key, value in rows.items():
         table.add_row(key, value)
-    console.print(table, markup=False, highlight=False)
+    console.print(table)
 
 
 def _weakest(per_class: dict[str, dict[str, Any]]) -> str:

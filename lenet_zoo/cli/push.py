@@ -27,4 +27,4 @@ def push(
     if json:
         print_json({"folder": str(folder), "repository": repository, "url": url})
         return
-    console.print(url, highlight=False, markup=False, soft_wrap=True)
+    console.print(url, soft_wrap=True)

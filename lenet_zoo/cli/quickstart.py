@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
 from lenet_zoo.cli._app import Json, app, console, messages, print_json
 
@@ -78,7 +79,7 @@ def quickstart(json: Json = False) -> None:
     table = Table(box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)  # fits a terminal of 80 columns
     table.add_column("network", no_wrap=True)
     for heading in ("parameters", "file", "torch", "onnx-\nruntime", "largest\ndifference", "pictures\na second"):
-        table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column(Text(heading), justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
             row.network,
@@ -91,12 +92,10 @@ def quickstart(json: Json = False) -> None:
         )
     console.print(table)
     chosen = _examples(np.stack(list(answers.values())), digits.labels.numpy())
-    console.print(_gallery(pixels[chosen], [[str(a[i]) for a in answers.values()] for i in chosen], list(answers)))
-    console.print(
-        "Neither network has seen these writers: both were trained on MNIST alone.\n"
-        "Next: lenet-zoo predict lenet5_modern YOUR_PICTURE.png",
-        highlight=False,
-    )
+    gallery = _gallery(pixels[chosen], [[str(a[i]) for a in answers.values()] for i in chosen], list(answers))
+    console.print(Text(gallery))
+    console.print("Neither network has seen these writers: both were trained on MNIST alone.")
+    console.print("Next: lenet-zoo predict lenet5_modern YOUR_PICTURE.png")
 
 
 def _examples(answers: np.ndarray, labels: np.ndarray, count: int = 3) -> list[int]:

@@ -77,7 +77,7 @@ def score(
         print_json(result)
         return
     for line in _lines(result):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
 
 
 def _lines(result: dict[str, Any]) -> list[str]:

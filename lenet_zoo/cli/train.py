@@ -74,13 +74,10 @@ def train(
         console.print(
             f"{split}: average loss {figures['loss']:.4f}, "
             f"accuracy {figures['correct']}/{figures['total']} ({100 * figures['accuracy']:.2f} %)",
-            highlight=False,
         )
     many = card["seeds"]
     if many["n"] > 1:
-        console.print(
-            f"{many['n']} seeds, {many['split']}: {100 * many['mean']:.3f} ± {100 * many['sd']:.3f} %", highlight=False
-        )
+        console.print(f"{many['n']} seeds, {many['split']}: {100 * many['mean']:.3f} ± {100 * many['sd']:.3f} %")
 
 
 def field_and_value(text: str) -> tuple[str, str]:
@@ -118,10 +115,10 @@ class Display:
 
             def epoch(self, record: dict[str, Any]) -> None:
                 if not quiet:
-                    messages.print(_line(record), highlight=False)
+                    messages.print(_line(record))
 
             def say(self, text: str) -> None:
-                messages.print(text, markup=False, highlight=False, soft_wrap=True)
+                messages.print(text, soft_wrap=True)
 
         self.monitor = Show()
 
@@ -226,10 +223,8 @@ def bench_training(
         found = "no ratio, since a run of fast did not reach it"
     else:
         found = f"{'at least ' if result.at_least else ''}{result.ratio:.1f} × faster"
-    console.print(
-        f"to {100 * result.target:.2f} %, medians of {rounds}, {result.threads} threads: {found}", highlight=False
-    )
+    console.print(f"to {100 * result.target:.2f} %, medians of {rounds}, {result.threads} threads: {found}")
     if result.compiling is None:
-        console.print("fast went through torch's own layers: there is no C++ compiler here", highlight=False)
+        console.print("fast went through torch's own layers: there is no C++ compiler here")
     else:
-        console.print(f"fast's layers were compiled before, in {result.compiling:.1f} s, not counted", highlight=False)
+        console.print(f"fast's layers were compiled before, in {result.compiling:.1f} s, not counted")

@@ -104,7 +104,7 @@ def info(name: Network, json: Json = False) -> None:
     _print_mapping({key: value for key, value in card.items() if key != "metrics"})
     for split, figures in card.get("metrics", {}).items():
         if isinstance(figures, dict) and "correct" in figures:
-            console.print(f"{split}: {_accuracy(figures['correct'], figures['total'])}", highlight=False)
+            console.print(f"{split}: {_accuracy(figures['correct'], figures['total'])}")
 
 
 def _print_mapping(document: dict[str, Any]) -> None:
@@ -163,7 +163,7 @@ def predict(
         print_json(rows)
     else:
         for row in rows:
-            console.print(_answer(row), markup=False, highlight=False, soft_wrap=True)
+            console.print(_answer(row), soft_wrap=True)
     if any(row["error"] for row in rows):
         raise typer.Exit(1)
 
@@ -241,7 +241,6 @@ def evaluate(
         f"{name} on {dataset}: average loss {result.loss:.4f}, accuracy {_accuracy(result.correct, result.total)}, "
         f"expected calibration error {100 * result.calibration_error:.2f} %"
         + (f", {result.none_of_these:,} rejected as none of the network's classes" if result.none_of_these else ""),
-        highlight=False,
         soft_wrap=True,
     )
     table = Table("class")

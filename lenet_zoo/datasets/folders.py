@@ -22,6 +22,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from lenet_zoo._files import utf8_name
 from lenet_zoo.datasets.loading import Dataset
 from lenet_zoo.errors import DataError, InputError
 from lenet_zoo.pictures.kernels import Bytes
@@ -80,7 +81,7 @@ def load_folder(
     if total > _MANY:
         say(f"reading {total:,} pictures")
     reader = _Reader(preparation or Preparation(), strict, say, total)
-    data = {split: reader.read(folder.resolve().name, classes, found) for split, found in files.items()}
+    data = {split: reader.read(utf8_name(folder.resolve().name), classes, found) for split, found in files.items()}
     reader.conclude(folder)
     for label, count in enumerate(torch.bincount(data["train"].labels, minlength=len(classes)).tolist()):
         if not count:
@@ -154,12 +155,13 @@ def _files_of(folder: Path, split: str) -> dict[str, list[Path]]:
     if split == "train" and len(classes) > MOST_CLASSES:
         raise DataError(f"{len(classes):,} classes in {folder}: LeNet-5 is fine-tuned to {MOST_CLASSES:,} at most")
     for path in classes:
-        found[path.name] = []
+        label = utf8_name(path.name)
+        found[label] = []
         for inner, folders, names in os.walk(path):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             if any(not name.startswith(".") for name in names):
                 try:
-                    found[path.name] += pictures_in(inner)
+                    found[label] += pictures_in(inner)
                 except InputError:
                     continue  # only files of other kinds
     return found

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from lenet_zoo.errors import DataError
+from lenet_zoo._files import parse_json, read_regular
+from lenet_zoo.errors import DataError, printable
 from lenet_zoo.figures.canvas import blank, panel
 from lenet_zoo.figures.theme import check_theme
 
 __all__ = ["bench", "read_bench"]
+
+_MOST = 2**31 - 1  # threads, and pictures of a batch
 
 
 def read_bench(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -25,15 +28,29 @@ def read_bench(path: str | os.PathLike[str]) -> dict[str, Any]:
     path = Path(path)
     remedy = "`lenet-zoo bench inference --json > FILE` makes one"
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        document["model"], document["rounds"], dict(document["machine"])
+        document = parse_json(read_regular(path))
+        if not document["rows"] or not _is(document["machine"], dict) or not _is(document["rounds"], int):
+            raise ValueError
         for row in document["rows"]:
-            _ = (row["name"], int(row["threads"]), int(row["batch"]), float(row["pictures_per_second"]))
+            # Each number of threads and each batch size is a panel of its own.
+            counts = [row["threads"], row["batch"]]
+            if not all(_is(count, int) and 1 <= count <= _MOST for count in counts) or not _is(row["name"], str):
+                raise ValueError
+            if not _is(row["pictures_per_second"], int | float) or not 0 < row["pictures_per_second"] < 1e15:
+                raise ValueError
+        if not _is(document["model"], str) or len({(row["threads"], row["batch"]) for row in document["rows"]}) > 100:
+            raise ValueError
     except FileNotFoundError:
         raise DataError(f"there is no benchmark {path}: {remedy}") from None
     except (ValueError, TypeError, KeyError):
         raise DataError(f"{path} is not a benchmark: {remedy}") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
     return document
+
+
+def _is(value: object, kind: type | UnionType) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def bench(document: Mapping[str, Any], theme: str = "light") -> Figure:
@@ -65,7 +82,7 @@ def bench(document: Mapping[str, Any], theme: str = "light") -> Figure:
             axes.set_title(title, fontsize=8, color=t.ink, pad=4, loc="left")
             if j == 0:
                 axes.tick_params(labelleft=True)
-                axes.set_yticks(range(len(names)), names)
+                axes.set_yticks(range(len(names)), list(map(printable, names)))
     whole_width, whole_height = figure.get_size_inches()
     heading = f"{document['model']}: pictures per second"
     figure.text(0.1 / whole_width, 1 - 0.22 / whole_height, heading, fontsize=9, weight="bold", color=t.ink)

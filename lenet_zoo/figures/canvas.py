@@ -10,7 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 
+from lenet_zoo.errors import printable
 from lenet_zoo.figures.theme import Theme
 
 __all__ = ["annotate", "blank", "frame_tiles", "panel", "sheet", "show", "show_picture"]
@@ -20,9 +22,22 @@ _ZOOM = 4
 _GAP = 1  # pixels between the tiles of a sheet
 
 
+class _Page(Figure):
+    """A figure whose texts are data: a class called `$x^{2$` is no formula, and control characters are escaped.
+
+    Labels of ticks are made anew whenever they are drawn, so they are escaped where they are set.
+    """
+
+    def draw(self, renderer: Any) -> None:
+        for text in self.findobj(Text):
+            text.set_parse_math(False)
+            text.set_text("\n".join(map(printable, text.get_text().split("\n"))))
+        super().draw(renderer)
+
+
 def blank(width: float, height: float, theme: Theme) -> Figure:
     """An empty figure, in inches, on the theme's paper."""
-    return Figure(figsize=(width, height), facecolor=theme.paper, dpi=200)
+    return _Page(figsize=(width, height), facecolor=theme.paper, dpi=200)
 
 
 def panel(figure: Figure, theme: Theme, left: float, bottom: float, width: float, height: float) -> Axes:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from lenet_zoo.errors import InputError
+from lenet_zoo.errors import InputError, printable
 from lenet_zoo.figures.canvas import annotate, blank, panel
 from lenet_zoo.figures.theme import DARK, Theme, check_theme, mix
 
@@ -55,8 +55,9 @@ def confusion(matrix: np.ndarray, labels: Sequence[str], theme: str = "light") -
         _write_counts(axes, matrix, most, t)
     axes.tick_params(labelleft=True, labeltop=True, pad=2)
     ticks = [i + 0.5 for i in range(count)]
-    axes.set_xticks(ticks, labels, rotation=90 if longest > 2 else 0)
-    axes.set_yticks(ticks, labels)
+    names_of_classes = list(map(printable, labels))
+    axes.set_xticks(ticks, names_of_classes, rotation=90 if longest > 2 else 0)
+    axes.set_yticks(ticks, names_of_classes)
     axes.xaxis.set_label_position("top")
     axes.set_xlabel("answer", fontsize=8, color=t.muted, labelpad=3)
     axes.set_ylabel("true class", fontsize=8, color=t.muted, labelpad=3)

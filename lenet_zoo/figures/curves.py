@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -13,12 +12,15 @@ from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lenet_zoo._files import parse_json, read_regular
 from lenet_zoo.errors import DataError
 from lenet_zoo.figures.canvas import blank, panel
 from lenet_zoo.figures.paper import paper_fig5
 from lenet_zoo.figures.theme import Theme, check_theme
 
 __all__ = ["curves", "read_log"]
+
+_MOST_EPOCHS = 2**31 - 1
 
 
 def read_log(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
@@ -32,22 +34,33 @@ def read_log(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     path = Path(path)
     file = path / "log.jsonl" if path.is_dir() else path
     try:
-        text = file.read_text(encoding="utf-8")
+        text = read_regular(file).decode("utf-8")
     except FileNotFoundError:
         raise DataError(f"there is no training log {file}: name a folder that `lenet-zoo train --out` made") from None
     except UnicodeDecodeError:
         raise DataError(f"{file} is no training log: it is not text") from None
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror}") from None
     records = []
     for number, line in enumerate(text[: text.rfind("\n") + 1].splitlines(), 1):
         try:
-            record = json.loads(line)
-            record["epoch"], record["accuracy"]
+            record = parse_json(line)
+            _check_record(record)
         except (ValueError, TypeError, KeyError):
             raise DataError(f"{file}, line {number}: not a record of an epoch as `lenet-zoo train` writes it") from None
         records.append(record)
     if not records:
         raise DataError(f"{file}: no epoch is over yet")
     return records
+
+
+def _check_record(record: Any) -> None:
+    """Raises: KeyError, TypeError, ValueError unless it holds what `curves` draws."""
+    numbers = [record["accuracy"], *(record[key] for key in ("validation_accuracy", "test_accuracy") if key in record)]
+    if type(record["epoch"]) is not int or not 1 <= record["epoch"] <= _MOST_EPOCHS:
+        raise ValueError("epoch")
+    if any(isinstance(number, bool) or not 0 <= number <= 1 for number in numbers):
+        raise ValueError("accuracy")
 
 
 def curves(logs: Mapping[str, Sequence[Mapping[str, Any]]], paper: bool = False, theme: str = "light") -> Figure:

@@ -25,7 +25,7 @@ __all__ = ["UNREADABLE", "check_intact", "read_state"]
 # second line is what unpickling arbitrary bytes may raise.
 UNREADABLE = (
     *(OSError, RuntimeError, SafetensorError, UnpicklingError, EOFError, AttributeError),
-    *(ValueError, LookupError, AssertionError, TypeError, struct.error),
+    *(ValueError, LookupError, AssertionError, TypeError, ArithmeticError, struct.error),
 )
 
 # The first layer as our networks and the reference implementation call it. What stands before it in a checkpoint was

@@ -17,13 +17,13 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from lenet_zoo._files import one_writer
+from lenet_zoo._files import one_writer, utf8_name
 from lenet_zoo.classify import OnnxClassifier, read_metadata
 from lenet_zoo.classify.onnx_file import read_file
 from lenet_zoo.errors import InputError, ScoringError
 from lenet_zoo.scoring import folder
 from lenet_zoo.scoring.inputs import list_input
-from lenet_zoo.scoring.inputs.kind import printable, reason
+from lenet_zoo.scoring.inputs.kind import reason
 from lenet_zoo.scoring.manifest import read_manifest, write_manifest
 from lenet_zoo.scoring.parts import part_path, schema
 from lenet_zoo.scoring.scorer import STAGES, Result
@@ -182,7 +182,7 @@ def _network(model: str, out: Path, scratch: Path) -> tuple[Path, dict[str, str]
     """
     if model.endswith(".onnx"):
         path = Path(model)
-        return path, {"name": printable(path.name), "sha256": hashlib.sha256(read_file(path).data).hexdigest()}
+        return path, {"name": utf8_name(path.name), "sha256": hashlib.sha256(read_file(path).data).hexdigest()}
     from lenet_zoo.registry import card_of, load_network
 
     path, source, where = scratch / "model.onnx", *model.partition(":")[::2]
@@ -198,7 +198,7 @@ def _network(model: str, out: Path, scratch: Path) -> tuple[Path, dict[str, str]
 
     export_onnx(load_network(model), path, input="pixels")
     if where:  # timm's local-dir:FOLDER, without the folders above it, or hf-hub:REPOSITORY
-        name = f"{source}:{printable(Path(where).resolve().name)}" if source == "local-dir" else model
+        name = f"{source}:{utf8_name(Path(where).resolve().name)}" if source == "local-dir" else model
         network = {"name": name, "weights_sha256": read_metadata(path)["weights_sha256"]}
     return path, network
 

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from lenet_zoo._files import utf8_name
 from lenet_zoo.cards import Card, sha256_of
 from lenet_zoo.errors import WeightsError, to_install
 from lenet_zoo.evaluation import Evaluation
@@ -134,7 +135,7 @@ def command_line() -> str:
     if processes > 1:
         machines = ["--nnodes", str(processes // here)] if processes > here else []
         program = ["torchrun", *machines, "--nproc-per-node", str(here), *(["-m", "lenet_zoo"] if ours else program)]
-    return shlex.join([*program, *sys.argv[1:]])
+    return shlex.join(map(utf8_name, [*program, *sys.argv[1:]]))
 
 
 def draw_curves(name: str, result: Result, folder: RunFolder, monitor: Monitor) -> None:

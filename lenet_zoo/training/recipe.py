@@ -8,12 +8,14 @@ its class.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from lenet_zoo._files import read_regular
 from lenet_zoo.datasets.augment import Augmentation
 from lenet_zoo.datasets.loading import DATASETS
 from lenet_zoo.errors import InputError, did_you_mean
@@ -28,6 +30,7 @@ else:
 __all__ = ["Recipe", "Recipe1998", "RecipeLines", "defaults_of", "load_recipe", "recipe_names"]
 
 _FOLDER = Path(__file__).parent / "recipes"
+_MOST = 2**31 - 1  # of whole numbers: what counts pictures, epochs and pixels stays within what torch can index
 
 
 def _doc(default: Any, text: str, *, choices: tuple[str, ...] = (), low: float = 0, high: float | None = None) -> Any:
@@ -45,9 +48,10 @@ class _Fields:
                 raise InputError(f"{one.name}={value!r}: one of {', '.join(choices)}.{did_you_mean(value, choices)}")
             if isinstance(value, str | bool):
                 continue
-            low, high = one.metadata["low"], one.metadata["high"]
-            if not value >= low or (high is not None and value > high):
-                raise InputError(f"{one.name}={value}: {low:g} or more" + (f", {high:g} at most" if high else ""))
+            low, high = one.metadata["low"], one.metadata["high"] or (_MOST if isinstance(value, int) else None)
+            if not value >= low or (high is not None and value > high) or not math.isfinite(value):
+                most = f", {high} at most" if high else ", and a finite number"
+                raise InputError(f"{one.name}={value}: {low:g} or more{most}")
 
     def set(self, changes: Mapping[str, Any]) -> Any:
         """A copy with some fields changed; a value may be the text of one, as typed on a command line.
@@ -312,6 +316,12 @@ def _check_tables(file: str, content: Mapping[str, Any]) -> None:
                     raise InputError(f"recipe {file}: [{name}.{inner}] is no data set of a network.{hint}")
 
 
+def _table(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The table of that name; an empty one where there is none, or a field has that name ('teacher')."""
+    table = content.get(name)
+    return table if isinstance(table, dict) else {}
+
+
 def load_recipe(
     name: str, *, architecture: str = "", dataset: str = "", changes: Mapping[str, Any] | None = None
 ) -> AnyRecipe:
@@ -327,23 +337,26 @@ def load_recipe(
     """
     path = Path(name) if name.endswith(".toml") else _FOLDER / f"{name}.toml"
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(read_regular(path).decode("utf-8").replace("\r\n", "\n"))
     except (FileNotFoundError, IsADirectoryError):
         known = recipe_names()
         raise InputError(
             f"no recipe called {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}, or a .toml file"
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise InputError(f"the recipe {path} cannot be read: {error.strerror or error}") from None
+    except RecursionError:
+        raise InputError(f"the recipe {path} is nested too deeply") from None
+    except ValueError as error:  # a TOMLDecodeError, or a number of more digits than Python reads
         raise InputError(f"the recipe {path} is not TOML: {' '.join(str(error).split())}") from None
     _check_tables(path.name, content)
     merged: dict[str, Any] = {}
-    for table in (content, content.get(dataset), content.get(architecture)):
-        merged |= {key: value for key, value in (table or {}).items() if not isinstance(value, dict)}
-    both = content.get(architecture)
-    if isinstance(both, dict) and isinstance(both.get(dataset), dict):
-        merged |= both[dataset]
+    network = _table(content, architecture)
+    for table in (content, _table(content, dataset), network):
+        merged |= {key: value for key, value in table.items() if not isinstance(value, dict)}
+    merged |= _table(network, dataset)
     method = merged.get("method", "gradient")
-    if method not in _KINDS:
+    if not isinstance(method, str) or method not in _KINDS:
         raise InputError(f"method={method!r} in {path.name}: one of {', '.join(_KINDS)}")
     try:
         # All at once: what does not go together half-way may go together in the end.

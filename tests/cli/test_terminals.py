@@ -80,7 +80,7 @@ def test_a_name_that_is_no_text(tmp_path: Path) -> None:
         for more in ([], ["--json"])
     )
     assert (plain.returncode, plain.stderr) == (0, b"")
-    assert b"caf\\udce9.png: " in plain.stdout
+    assert b"caf\\xe9.png: " in plain.stdout
     assert os.fsencode(json.loads(document.stdout)[0]["path"]) == name
 
 

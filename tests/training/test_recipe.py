@@ -1,5 +1,6 @@
 """Recipes are data: every shipped one loads for every network, and what is wrong is refused by its name."""
 
+import os
 from dataclasses import fields
 from functools import partial
 
@@ -81,7 +82,7 @@ def test_fields_are_set_from_text_in_their_own_type():
         (dict(epochs="inf"), "recipe baseline: epochs='inf': a whole number expected"),
         (dict(epochs=0), "recipe baseline: epochs=0: 1 or more"),
         (dict(epochs=True), "recipe baseline: epochs=True: a whole number expected"),
-        (dict(lr="nan"), "recipe baseline: lr=nan: 0 or more"),
+        (dict(lr="nan"), "recipe baseline: lr=nan: 0 or more, and a finite number"),
         (dict(nesterov="perhaps"), "recipe baseline: nesterov='perhaps': true or false expected"),
         (dict(label_smoothing=2), "recipe baseline: label_smoothing=2.0: 0 or more, 1 at most"),
         (dict(optimizer="sdg"), "recipe baseline: optimizer='sdg': one of sgd, adamw. Did you mean 'sgd'?"),
@@ -161,3 +162,36 @@ def test_a_file_that_is_not_toml_and_an_unknown_method_are_refused(tmp_path):
     file.write_text('method = "magic"')
     with pytest.raises(InputError, match=r"^method='magic' in mine\.toml: one of gradient, lecun1998, lines$"):
         load_recipe(str(file))
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("a = " + "[" * 5000 + "]" * 5000, " is nested too deeply"),
+        ("epochs = " + "1" * 5000, " is not TOML: Exceeds the limit"),
+        ("[[mnist]]\nepochs = 1", ": a recipe has no field 'mnist'."),
+        ("method = [1]", "method=[1] in own.toml: one of gradient, lecun1998"),
+        ("lr = inf", ": lr=inf: 0 or more, and a finite number"),
+        ("batch_size = 1e19", ": batch_size=10000000000000000000: 1 or more, 2147483647 at most"),
+        ("epochs = 1e400", ": epochs=inf: a whole number expected"),
+    ],
+)
+def test_a_file_of_another_kind_is_one_clear_line(tmp_path, content, text):
+    (tmp_path / "own.toml").write_text(content)
+    with pytest.raises(InputError) as refusal:
+        load_recipe(str(tmp_path / "own.toml"), architecture="lenet5_modern", dataset="mnist")
+    assert text in str(refusal.value)
+
+
+def test_a_field_may_have_the_name_of_a_network(tmp_path):
+    (tmp_path / "own.toml").write_text('teacher = "t.safetensors"\ndistill = 0.5\nviews = 2')
+    assert load_recipe(str(tmp_path / "own.toml"), architecture="teacher", dataset="mnist").views == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "own.toml")
+    with pytest.raises(InputError, match=r"own\.toml cannot be read: it is not a regular file$"):
+        load_recipe(str(tmp_path / "own.toml"))
+    with pytest.raises(InputError, match=r"cannot be read: the name holds a null character$"):
+        load_recipe("own\x00.toml")

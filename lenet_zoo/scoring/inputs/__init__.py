@@ -21,9 +21,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lenet_zoo._files import utf8_name
 from lenet_zoo.errors import InputError
 from lenet_zoo.scoring.inputs import idx, parquet, pictures
-from lenet_zoo.scoring.inputs.kind import DAMAGED, Content, Kind, Row, Unit, printable, reason, unzipped
+from lenet_zoo.scoring.inputs.kind import DAMAGED, Content, Kind, Row, Unit, reason, unzipped
 
 __all__ = ["KINDS", "Content", "Input", "Row", "Unit", "list_input", "read_unit"]
 
@@ -135,7 +136,7 @@ def list_input(
         if rows == 0:
             raise InputError(f"{path} has no pictures in it: its files hold 0 rows")
         part_rows = part_rows or min(max(math.ceil(rows / _UNITS), _LEAST_ROWS), _MOST_ROWS)
-        own_name, fingerprint = printable(path.resolve().name), digest.hexdigest()
+        own_name, fingerprint = utf8_name(path.resolve().name), digest.hexdigest()
         return Input(root, own_name, kind, files, size_of_all, rows, fingerprint, part_rows, column, key, table)
     except BaseException:
         table.close()

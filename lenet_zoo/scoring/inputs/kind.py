@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,9 +11,10 @@ from typing import IO, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from lenet_zoo._files import utf8_name
 from lenet_zoo.errors import DataError
 
-__all__ = ["DAMAGED", "Content", "Kind", "Row", "Unit", "cut", "exactly", "gone", "printable", "reason", "unzipped"]
+__all__ = ["DAMAGED", "Content", "Kind", "Row", "Unit", "cut", "exactly", "gone", "reason", "unzipped"]
 
 Unit = dict[str, Any]
 Content = bytes | str | NDArray[np.uint8]
@@ -72,7 +72,7 @@ def exactly(path: Path, unit: Unit, rows: Iterable[tuple[str | None, Content]]) 
 
     A row without a key is called FILE#ROW. Errors as `lenet_zoo.scoring.inputs.read_unit`.
     """
-    name, row, stop = printable(unit["file"]), unit["start"], unit["start"] + unit["rows"]
+    name, row, stop = utf8_name(unit["file"]), unit["start"], unit["start"] + unit["rows"]
     why = "the file cannot be read: it stops early"
     try:
         for key, content in rows:
@@ -93,11 +93,6 @@ def unzipped(path: Path) -> IO[bytes]:
     with path.open("rb") as stream:
         zipped = stream.read(2) == b"\x1f\x8b"
     return gzip.open(path) if zipped else path.open("rb")  # type: ignore[return-value]
-
-
-def printable(name: str) -> str:
-    """A file's name as text that can be written: bytes that are not UTF-8 are escaped."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def gone(path: Path) -> DataError:

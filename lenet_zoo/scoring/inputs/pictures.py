@@ -8,8 +8,9 @@ from functools import cache
 from itertools import islice
 from pathlib import Path
 
+from lenet_zoo._files import utf8_name
 from lenet_zoo.pictures.reading import picture_suffixes
-from lenet_zoo.scoring.inputs.kind import Content, Row, Unit, gone, printable, reason
+from lenet_zoo.scoring.inputs.kind import Content, Row, Unit, gone, reason
 
 NOUN = "picture"
 EXAMPLES = "pictures such as .png or .jpg"
@@ -38,7 +39,7 @@ def units(root: Path, names: Iterator[str], most: int) -> Iterator[Unit]:
 
 def read(root: Path, unit: Unit, size: tuple[int, int], column: str | None, key: str | None) -> Iterator[Row]:
     for name in unit["files"]:
-        yield printable(name), _content(root / name)
+        yield utf8_name(name), _content(root / name)
 
 
 def _content(path: Path) -> Content:
