@@ -437,6 +437,10 @@ def expand(text: str) -> str:
 
 def _themed(found: re.Match[str]) -> str:
     text, stem, suffix = found.groups()
+    # A click shows the file alone, as large as the window; Sphinx puts every picture into one folder.
+    name = Path(stem).name
     return "\n".join(
-        f":::{{image}} {stem}{theme}{suffix}\n:alt: {text}\n:class: only-{theme}\n:::" for theme in ("light", "dark")
+        f":::{{image}} {stem}{theme}{suffix}\n:alt: {text}\n:class: only-{theme}\n"
+        f":target: _images/{name}{theme}{suffix}\n:::"
+        for theme in ("light", "dark")
     )

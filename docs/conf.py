@@ -33,12 +33,15 @@ myst_substitutions = _pages.substitutions()
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True  # as they are written, where the value prints as <function …>
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 copybutton_exclude = ".linenos, .gp, .go"
 
 html_theme = "furo"
 html_title = "lenet_zoo"
+html_static_path = ["_static"]
+html_css_files = ["narrow.css"]
 html_theme_options = {"navigation_with_keys": True}
 
 DEMO = Path(__file__).parent / "demo" / "dist"
@@ -74,6 +77,11 @@ def docstring(app: Sphinx, what: str, name: str, obj: object, options: Any, line
     lines[:] = text.split("\n")
 
 
+def signature(app: Sphinx, what: str, name: str, obj: object, options: Any, args: str | None, returns: str) -> Any:
+    """A layer without a constructor of its own takes nothing; torch's, which it inherits, says (*args, **kwargs)."""
+    return ("()", returns) if what == "class" and args == "(*args: Any, **kwargs: Any)" else None
+
+
 def _literal(found: re.Match[str]) -> str:
     return "::\n\n" + "\n".join(f"    {line}" for line in found[1].split("\n"))
 
@@ -98,4 +106,5 @@ def setup(app: Sphinx) -> None:
     app.connect("source-read", read)
     # Before napoleon, whose own listener has priority 500.
     app.connect("autodoc-process-docstring", docstring, priority=400)
+    app.connect("autodoc-process-signature", signature)
     app.connect("build-finished", add_demo)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -101,7 +102,8 @@ def info(name: Network, json: Json = False) -> None:
         shape = "×".join(map(str, layer["output"]))
         table.add_row(layer["name"], layer["kind"], shape, f"{layer['parameters']:,}", f"{layer['connections']:,}")
     print_table(table)
-    _print_mapping({key: value for key, value in card.items() if key != "metrics"})
+    _print_mapping({key: value for key, value in card.items() if key not in ("metrics", "recipe")})
+    _print_recipe(card.get("recipe"))
     for split, figures in card.get("metrics", {}).items():
         if isinstance(figures, dict) and "correct" in figures:
             console.print(f"{split}: {_accuracy(figures['correct'], figures['total'])}")
@@ -112,6 +114,29 @@ def _print_mapping(document: dict[str, Any]) -> None:
     for key, value in document.items():
         table.add_row(key, _in_words(value))
     print_table(table)
+
+
+_PAIR = 25  # columns of the terminal that a field of a recipe takes, with its value
+
+
+def _print_recipe(recipe: Mapping[str, Any] | None) -> None:
+    """The name and the purpose of a recipe, and below them its fields in columns, without those that are empty."""
+    if not recipe:
+        return
+    head = ": ".join(str(recipe[key]) for key in ("name", "description") if recipe.get(key))
+    console.print(f"recipe {head}", markup=False, highlight=False, soft_wrap=True)
+    fields = {
+        key: value for key, value in recipe.items() if key not in ("name", "description") and value not in ("", None)
+    }
+    nested = {key: value for key, value in fields.items() if isinstance(value, dict | list | tuple)}
+    short = [text for key, value in fields.items() if key not in nested for text in (key, _in_words(value))]
+    pairs = max(min(columns() // _PAIR, 4), 1)
+    short += [""] * (-len(short) % (2 * pairs))
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for start in range(0, len(short), 2 * pairs):
+        table.add_row(*short[start : start + 2 * pairs])
+    print_table(table)
+    _print_mapping(nested)
 
 
 def _in_words(value: Any, brackets: bool = False) -> str:

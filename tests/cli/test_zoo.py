@@ -90,6 +90,16 @@ def test_info_prints_the_modern_table(capsys: pytest.CaptureFixture[str]) -> Non
     assert "61,706" in out
 
 
+def test_info_prints_a_recipe_in_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = call(capsys, "info", "lenet5_modern.baseline_mnist")
+    recipe = model_card("lenet5_modern.baseline_mnist")["recipe"]
+    lines = out.splitlines()
+    start = lines.index(f"recipe {recipe['name']}: {recipe['description']}")
+    first = lines[start + 1].split()
+    assert first == ["method", "gradient", "epochs", "20", "portion", "1", "batch_size", "1024"]
+    assert max(map(len, lines[start + 1 :])) <= 100
+
+
 def test_info_tells_the_whole_card(capsys: pytest.CaptureFixture[str]) -> None:
     card = model_card("lenet5_modern.fashion_mnist")
     _, out, _ = call(capsys, "info", "lenet5_modern.fashion_mnist")
@@ -98,7 +108,7 @@ def test_info_tells_the_whole_card(capsys: pytest.CaptureFixture[str]) -> None:
         (split, accuracy), *_ = teacher["accuracy"].items()
         assert f"architecture teacher_large, params 1923786, sha256 {teacher['sha256']}, accuracy ({split} " in text
         assert f"({split} {accuracy})" in text
-    assert "batch_norm true, drop_rate 0, ema 0.9999" in text
+    assert "batch_norm true drop_rate 0 ema 0.9999" in text
     assert card["command"].split("=")[0] in text
     assert card["sha256"] in text
 
