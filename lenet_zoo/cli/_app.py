@@ -28,6 +28,7 @@ __all__ = [
     "Download",
     "Json",
     "Terminal",
+    "Terminated",
     "app",
     "check_one_source",
     "columns",
@@ -49,6 +50,10 @@ _UNESCAPED = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 class _Interrupted(BaseException):
     """Ctrl-C within a command: of KeyboardInterrupt itself, Typer makes the status of a failed job."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, where a command answers it as it does Ctrl-C."""
 
 
 class _Commands(typer.core.TyperGroup):
@@ -171,11 +176,11 @@ def run(argv: list[str]) -> int:
         for module in _COMMANDS:
             importlib.import_module(f"lenet_zoo.cli.{module}")
         app(argv, prog_name="lenet-zoo")
-    except (KeyboardInterrupt, _Interrupted):
+    except (KeyboardInterrupt, _Interrupted) as error:
         if debug:
             raise
         print("lenet-zoo: interrupted", file=sys.stderr)
-        return 130  # as shells have it: 128 and the signal's number
+        return 143 if isinstance(error.__cause__, Terminated) else 130  # as shells have it: 128 and the signal's number
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else 1
     except BrokenPipeError:

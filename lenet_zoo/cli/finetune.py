@@ -69,6 +69,9 @@ def finetune(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what the folder holds.")] = False,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
     threads: Threads = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Also write the figures of each epoch for TensorBoard.")
+    ] = False,
     data_root: DataRoot = None,
     download: Download = False,
     json: Json = False,
@@ -100,6 +103,7 @@ def finetune(
             resume=resume,
             device=device,
             threads=threads,
+            tensorboard=tensorboard,
             data_root=data_root,
             download=download,
             monitor=display.monitor,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from lenet_zoo.cli._app import DataRoot, Download, Json, Threads, app, console, messages, print_json
+from lenet_zoo.cli._app import DataRoot, Download, Json, Terminated, Threads, app, console, messages, print_json, say
 from lenet_zoo.cli.bench import bench
 from lenet_zoo.errors import InputError
 
@@ -87,13 +90,18 @@ def field_and_value(text: str) -> tuple[str, str]:
     return field.strip(), value.strip()
 
 
+# Where there is no terminal, and so no bar, a long epoch says this often that it goes on.
+_SECONDS_BETWEEN_LINES = 30.0
+
+
 class Display:
-    """The progress bar of the running epoch, and a line for each that is over."""
+    """The progress bar of the running epoch, a line for each that is over, and one for what an interruption leaves."""
 
     def __init__(self, quiet: bool) -> None:
         from lenet_zoo.training.monitor import Monitor
 
         display = self
+        self.quiet, self.epochs, self.done, self.said = quiet, 0, 0, time.monotonic()
         self.progress = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(),
@@ -114,6 +122,7 @@ class Display:
                 display.step(epoch, pictures, loss, accuracy, rate)
 
             def epoch(self, record: dict[str, Any]) -> None:
+                display.done, display.said = record["epoch"], time.monotonic()
                 if not quiet:
                     messages.print(_line(record))
 
@@ -127,7 +136,7 @@ class Display:
             self.progress.start()
         for old in self.progress.task_ids:
             self.progress.remove_task(old)
-        self.pictures = pictures
+        self.pictures, self.epochs, self.done, self.said = pictures, epochs, done, time.monotonic()
         self.task = self.progress.add_task(
             "", total=epochs * pictures, completed=done * pictures, epoch="", loss=0.0, accuracy=0.0, rate=0.0
         )
@@ -135,13 +144,34 @@ class Display:
     def step(self, epoch: int, pictures: int, loss: float, accuracy: float, rate: float) -> None:
         completed = (epoch - 1) * self.pictures + pictures
         self.progress.update(self.task, completed=completed, epoch=epoch, loss=loss, accuracy=accuracy, rate=rate)
+        if self.progress.disable and not self.quiet and time.monotonic() - self.said > _SECONDS_BETWEEN_LINES:
+            self.said = time.monotonic()
+            say(
+                f"epoch {epoch} of {self.epochs}: {pictures:,} of {self.pictures:,} pictures, loss {loss:.4f}, "
+                f"accuracy {100 * accuracy:.2f} %, {rate:,.0f} pictures/s"
+            )
 
     def __enter__(self) -> Display:
+        # Under torchrun, `job` answers the signal.
+        self.answers = threading.current_thread() is threading.main_thread() and (
+            signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        )
+        if self.answers:
+            signal.signal(signal.SIGTERM, _terminate)
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self.answers:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if not self.progress.disable:
             self.progress.stop()
+        if kind is not None and issubclass(kind, KeyboardInterrupt) and self.epochs and not self.quiet:
+            when = f"after epoch {self.done} of {self.epochs}" if self.done else "before the first epoch was over"
+            say(f"stopped {when}: the same command with --resume goes on from there")
+
+
+def _terminate(*_: object) -> NoReturn:
+    raise Terminated
 
 
 def _line(record: dict[str, Any]) -> str:

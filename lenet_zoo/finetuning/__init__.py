@@ -30,7 +30,7 @@ from lenet_zoo.pictures.preparation import Preparation
 from lenet_zoo.registry import create_model
 from lenet_zoo.training.checkpoint import RunFolder, difference, sole_writer
 from lenet_zoo.training.engine import fit
-from lenet_zoo.training.monitor import Monitor, Result
+from lenet_zoo.training.monitor import Monitor, Result, TensorBoard
 from lenet_zoo.training.processes import find_ranks
 from lenet_zoo.training.publish import command_line, warn_at_chance
 from lenet_zoo.training.recipe import Recipe, load_recipe
@@ -80,6 +80,7 @@ def finetune(
     resume: bool = False,
     device: str = "auto",
     threads: int | None = None,
+    tensorboard: bool = False,
     data_root: str | os.PathLike[str] | None = None,
     download: bool = False,
     monitor: Monitor | None = None,
@@ -122,6 +123,7 @@ def finetune(
         resume: go on with what `out` holds.
         device: 'auto' (the best that this machine has), 'cpu', 'cuda' or 'mps'.
         threads: of torch on the CPU; by default as many as pay, see `lenet_zoo.training.threads`.
+        tensorboard: also write scalars for TensorBoard, to the folder `tensorboard` in `out`.
         data_root, download: as in `load_dataset`.
         monitor: an object whose methods are called as training goes on, on rank 0; by default nothing is said.
         command: the command that the card gives; by default the command line of this process.
@@ -134,7 +136,7 @@ def finetune(
         WeightsError: weights that cannot be read, or are of another shape.
         TrainingError: `out` holds another run, or the run cannot go on.
         ArtifactError: the ONNX file is not the network.
-        MissingExtraError: matplotlib, or scikit-learn for 'digits', is not installed.
+        MissingExtraError: matplotlib, scikit-learn for 'digits', or TensorBoard is not installed.
     """
     from lenet_zoo import figures  # noqa: F401  fail early where matplotlib is missing
 
@@ -148,6 +150,8 @@ def finetune(
         changes = {**(changes or {}), "precision": "bf16"}
     preparation = Preparation(prepare or ("character" if in_chans == 1 else "picture"), in_chans)
     home = Path(out)
+    if tensorboard and ranks.rank == 0:
+        monitor = TensorBoard(monitor, home / "tensorboard")
     ranks.on_rank_zero(lambda: _check_target(home, resume))
     start = Start.named(model, weights, scratch, in_chans, freeze)
     with ranks.first_on_its_machine() if download else nullcontext():
