@@ -267,6 +267,29 @@ def precision() -> str:
     return "\n".join(lines)
 
 
+def devices() -> str:
+    """What the C files take on each core, as `tools/measure_devices.py` found it."""
+    found = json.loads((DOCS / "data" / "devices.json").read_text(encoding="utf-8"))
+    lines = ["| | core | instructions a digit | flash | RAM |", "|---|---|--:|--:|--:|"]
+    for network in found["networks"]:
+        for precision, file in network["files"].items():
+            for row in file["cores"]:
+                sizes = f"{row['flash'] / 1000:.1f} kB | {row['ram'] / 1000:.1f} kB"
+                lines.append(
+                    f"| `{network['name']}` {precision} | {row['core']} | {row['instructions'] / 1e6:.2f} M | {sizes} |"
+                )
+    lines += ["", f"gcc {found['gcc']} with `{found['options']}`, QEMU {found['qemu']}.", ""]
+    lines += [
+        "| on 10,000 test digits of MNIST | right: torch | float32 file | int8 file | other answers: float32 | int8 |"
+    ]
+    lines += ["|---|--:|--:|--:|--:|--:|"]
+    for network in found["networks"]:
+        files = [network["files"][precision] for precision in ("fp32", "int8")]
+        cells = [network["correct"], *(file["correct"] for file in files), *(file["changed"] for file in files)]
+        lines.append(f"| `{network['name']}` | {' | '.join(f'{cell:,}' for cell in cells)} |")
+    return "\n".join(lines)
+
+
 def pictures() -> str:
     """What `lenet5_modern.mnist` makes of pictures that people outside made; none of them is in the project."""
     lines = ["| pictures | n | right | refused | wrong, and at least 0.9 sure |", "|---|--:|--:|--:|--:|"]
@@ -409,6 +432,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "cards": card_sections,
     "commands": commands,
     "confidence": confidence,
+    "devices": devices,
     "does it pay": does_it_pay,
     "engines": engines,
     "errors": error_classes,

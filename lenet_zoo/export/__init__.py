@@ -154,7 +154,7 @@ def export(
         target: 'onnx', as `export_onnx` writes it; or 'c': one C99 file that needs no other, with a function
             `lenet_read` from a picture's uint8 pixels to its class, and no malloc. It reads pictures of the nominal
             size.
-        precision: 'fp32'; for 'onnx' also 'fp16' and 'int8'.
+        precision: 'fp32' or 'int8' (for 'c' in integer arithmetic alone); for 'onnx' also 'fp16'.
         calibration, card: as for `export_onnx`.
         input, opset, batch, probabilities, fast, intermediates, input_size: for 'onnx' alone, as for `export_onnx`.
 
@@ -202,7 +202,7 @@ def export(
     real = fit(pixels, spec.channels, spec.height, spec.width)
     sha256 = weights_sha256(network.state_dict())
     if target == "c":
-        data, answers = c.build(network, known, spec, precision, sha256)
+        data, answers = c.build(network, known, spec, precision, sha256, real)
         parity = compare(lambda batch: [answers(batch)], ["logits"], network, spec, real, precision, what="file")
     else:
         quantizer = _calibrate(network, spec, real, fast) if precision == "int8" else None

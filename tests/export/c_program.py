@@ -45,12 +45,15 @@ int main(void)
 needs_compiler = pytest.mark.skipif(not COMPILERS, reason="neither gcc nor clang is here")
 
 
-def compiled(file: Path, number: str, compiler: tuple[str, ...], *options: str) -> Path:
+NUMBERS = {"fp32": "float", "int8": "int32_t"}
+
+
+def compiled(file: Path, precision: str, compiler: tuple[str, ...], *options: str) -> Path:
     """The program of a C file and of a main function, each compiled for itself."""
     folder = file.parent / f"built{len(list(file.parent.glob('built*')))}"
     folder.mkdir()
     shutil.copy(file, folder / "network.c")
-    (folder / "main.c").write_text(_MAIN.replace("NUMBER", number))
+    (folder / "main.c").write_text(_MAIN.replace("NUMBER", NUMBERS[precision]))
     sources = [folder / "main.c", folder / "network.c"]
     command = [*compiler, *WARNINGS, *options, "-o", folder / "program", *sources, "-lm"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -58,10 +61,18 @@ def compiled(file: Path, number: str, compiler: tuple[str, ...], *options: str) 
     return folder / "program"
 
 
-def answers(program: Path, pixels: np.ndarray, classes: int, number: str) -> tuple[np.ndarray, np.ndarray, str]:
+def assert_taken(file: Path) -> None:
+    """Every compiler that is here takes the file as C99 and as C++, without a warning."""
+    for compiler in COMPILERS.values():
+        command = [*compiler, *WARNINGS, "-fsyntax-only", file]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+def answers(program: Path, pixels: np.ndarray, classes: int, precision: str) -> tuple[np.ndarray, np.ndarray, str]:
     """Classes N, logits N×classes, and the last label, of uint8 N×C×H×W."""
     done = subprocess.run([program], input=pixels.tobytes(), capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
-    kind = np.dtype([("answer", np.int32), ("logits", {"float": np.float32, "int32_t": np.int32}[number], classes)])
+    kind = np.dtype([("answer", np.int32), ("logits", {"fp32": np.float32, "int8": np.int32}[precision], classes)])
     found = np.frombuffer(done.stdout, kind)
     return found["answer"], found["logits"], done.stderr.decode()

@@ -16,30 +16,29 @@ from lenet_zoo.errors import ArtifactError, InputError
 from lenet_zoo.export.calibration import bundled
 from lenet_zoo.export.targets import c, c_layers
 
-from .c_program import COMPILERS, SANITIZERS, answers, compiled, needs_compiler
+from .c_program import COMPILERS, SANITIZERS, answers, assert_taken, compiled, needs_compiler
 from .conftest import NAMES, Build, normalized, pictures, reference
 
 # What a label would have to hold to break out of a comment or a text.
 HOSTILE = ["*/ int x; /*", 'a"b\\', "??/", "%s\n\r\t", "ж√💡", "/*/", "*//*", "\\u000a", "//", "end\\"]
 
 
-def real_and_noise(*channels_and_size: int) -> np.ndarray:
-    digits = bundled()[::20, None]
-    return np.concatenate([digits, pictures(5, 1, 28, 28)])
+def real_and_noise() -> np.ndarray:
+    return np.concatenate([bundled()[::20, None], pictures(5, 1, 28, 28)])
 
 
 @needs_compiler
-@pytest.mark.parametrize("compiler", COMPILERS)
 @pytest.mark.parametrize("name", NAMES)
-def test_compiled_file_answers_as_the_network(name: str, compiler: str, tmp_path: Path) -> None:
+def test_compiled_file_answers_as_the_network(name: str, tmp_path: Path) -> None:
     model = lenet_zoo.create_model(name, pretrained=True)
     done = lenet_zoo.export(model, tmp_path / "digit.c", target="c")
     pixels = real_and_noise()
     wanted = reference(model, normalized(model, pixels))
-    program = compiled(done.path, "float", COMPILERS[compiler], "-O1")
-    found, logits, _ = answers(program, pixels, 10, "float")
+    program = compiled(done.path, "fp32", next(iter(COMPILERS.values())), "-O1")
+    found, logits, _ = answers(program, pixels, 10, "fp32")
     np.testing.assert_allclose(logits, wanted, rtol=0, atol=1e-5 * max(10, np.abs(wanted).max()))
     assert found.tolist() == logits.argmax(1).tolist()
+    assert_taken(done.path)
 
 
 @needs_compiler
@@ -64,13 +63,23 @@ def test_other_networks_of_the_kind_under_sanitizers(
     size = 32 - 2 * options.get("pad", 2)
     pixels = pictures(4, options.get("in_chans", 1), size, size)
     done = lenet_zoo.export(model, tmp_path / "n.c", target="c")
-    program = compiled(done.path, "float", next(iter(COMPILERS.values())), *SANITIZERS)
+    program = compiled(done.path, "fp32", next(iter(COMPILERS.values())), *SANITIZERS)
     classes = options["num_classes"]
-    found, logits, _ = answers(program, pixels, classes, "float")
+    found, logits, _ = answers(program, pixels, classes, "fp32")
     mean, std = (np.float32(model.pretrained_cfg[key][0]) for key in ("mean", "std"))
     wanted = reference(model, (pixels.astype(np.float32) / 255 - mean) / std)
     np.testing.assert_allclose(logits, wanted, rtol=0, atol=1e-5 * max(10, np.abs(wanted).max()))
     assert found.tolist() == logits.argmax(1).tolist()
+
+
+@needs_compiler
+def test_the_program_of_the_manual_compiles(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "devices.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"```c\n(.*?)```", text, re.S)
+    (tmp_path / "main.c").write_text(program)
+    model = lenet_zoo.create_model("lenet5_modern", pretrained=True)
+    lenet_zoo.export(model, tmp_path / "digit.c", target="c", precision="int8")
+    assert_taken(tmp_path / "main.c")
 
 
 @needs_compiler
@@ -80,9 +89,9 @@ def test_labels_stay_inside_comments_and_texts(network: Build, tmp_path: Path) -
         card = dict(labels=labels, dataset=labels[0], tag=labels[1], licence=labels[2])
         done = lenet_zoo.export(network("lenet5_modern"), tmp_path / "n.c", target="c", card=card)
         assert done.path.read_bytes().isascii()
-        for compiler in COMPILERS.values():
-            program = compiled(done.path, "float", compiler, "-O0")
-            assert answers(program, pictures(1, 1, 28, 28), 10, "float")[2] == labels[-1]
+        program = compiled(done.path, "fp32", next(iter(COMPILERS.values())), "-O0")
+        assert answers(program, pictures(1, 1, 28, 28), 10, "fp32")[2] == labels[-1]
+        assert_taken(done.path)
         comment = done.path.read_text().split("#ifndef", 1)[0]
         assert comment.startswith("/*")
         assert comment.index("*/") == len(comment) - len("*/\n")
@@ -127,7 +136,7 @@ def test_a_wrong_file_is_not_written(network: Build, tmp_path: Path, monkeypatch
         (dict(), dict(probabilities=True), "probabilities is an option of target='onnx'"),
         (dict(), dict(fast=False), "fast is an option of target='onnx'"),
         (dict(), dict(input="pixels_float"), "input is an option of target='onnx'"),
-        (dict(), dict(precision="fp16"), "precision='fp16': one of"),
+        (dict(), dict(precision="fp16"), "precision='fp16': one of 'fp32' and 'int8'"),
         (dict(num_classes=0), dict(), "num_classes=0: a C file answers with a class"),
         (dict(global_pool=""), dict(), "global_pool='': a C file answers once a picture"),
     ],

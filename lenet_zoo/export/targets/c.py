@@ -1,30 +1,33 @@
 """A network as one C99 file for microcontrollers and other programs: no dependency, no malloc.
 
-The program itself stands in `c_fp32.c`; what is written here are the head, which is also the header, and the tables.
-Lines between `//@modern`, `//@classic` and `//@end` are for one of the networks.
+The program itself stands in `c_fp32.c` and `c_int8.c`; what is written here are the head, which is also the header, and
+the tables. Lines between `//@modern`, `//@classic` and `//@end` are for one of the networks.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lenet_zoo.cards import Card
-from lenet_zoo.export.graph import Array, InputSpec
+from lenet_zoo.export.graph import InputSpec
 from lenet_zoo.export.metadata import facts
+from lenet_zoo.export.targets.c_integers import Integers, quantized, tanh_table
 from lenet_zoo.export.targets.c_layers import Layers, read_layers
 from lenet_zoo.models import LeNet5Classic, LeNet5Modern
 
 __all__ = ["PRECISIONS", "build"]
 
-PRECISIONS = ("fp32",)
+PRECISIONS = ("fp32", "int8")
 
 # uint8 N×C×H×W → float32 N×classes.
 Answers = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+Named = Mapping[str, NDArray[Any]]
 
 _HERE = Path(__file__).parent
 _WIDTH = 116  # of a table's lines
@@ -32,7 +35,12 @@ _STATES = 14 * 14 * 6 + 5 * 5 * 16 + 120 + 84  # numbers that the layers S2, S4,
 
 
 def build(
-    model: LeNet5Modern | LeNet5Classic, card: Card, spec: InputSpec, precision: str, sha256: str
+    model: LeNet5Modern | LeNet5Classic,
+    card: Card,
+    spec: InputSpec,
+    precision: str,
+    sha256: str,
+    calibration: NDArray[np.uint8],
 ) -> tuple[bytes, Answers]:
     """The file, and what it answers: the same arithmetic in numpy.
 
@@ -42,14 +50,17 @@ def build(
         spec: the pictures that it takes.
         precision: one of `PRECISIONS`.
         sha256: of the weights.
+        calibration: pictures that set int8's ranges, uint8 N×C×H×W.
 
     Raises: InputError for a network that no C file can answer for.
     """
     layers = read_layers(model, spec)
     known = facts(card, spec, precision, sha256, ("numpy", "torch"))
     program = _chosen((_HERE / f"c_{precision}.c").read_text(encoding="ascii"), layers.classic)
-    parts = [_comment(card, known), _header(layers, card, spec), *_tables(layers), program]
-    return "\n".join(parts).encode("ascii"), layers.logits
+    numbers = layers if precision == "fp32" else quantized(layers, calibration)
+    tables = _floats(layers) if isinstance(numbers, Layers) else _integers(numbers)
+    parts = [_comment(card, known), _header(numbers, card, spec), *tables, program]
+    return "\n".join(parts).encode("ascii"), numbers.logits
 
 
 # ------------------------------------------------------------------------------------------------------------- head
@@ -69,11 +80,18 @@ def _comment(card: Card, known: dict[str, str]) -> str:
     return "/* " + "\n".join(f" * {line}".rstrip() for line in lines)[3:] + "\n */"
 
 
-def _header(layers: Layers, card: Card, spec: InputSpec) -> str:
-    height, width = spec.height + 2 * layers.border, spec.width + 2 * layers.border
-    ram = 4 * (height * width * spec.channels + _STATES)
-    math = "#include <math.h> /* tanhf */\n" if layers.classic else ""
+def _header(numbers: Layers | Integers, card: Card, spec: InputSpec) -> str:
+    height, width = spec.height + 2 * numbers.border, spec.width + 2 * numbers.border
+    memory = height * width * spec.channels + _STATES
     channels = "" if spec.channels == 1 else ", one channel after the other"
+    if isinstance(numbers, Layers):
+        kind, steps, memory = "float", "", 4 * memory
+        own = f"#define LENET_BACKGROUND {number(numbers.background)}\n"
+        include = "#include <math.h> /* tanhf */\n" if numbers.classic else ""
+    else:
+        kind, steps, own, include = "int32_t", ", in steps of LENET_LOGIT", "", ""
+        memory += 2 * 4 * 25 * max(spec.channels, 6)
+    logit = f"#define LENET_LOGIT {number(numbers.logit)}\n" if isinstance(numbers, Integers) else ""
     return f"""\
 #ifndef LENET_H
 #define LENET_H
@@ -89,16 +107,16 @@ extern "C" {{
 #define LENET_WIDTH {spec.width}
 #define LENET_PIXELS (LENET_CHANNELS * LENET_HEIGHT * LENET_WIDTH)
 #define LENET_CLASSES {len(card.labels)}
-#define LENET_RAM {ram} /* bytes of static memory */
-
+#define LENET_RAM {memory} /* bytes of static memory */
+{logit}
 extern const char *const lenet_labels[LENET_CLASSES]; /* in UTF-8 */
 
 /* Read one picture.
  * pixels: 0 background, 255 ink, row by row{channels}.
- * logits: receives one number a class, larger is likelier; or NULL.
+ * logits: receives one number a class{steps}, larger is likelier; or NULL.
  * Returns the likeliest class, 0 to LENET_CLASSES - 1; of equal ones the first.
  */
-int lenet_read(const uint8_t pixels[LENET_PIXELS], float logits[LENET_CLASSES]);
+int lenet_read(const uint8_t pixels[LENET_PIXELS], {kind} logits[LENET_CLASSES]);
 
 #ifdef __cplusplus
 }}
@@ -107,17 +125,12 @@ int lenet_read(const uint8_t pixels[LENET_PIXELS], float logits[LENET_CLASSES]);
 
 #ifndef LENET_DECLARATIONS_ONLY
 
-{math}#include <stddef.h>
+{include}#include <stddef.h>
 
-#define LENET_BORDER {layers.border}
+#define LENET_BORDER {numbers.border}
 #define LENET_FIELD_HEIGHT (LENET_HEIGHT + 2 * LENET_BORDER)
 #define LENET_FIELD_WIDTH (LENET_WIDTH + 2 * LENET_BORDER)
-#define LENET_BACKGROUND {number(layers.background)}
-
-#ifdef __cplusplus
-extern "C" {{
-#endif
-
+{own}
 const char *const lenet_labels[LENET_CLASSES] = {{
 {_wrapped([in_string(label) for label in card.labels])}
 }};
@@ -139,18 +152,33 @@ def in_string(text: str) -> str:
 # ----------------------------------------------------------------------------------------------------------- tables
 
 
-def _tables(layers: Layers) -> list[str]:
-    found = [_floats("scale", layers.scale), _floats("shift", layers.shift)]
-    for layer, weight in layers.weight.items():
-        found.append(_floats(f"{layer.lower()}_weight", weight))
-        if layer in layers.bias:
-            found.append(_floats(f"{layer.lower()}_bias", layers.bias[layer]))
-    return found
+def _floats(layers: Layers) -> list[str]:
+    named = dict(scale=layers.scale, shift=layers.shift) | _by_name(layers.weight, layers.bias)
+    return [_table("float", name, [number(float(value)) for value in values.ravel()]) for name, values in named.items()]
 
 
-def _floats(name: str, values: Array) -> str:
-    flat = values.astype(np.float32).ravel()
-    return f"static const float {name}[{flat.size}] = {{\n{_wrapped([number(float(value)) for value in flat])}\n}};\n"
+def _integers(numbers: Integers) -> list[str]:
+    named = dict(background=numbers.background) | _by_name(numbers.weight, numbers.bias, numbers.multiplier)
+    if numbers.classic:
+        named["tanh_table"] = tanh_table()
+    # What is not among these is int8_t.
+    kinds = dict(background="uint8_t", s2_weight="int16_t", s4_weight="int16_t")
+    kinds |= {name: "int32_t" for name in named if name.endswith(("_bias", "_multiplier"))}
+    if not numbers.classic:
+        kinds["output_weight"] = "int16_t"
+    shifts = [f"#define {layer}_SHIFT {shift}" for layer, shift in numbers.shift.items()]
+    tables = [_table(kinds.get(name, "int8_t"), name, list(map(str, value.ravel()))) for name, value in named.items()]
+    return ["\n".join(shifts) + "\n", *tables]
+
+
+def _by_name(weight: Named, bias: Named, multiplier: Named | None = None) -> dict[str, NDArray[Any]]:
+    """Layer by layer: c1_weight, c1_bias, …"""
+    kinds = dict(weight=weight, bias=bias, multiplier=multiplier or {})
+    return {f"{layer.lower()}_{kind}": kinds[kind][layer] for layer in weight for kind in kinds if layer in kinds[kind]}
+
+
+def _table(kind: str, name: str, words: list[str]) -> str:
+    return f"static const {kind} {name}[{len(words)}] = {{\n{_wrapped(words)}\n}};\n"
 
 
 def number(value: float) -> str:

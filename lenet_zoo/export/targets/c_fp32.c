@@ -1,6 +1,6 @@
 /* -------------------------------------------------------------------------------------------------- the program */
 
-/* All memory that is written to but the stack, of which some 200 bytes are used. Maps are stored position by position,
+/* All memory that is written to but the stack, of which some 250 bytes are used. Maps are stored position by position,
    row by row, with all channels of a position side by side. */
 static struct {
     float field[LENET_FIELD_HEIGHT * LENET_FIELD_WIDTH * LENET_CHANNELS]; /* the picture with its border */
@@ -130,7 +130,4 @@ int lenet_read(const uint8_t pixels[LENET_PIXELS], float logits[LENET_CLASSES])
     return best;
 }
 
-#ifdef __cplusplus
-}
-#endif
 #endif /* LENET_DECLARATIONS_ONLY */
