@@ -24,31 +24,39 @@ from lenet_zoo.models.weight_files import UNREADABLE, read_state
 __all__ = ["LeNet5", "build", "check_keys", "tag_cfg"]
 
 
-def check_batch(x: Tensor, kernel: Tensor, smallest: int) -> Tensor:
-    """Return `x` if a network whose C1 has this kernel can take it.
+def check_batch(x: Tensor, channels: int, dtype: torch.dtype | None, smallest: int) -> Tensor:
+    """Return `x` if a network of so many channels can take it.
+
+    Args:
+        x: the batch.
+        channels: of the network's pictures.
+        dtype: of its weights; None where it is not known.
+        smallest: the least height and width.
 
     Raises: InputError, which says what the network takes. A scripted network does not check: TorchScript has no such
     errors.
     """
     if not torch.jit.is_scripting():
-        _check_batch(x, kernel, smallest)
+        _check_batch(x, channels, dtype, smallest)
     return x
 
 
-def _check_batch(x: Tensor, kernel: Tensor, smallest: int) -> None:
-    wanted = f"the network takes a float batch N×{kernel.shape[1]}×H×W with H, W ≥ {smallest}"
+def _check_batch(x: Tensor, channels: int, dtype: torch.dtype | None, smallest: int) -> None:
+    wanted = f"the network takes a float batch N×{channels}×H×W with H, W ≥ {smallest}"
     if not isinstance(x, Tensor):
         raise InputError(f"a batch of type {type(x).__name__}: {wanted}, as a torch.Tensor")
     if x.ndim != 4:
         raise InputError(f"a batch of {x.ndim} dimensions, shape {tuple(x.shape)}: {wanted}")
-    if x.shape[1] != kernel.shape[1]:
+    if x.shape[1] != channels:
         raise InputError(f"a batch with {x.shape[1]} channels, shape {tuple(x.shape)}: {wanted}")
     if x.shape[2] < smallest or x.shape[3] < smallest:
         raise InputError(f"pictures of {x.shape[2]}×{x.shape[3]} are too small: {wanted}")
+    if x.is_quantized:
+        return
     if not x.is_floating_point():
         raise InputError(f"a batch of dtype {x.dtype}: {wanted}; lenet_zoo.create_transform makes it from a picture")
-    if x.dtype != kernel.dtype and not _autocasts(x.device.type):
-        raise InputError(f"a batch of dtype {x.dtype} for a network in {kernel.dtype}: convert one of them with .to()")
+    if dtype is not None and x.dtype != dtype and not _autocasts(x.device.type):
+        raise InputError(f"a batch of dtype {x.dtype} for a network in {dtype}: convert one of them with .to()")
 
 
 def _autocasts(device_type: str) -> bool:
@@ -83,7 +91,7 @@ class LeNet5(nn.Module):
 
     if TYPE_CHECKING:  # TorchScript would read these as types of its own
         C1: nn.Conv2d
-        F6: nn.Linear
+        F6: nn.Module  # linear: F6.weight is 84×120
         act6: nn.Module
         output: nn.Module
 
@@ -135,6 +143,17 @@ class LeNet5(nn.Module):
         return max(least, height), max(least, width)
 
     @torch.jit.ignore
+    def plain(self) -> nn.Sequential:
+        """The network as a chain of torch's own layers, for quantizers, converters and accelerators.
+
+        Convolutions, linear layers, ReLU or tanh, and pooling, in evaluation mode and not trainable; the network itself
+        stays as it is. The classic's partial C3 is a full convolution with zeros, its S2 and S4 are convolutions of
+        each map, the factors of its squashing are in the weights, and its output is a linear layer over F6's states
+        and their squares. The function is the same up to rounding (6e-5 of a logit). Batches are not checked.
+        """
+        raise NotImplementedError
+
+    @torch.jit.ignore
     def make_output(self, num_classes: int, device: Any = None, dtype: Any = None) -> nn.Module:
         """A new output layer from F6's 84 units to `num_classes` logits."""
         raise NotImplementedError
@@ -142,7 +161,15 @@ class LeNet5(nn.Module):
     # -- forward ------------------------------------------------------------------------------------------------
 
     def check(self, x: Tensor) -> Tensor:
-        return check_batch(x, self.C1.weight, self.smallest_input)
+        """Return `x`, a batch that the network can take. TorchScript has no such errors, and checks nothing."""
+        return x if torch.jit.is_scripting() else self._check(x)
+
+    @torch.jit.unused
+    def _check(self, x: Tensor) -> Tensor:
+        # FX would write the dtype of now into its graph, or the weight. A quantized layer's `weight` is a method.
+        weight = None if isinstance(x, torch.fx.Proxy) else self.C1.weight
+        dtype = weight.dtype if isinstance(weight, Tensor) else None
+        return check_batch(x, getattr(self.C1, "in_channels", self.in_chans), dtype, self.smallest_input)
 
     @torch.jit.ignore
     def forward_features_checkpointed(self, x: Tensor) -> Tensor:
@@ -220,7 +247,7 @@ class LeNet5(nn.Module):
             for name in names:
                 setattr(self, name, nn.Identity())
         if prune_head:
-            self.F6 = nn.Identity()  # type: ignore[assignment]
+            self.F6 = nn.Identity()
             self.act6 = nn.Identity()
             self.reset_classifier(0, "")
         return take

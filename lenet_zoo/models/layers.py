@@ -9,7 +9,7 @@ from torch import nn
 
 from lenet_zoo.errors import InputError
 from lenet_zoo.models._base import LeNet5
-from lenet_zoo.models.lenet5_classic import RBF, PartialConv2d, Subsample2d
+from lenet_zoo.models.lenet5_classic import RBF, FullConnection, PartialConv2d, Subsample2d
 
 __all__ = ["Layer", "layer_table"]
 
@@ -67,7 +67,7 @@ def _kind(module: nn.Module) -> str:
         return "subsampling 2×2, trainable"
     if isinstance(module, nn.MaxPool2d):
         return "max pooling 2×2"
-    if isinstance(module, nn.Linear):
+    if isinstance(module, nn.Linear | FullConnection):
         return "full"
     if isinstance(module, RBF):
         return f"RBF, {module.weight.numel()} fixed"

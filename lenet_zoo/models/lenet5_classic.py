@@ -14,7 +14,7 @@ Where the paper is silent or contradicts itself, this file chooses, and says so 
 import hashlib
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import torch
 from timm.models import generate_default_cfgs, register_model
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from lenet_zoo import cards
 from lenet_zoo.errors import InputError, WeightsError
 from lenet_zoo.models._base import LeNet5, build, check_keys, tag_cfg
+from lenet_zoo.models.plain import chain, convolution, head, linear, scaling, squared_distances, wide
 
 __all__ = [
     "CHARACTERS",
@@ -54,8 +55,15 @@ class ScaledTanh(nn.Module):
     A: Final = 1.7159
     S: Final = 2 / 3
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.tanh = nn.Tanh()
+
+    def extra_repr(self) -> str:
+        return f"A={self.A}, S={self.S:.4f}"
+
     def forward(self, x: Tensor) -> Tensor:
-        return self.A * torch.tanh(self.S * x)
+        return self.A * self.tanh(self.S * x)
 
 
 class Subsample2d(nn.Module):
@@ -67,8 +75,18 @@ class Subsample2d(nn.Module):
 
     def __init__(self, channels: int, device: Any = None, dtype: Any = None) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.full((channels,), 0.25, device=device, dtype=dtype))
-        self.bias = nn.Parameter(torch.zeros(channels, device=device, dtype=dtype))
+        self.channels = channels
+        self.weight = nn.Parameter(torch.empty(channels, device=device, dtype=dtype))
+        self.bias = nn.Parameter(torch.empty(channels, device=device, dtype=dtype))
+        self.reset_parameters()
+
+    @torch.jit.ignore
+    def reset_parameters(self) -> None:
+        nn.init.constant_(self.weight, 0.25)
+        nn.init.zeros_(self.bias)
+
+    def extra_repr(self) -> str:
+        return f"{self.channels}, kernel_size=2, stride=2"
 
     def forward(self, x: Tensor) -> Tensor:
         total = 4.0 * nn.functional.avg_pool2d(x, 2)  # exact, 4 being a power of two
@@ -99,9 +117,24 @@ class PartialConv2d(nn.Module):
         self.kernel_size = kernel_size
         places = [out * in_channels + source for out, sources in enumerate(table) for source in sources]
         self.weight = nn.Parameter(torch.empty(len(places), kernel_size, kernel_size, device=device, dtype=dtype))
-        self.bias = nn.Parameter(torch.zeros(len(table), device=device, dtype=dtype))
+        self.bias = nn.Parameter(torch.empty(len(table), device=device, dtype=dtype))
         # Part of the state dict, so that a weight file says by itself which maps its 60 kernels join.
         self.register_buffer("connection", torch.tensor(places, device=device))
+        self._fan_in = [len(sources) * kernel_size**2 for sources in table for _ in sources]
+        # Apart from torch's own sequence of random numbers: a recorded seed goes on giving the weights that it gave.
+        with torch.random.fork_rng(devices=[]):
+            self.reset_parameters()
+
+    @torch.jit.ignore
+    def reset_parameters(self) -> None:
+        """Draw each kernel uniform in ±2.4/√F, F being the fan-in of its output map; biases 0."""
+        for kernel, fan_in in zip(self.weight.detach(), self._fan_in, strict=True):
+            kernel.uniform_(-2.4 / fan_in**0.5, 2.4 / fan_in**0.5)
+        nn.init.zeros_(self.bias)
+
+    def extra_repr(self) -> str:
+        connections = f"connections={len(self.connection)} of {self.in_channels * self.out_channels}"
+        return f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, {connections}"
 
     def dense_weight(self) -> Tensor:
         """The kernel of the ordinary convolution that does the same, out×in×k×k with zeros for absent connections."""
@@ -113,14 +146,32 @@ class PartialConv2d(nn.Module):
         return nn.functional.conv2d(x, self.dense_weight(), self.bias)
 
 
-class FullConnection(nn.Linear):
-    """F6: N×120 → N×84, an ordinary linear layer whose results do not depend on the size of the batch.
+class FullConnection(nn.Module):
+    """F6: N×120 → N×84, a linear layer whose results do not depend on the size of the batch.
 
     BLAS chooses the order in which a matrix product sums by the number of rows; a convolution with a large kernel
     always sums in the same order. A logit adds up 84 squares (to −250, for some weights), which makes a difference in
     F6's last bit visible: with a matrix product, the logits of a picture alone and of the same one among 1,000 differ
-    by up to 6e-5.
+    by up to 6e-5. It is no `nn.Linear`: tools replace those by layers that keep the weight in other forms.
     """
+
+    def __init__(self, in_features: int, out_features: int, device: Any = None, dtype: Any = None) -> None:
+        super().__init__()
+        self.in_features = in_features
+        self.out_features = out_features
+        self.weight = nn.Parameter(torch.empty(out_features, in_features, device=device, dtype=dtype))
+        self.bias = nn.Parameter(torch.empty(out_features, device=device, dtype=dtype))
+        self.reset_parameters()
+
+    @torch.jit.ignore
+    def reset_parameters(self) -> None:
+        """As `nn.Linear` does: uniform in ±1/√in_features."""
+        bound = self.in_features**-0.5
+        nn.init.uniform_(self.weight, -bound, bound)
+        nn.init.uniform_(self.bias, -bound, bound)
+
+    def extra_repr(self) -> str:
+        return f"in_features={self.in_features}, out_features={self.out_features}"
 
     def forward(self, x: Tensor) -> Tensor:
         # Any split of the 120 inputs into maps of at least 4×4 will do.
@@ -139,6 +190,9 @@ class RBF(nn.Module):
     def __init__(self, codes: Tensor) -> None:
         super().__init__()
         self.register_buffer("weight", codes)
+
+    def extra_repr(self) -> str:
+        return f"in_features={self.weight.shape[1]}, out_features={self.weight.shape[0]}"
 
     @torch.jit.ignore
     def init_non_persistent_buffers(self) -> None:
@@ -235,6 +289,9 @@ class LeNet5Classic(LeNet5):
         InputError: a value out of range; in `forward`, a batch of the wrong rank, size, channel count or dtype.
     """
 
+    if TYPE_CHECKING:
+        F6: FullConnection
+
     architecture = "lenet5_classic"
     # pixels in [0, 1] become the paper's −0.1 … 1.175
     normalization = (0.1 / 1.275, 1 / 1.275)
@@ -314,6 +371,34 @@ class LeNet5Classic(LeNet5):
         # What timm writes into a saved model's config, to rebuild it from.
         self._model_args = dict(getattr(self, "_model_args", {}), characters=characters)
         super().reset_classifier(num_classes, global_pool)
+
+    @torch.jit.ignore
+    def plain(self) -> nn.Sequential:
+        like, a, s = self.C1.weight, ScaledTanh.A, ScaledTanh.S
+        layers: list[tuple[str, nn.Module]] = [("pad", self.pad)]
+
+        def add(name: str, layer: nn.Module) -> None:
+            layers.extend([(name, layer), (f"act{name[1]}", nn.Tanh())])
+
+        def bias(name: str) -> Tensor:
+            return wide(getattr(self, name).bias) * s
+
+        def subsampling(name: str) -> nn.Conv2d:
+            coefficient = wide(getattr(self, name).weight)[:, None, None, None].expand(-1, 1, 2, 2) * a * s
+            return convolution(coefficient, bias(name), like, stride=2, groups=len(coefficient))
+
+        # A state is A·t, t being the tanh: S goes into the weights before each tanh, A into those after it.
+        add("C1", convolution(wide(self.C1.weight) * s, bias("C1"), like))
+        add("S2", subsampling("S2"))
+        add("C3", convolution(wide(self.C3.dense_weight()) * a * s, bias("C3"), like))
+        add("S4", subsampling("S4"))
+        add("C5", convolution(wide(self.C5.weight) * a * s, bias("C5"), like))
+        full = [("F6", linear(wide(self.F6.weight) * a * s, bias("F6"), like)), ("act6", nn.Tanh())]
+        if self.num_classes:
+            full += squared_distances(wide(self.output.get_buffer("weight")), a, like)
+        else:
+            full.append(("output", scaling(84, a, like)))
+        return chain(layers + head(self.global_pool, full, like))
 
     def forward_features(self, x: Tensor) -> Tensor:
         x = self.check(x)  # N × 1 × 28 × 28

@@ -7,6 +7,7 @@ connections. Pictures are MNIST's 28×28, so C1 pads by 2.
 Paper: LeCun, Bottou, Bengio, Haffner, Gradient-Based Learning Applied to Document Recognition, Proc. IEEE 86(11), 1998.
 """
 
+import copy
 from typing import Any, ClassVar
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from lenet_zoo import cards
 from lenet_zoo.models._base import LeNet5, build, check_keys, tag_cfg
+from lenet_zoo.models.plain import chain, head
 
 __all__ = ["LeNet5Modern"]
 
@@ -84,6 +86,13 @@ class LeNet5Modern(LeNet5):
     @torch.jit.ignore
     def make_output(self, num_classes: int, device: Any = None, dtype: Any = None) -> nn.Module:
         return nn.Linear(84, num_classes, device=device, dtype=dtype) if num_classes > 0 else nn.Identity()
+
+    @torch.jit.ignore
+    def plain(self) -> nn.Sequential:
+        own = copy.deepcopy(self).requires_grad_(False)
+        layers = [(name, getattr(own, name)) for names in own.layers.values() for name in names]
+        full = [("F6", own.F6), ("act6", own.act6), ("output", own.output)]
+        return chain(layers + head(self.global_pool, full if self.num_classes else full[:2], self.C1.weight))
 
     def forward_features(self, x: Tensor) -> Tensor:
         x = self.check(x)  # N × 1 × 28 × 28

@@ -21,7 +21,7 @@ from torch.func import functional_call, grad, hessian, vmap
 from torch.optim import Optimizer
 
 from lenet_zoo.errors import InputError, TrainingError
-from lenet_zoo.models.lenet5_classic import RBF, PartialConv2d, ScaledTanh, Subsample2d
+from lenet_zoo.models.lenet5_classic import RBF, FullConnection, PartialConv2d, ScaledTanh, Subsample2d
 
 __all__ = ["SDLM", "curvature"]
 
@@ -144,7 +144,7 @@ def curvature(model: nn.Module, images: Tensor, target: Tensor, loss: nn.Module)
     return h
 
 
-_LINEAR = (nn.Conv2d, PartialConv2d, nn.Linear)
+_LINEAR = (nn.Conv2d, PartialConv2d, nn.Linear, FullConnection)
 
 
 def _check_chain(model: nn.Module, calls: list[tuple[str, nn.Module, Tensor, Tensor]], logits: Tensor) -> None:
