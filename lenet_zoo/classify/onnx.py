@@ -28,6 +28,8 @@ _PIECE_DEVICE = (4096, 4096)
 _ACCELERATORS = ("CUDAExecutionProvider", "OpenVINOExecutionProvider")
 _NUMPY_TYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(float16)": "float16"}
 _FLOATS = ("float32", "float16")
+# What is fed at once stays within 1 GB or so, also where a file asks for more.
+_MOST_PIXELS, _MOST_CHANNELS, _MOST_BATCH = 1_024, 16, 65_536
 
 
 class OnnxClassifier(Classifier):
@@ -43,6 +45,8 @@ class OnnxClassifier(Classifier):
         threads: how many cores a large array may take; by default all that this process may use.
         providers: onnxruntime's execution providers in order of preference; by default CUDA's and OpenVINO's where the
             installed onnxruntime has them, then the CPU's.
+        trusted: run any operators and pictures of any size; by default only what networks of the zoo, and what usual
+            tools make of them, have.
 
     Attributes:
         path: the file.
@@ -65,10 +69,16 @@ class OnnxClassifier(Classifier):
         *,
         threads: int | None = None,
         providers: Sequence[str] | None = None,
+        trusted: bool = False,
     ) -> None:
         if threads is not None and threads < 1:
             raise InputError(f"threads={threads}: at least 1")
         file = read_file(path)
+        if file.unusual and not trusted:
+            raise ArtifactError(
+                f"{file.path} has {file.unusual}, which no network of the zoo has and which could take any time and "
+                "memory: if it is from somebody you trust, lenet_zoo.OnnxClassifier(FILE, trusted=True) runs it"
+            )
         self.path = file.path
         self.metadata = dict(
             metadata_of(file), opset=file.opsets.get(""), ir_version=file.ir_version, bytes=len(file.data)
@@ -79,7 +89,7 @@ class OnnxClassifier(Classifier):
         self.threads = threads or cores()
         self._file, self._wanted_providers = file, providers
         self._open()
-        self._read_signature()
+        self._read_signature(trusted)
 
     def _open(self) -> None:
         self._running = Running(self._file, self._wanted_providers)
@@ -93,7 +103,7 @@ class OnnxClassifier(Classifier):
         vars(self).update(state)
         self._open()
 
-    def _read_signature(self) -> None:
+    def _read_signature(self, trusted: bool) -> None:
         """Check that the graph is what its metadata says, so that no later call can fail on it."""
         convention, damaged = self.metadata["input"], f"{self.path} is damaged: "
         outputs = {output.name: output for output in self._running.session.get_outputs()}
@@ -109,6 +119,17 @@ class OnnxClassifier(Classifier):
             raise ArtifactError(f"{damaged}its input has shape {shape}, and not batch × channels × height × width")
         self._batch: int | None = batch[0] if isinstance(batch[0], int) else None  # pictures per run, where it is fixed
         self.channels, self.size = picture[0], (picture[1], picture[2])
+        if min(picture) < 1:
+            raise ArtifactError(
+                f"{damaged}its pictures of {self.channels}×{self.size[0]}×{self.size[1]} have no pixels"
+            )
+        if not trusted and (
+            max(self.size) > _MOST_PIXELS or self.channels > _MOST_CHANNELS or (self._batch or 1) > _MOST_BATCH
+        ):
+            raise ArtifactError(
+                f"{self.path} takes {shape}: over {_MOST_PIXELS}×{_MOST_PIXELS} pixels, {_MOST_CHANNELS} channels or "
+                f"{_MOST_BATCH:,} pictures, it is run with lenet_zoo.OnnxClassifier(FILE, trusted=True) alone"
+            )
         kind, answer = outputs["logits"].type, outputs["logits"].shape
         self._answers = _NUMPY_TYPES.get(kind, kind)
         if self._answers not in _FLOATS:

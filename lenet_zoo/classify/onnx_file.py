@@ -1,20 +1,19 @@
 """What an ONNX file says of itself, read from its bytes.
 
 A deployment has onnxruntime and not the `onnx` package, and onnxruntime gives a file's metadata only after it has built
-a session of it. So the few fields that are needed are read from the protobuf wire format here. Every length is checked,
-since a file may come from a stranger.
+a session of it. So the few fields that are needed are read from the protobuf wire format (`onnx_graph`).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lenet_zoo._files import parse_json, read_regular
 from lenet_zoo.cards import Card
+from lenet_zoo.classify.onnx_graph import Damaged, bytes_of, fields_of, inspect, text_of
 from lenet_zoo.errors import ArtifactError
 
 __all__ = ["FORMAT", "OnnxFile", "card_in", "metadata_of", "read_file", "read_metadata"]
@@ -26,19 +25,6 @@ _JSON = {"input": dict, "labels": list, "created_with": dict, "metrics": dict, "
 # whether used or not.
 _DOMAINS = ("", "org.pytorch.aten")
 _FAMILIES = ("ai.onnx.", "com.microsoft", "com.ms.internal.")
-_DEEPEST = 20  # graphs within graphs; a network of the zoo has one
-
-# Field numbers of onnx.proto, message → field → message in it, as far as tensors can hide there.
-_NESTED: dict[str, dict[int, str]] = {
-    "Model": {7: "Graph", 20: "Training", 25: "Function"},
-    "Graph": {1: "Node", 5: "Tensor", 15: "SparseTensor"},
-    "Node": {5: "Attribute"},
-    "Attribute": {5: "Tensor", 6: "Graph", 10: "Tensor", 11: "Graph", 22: "SparseTensor", 23: "SparseTensor"},
-    "SparseTensor": {1: "Tensor", 2: "Tensor"},
-    "Training": {1: "Graph", 2: "Graph"},
-    "Function": {7: "Node"},
-    "Tensor": {},
-}
 
 
 @dataclass
@@ -52,6 +38,7 @@ class OnnxFile:
         ir_version: of the format.
         opsets: operator set → version; ONNX's own is ''.
         properties: metadata_props, as they stand.
+        unusual: what no network of the zoo has and could take any time or memory, in words; '' where there is nothing.
     """
 
     path: Path
@@ -61,6 +48,7 @@ class OnnxFile:
     ir_version: int = 0
     opsets: dict[str, int] = field(default_factory=dict)
     properties: dict[str, str] = field(default_factory=dict)
+    unusual: str = ""
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -99,7 +87,7 @@ def read_file(path: str | os.PathLike[str]) -> OnnxFile:
         raise ArtifactError(f"{path} is not an ONNX file")
     try:
         _read_model(memoryview(data), file)
-    except (_Damaged, UnicodeDecodeError) as error:
+    except (Damaged, UnicodeDecodeError) as error:
         raise ArtifactError(f"{path} is truncated or damaged: {error}") from error
     if "" not in file.opsets:
         raise ArtifactError(f"{path} is truncated or damaged: it names no version of ONNX's operators")
@@ -155,92 +143,23 @@ def card_in(metadata: dict[str, Any], path: Path) -> Card:
     return Card.parse(document, str(path), error=ArtifactError)
 
 
-# ------------------------------------------------------------------------------------------------------- wire format
-
-
-class _Damaged(Exception):
-    """The bytes are not protobuf, or stop early."""
-
-
-def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    value = 0
-    for i in range(10):
-        if at + i >= len(data):
-            raise _Damaged("it stops within a number")
-        byte = data[at + i]
-        value |= (byte & 0x7F) << 7 * i
-        if byte < 0x80:
-            return value, at + i + 1
-    raise _Damaged("a number does not end")
-
-
-def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """(field number, value) of one message: numbers as int, everything that has a length as bytes."""
-    at = 0
-    while at < len(data):
-        key, at = _varint(data, at)
-        number, kind = key >> 3, key & 7
-        if kind == 0:
-            value, at = _varint(data, at)
-            yield number, value
-            continue
-        if kind == 2:
-            size, at = _varint(data, at)
-        elif kind in (1, 5):
-            size = 8 if kind == 1 else 4
-        else:
-            raise _Damaged(f"a field of kind {kind}")
-        if size > len(data) - at:
-            raise _Damaged(f"{size - (len(data) - at):,} bytes are missing")
-        yield number, data[at : at + size]
-        at += size
-
-
-def _text(value: int | memoryview) -> str:
-    return bytes(_bytes(value)).decode("utf-8")
-
-
-def _bytes(value: int | memoryview) -> memoryview:
-    if isinstance(value, int):
-        raise _Damaged("a number in place of a text or message")
-    return value
-
-
 def _read_model(data: memoryview, file: OnnxFile) -> None:
-    for number, value in _fields(data):
+    for number, value in fields_of(data):
         if number == 1 and isinstance(value, int):
             file.ir_version = value
         elif number == 2:
-            file.producer = _text(value)
+            file.producer = text_of(value)
         elif number == 7:
-            for inner, name in _fields(_bytes(value)):
+            for inner, name in fields_of(bytes_of(value)):
                 if inner == 2:
-                    file.graph = _text(name)
+                    file.graph = text_of(name)
         elif number == 8:
-            entry = dict(_fields(_bytes(value)))
+            entry = dict(fields_of(bytes_of(value)))
             version = entry.get(2, 0)
-            domain = _text(entry.get(1, memoryview(b"")))
+            domain = text_of(entry.get(1, memoryview(b"")))
             file.opsets["" if domain == "ai.onnx" else domain] = version if isinstance(version, int) else 0
         elif number == 14:
-            entry = dict(_fields(_bytes(value)))
+            entry = dict(fields_of(bytes_of(value)))
             empty = memoryview(b"")
-            file.properties[_text(entry.get(1, empty))] = _text(entry.get(2, empty))
-    _refuse_external(data, "Model", file.path, 0)
-
-
-def _refuse_external(data: memoryview, message: str, path: Path, depth: int) -> None:
-    """Refuse tensors that are kept in other files: they could name any file of this machine."""
-    if depth > 4 * _DEEPEST:
-        raise _Damaged("its graphs are nested too deeply")
-    nested = _NESTED[message]
-    for number, value in _fields(data):
-        if message == "Tensor":
-            if number == 13 or (number == 14 and value != 0):
-                location = dict(_fields(_bytes(value))).get(2, memoryview(b"")) if number == 13 else memoryview(b"")
-                where = f" {_text(location)!r}" if len(_bytes(location)) else ""
-                raise ArtifactError(
-                    f"{path} keeps weights in another file{where}: only files that hold everything are read; "
-                    "onnx.save(onnx.load(FILE), NEW_FILE) puts them into one"
-                )
-        elif number in nested:
-            _refuse_external(_bytes(value), nested[number], path, depth + 1)
+            file.properties[text_of(entry.get(1, empty))] = text_of(entry.get(2, empty))
+    file.unusual = inspect(data, file.path)
