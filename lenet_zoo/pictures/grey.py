@@ -65,7 +65,7 @@ def grey_from_rgba(rgba: Bytes) -> Bytes:
 
 def _grey_from_rgb(image: Image.Image) -> Bytes:
     small = reduced(image, _SPREAD_SIDE)
-    channels = np.asarray(small).reshape(-1, 3).T.astype(np.int64)
+    channels = np.ascontiguousarray(np.asarray(small).reshape(-1, 3).T).astype(np.int64)
     spreads = [spread(channel) for channel in channels]
     widest = max(range(3), key=spreads.__getitem__)
     in_hue = spreads[widest] > 4 * spread(np.asarray(small.convert("L")).ravel().astype(np.int64))

@@ -35,11 +35,13 @@ def _border_plane(picture: Bytes) -> Shorts:
     are three independent quotients.
     """
     height, width = picture.shape
-    by_row, by_column = np.zeros(height, np.int64), np.zeros(width, np.int64)
-    by_row[:] = picture[:, [0, -1]].sum(1) if width > 1 else picture[:, 0]
-    by_column[:] = picture[[0, -1]].sum(0) if height > 1 else picture[0]
-    by_row[[0, -1]] = picture[[0, -1]].sum(1)
-    by_column[[0, -1]] = picture[:, [0, -1]].sum(0)
+    by_row, by_column = picture[:, 0].astype(np.int64), picture[0].astype(np.int64)
+    if width > 1:
+        by_row += picture[:, -1]
+    if height > 1:
+        by_column += picture[-1]
+    by_row[0], by_row[-1] = picture[0].sum(), picture[-1].sum()
+    by_column[0], by_column[-1] = picture[:, 0].sum(), picture[:, -1].sum()
     rows, row_square = _border_axis(height, width)
     columns, column_square = _border_axis(width, height)
     middle = int(nearest(int(by_row.sum()), 2 * (height + width) - 4 if min(height, width) > 1 else height * width))

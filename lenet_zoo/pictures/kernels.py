@@ -54,8 +54,9 @@ def ring(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def box_of(mask: Mask) -> Box:
     """The box of what a mask holds, which must be something."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+    rows, columns = np.asarray(mask.any(1)), np.asarray(mask.any(0))
+    bottom, right = rows.size - int(rows[::-1].argmax()), columns.size - int(columns[::-1].argmax())
+    return int(rows.argmax()), bottom, int(columns.argmax()), right
 
 
 # ---- Resampling ------------------------------------------------------------------------------------------------------
@@ -126,38 +127,49 @@ def _shares(before: int, rows: int) -> tuple[list[tuple[Ints, Ints]], int]:
 
 def window_mean(values: Bytes, radius: int) -> Bytes:
     """The mean, rounded down, over the window of 2·radius + 1 rows and then columns, as far as the picture goes."""
-    if radius == 1 and min(values.shape) > 2:
-        return np.ascontiguousarray(_mean_of_three(np.ascontiguousarray(_mean_of_three(values).T)).T)
+    if radius == 1 and min(values.shape) > 1:
+        return _mean_of_three(_mean_of_three(values).T).T
     for _ in range(2):
         # No matrix product, which BLAS would hand to threads that wait for each other longer than all of this takes.
-        first, last, count = _windows(values.shape[0], radius)
-        sums = np.zeros((values.shape[0] + 1, values.shape[1]), np.int32)
-        np.cumsum(values, axis=0, dtype=np.int32, out=sums[1:])
+        length = values.shape[0]
+        reach = min(radius, length - 1)
+        sums = values.cumsum(0, dtype=np.int32)
+        totals = np.empty(values.shape, np.float32)
+        totals[: length - reach] = sums[reach:]
+        totals[length - reach :] = sums[-1]
+        totals[reach + 1 :] -= sums[: length - reach - 1]
         # Sums of whole numbers below 2^24, and quotients that are whole or 1/count away from it: float32 is exact.
-        values = np.ascontiguousarray(((sums[last] - sums[first]) / count).astype(np.uint8).T)
+        totals /= _window_counts(length, reach)
+        values = np.ascontiguousarray(totals.astype(np.uint8).T)
     return values
 
 
 def _mean_of_three(values: Bytes) -> Bytes:
-    wide = values.astype(np.uint16)
-    total = wide.copy()
-    total[1:] += wide[:-1]
-    total[:-1] += wide[1:]
+    total = values.astype(np.uint16, order="C")
+    total[1:] += values[:-1]
+    total[:-1] += values[1:]
     total[1:-1] //= np.uint16(3)
-    total[[0, -1]] //= np.uint16(2)
+    total[0] >>= 1
+    total[-1] >>= 1
     return total.astype(np.uint8)
 
 
 @lru_cache(maxsize=256)
-def _windows(length: int, radius: int) -> tuple[Ints, Ints, npt.NDArray[np.float32]]:
-    """The first row of each row's window, the row after its last, and how many rows it has."""
+def _window_counts(length: int, reach: int) -> npt.NDArray[np.float32]:
+    """How many rows the window of each row has, length×1."""
     places = np.arange(length)
-    first, last = np.maximum(places - radius, 0), np.minimum(places + radius + 1, length)
-    return first, last, (last - first).astype(np.float32)[:, None]
+    counts = np.minimum(places + reach + 1, length) - np.maximum(places - reach, 0)
+    return counts.astype(np.float32)[:, None]
 
 
 def extreme(values: npt.NDArray[Any], radius: int, choose: np.ufunc) -> npt.NDArray[Any]:
     """The maximum or minimum (`or`, `and` of masks) over a square of 2·radius + 1, as far as the picture goes."""
+    if radius == 1:
+        rows = extreme_along(values, 1, choose)
+        near = rows.copy()
+        choose(near[:, 1:], rows[:, :-1], out=near[:, 1:])
+        choose(near[:, :-1], rows[:, 1:], out=near[:, :-1])
+        return near
     columns = np.ascontiguousarray(extreme_along(values, radius, choose).T)
     return np.ascontiguousarray(extreme_along(columns, radius, choose).T)
 
@@ -168,6 +180,11 @@ def extreme_along(values: npt.NDArray[Any], radius: int, choose: np.ufunc) -> np
     radius = min(radius, length - 1)
     if not radius:
         return values
+    if radius == 1:
+        near = values.copy()
+        choose(near[1:], values[:-1], out=near[1:])
+        choose(near[:-1], values[1:], out=near[:-1])
+        return near
     # Repeating the end row adds nothing to a window that holds it already.
     window = np.empty((length + 2 * radius, values.shape[1]), values.dtype)
     window[:radius] = values[0]

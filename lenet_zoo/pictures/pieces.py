@@ -13,6 +13,7 @@ from lenet_zoo.pictures.kernels import Bytes, Ints, Mask, extreme
 __all__ = ["SEVERAL", "central", "kept_pieces"]
 
 SEVERAL = "several characters: give a picture of one"
+_NO_STROKE = "no digit: the picture is light and shade without a stroke"
 
 
 @lru_cache(maxsize=256)
@@ -49,6 +50,10 @@ def kept_pieces(rise: Bytes, mask: Mask, pale: int, shrunk: bool, whole: tuple[i
     # A hair line of a large picture may have broken: gaps of 2 px are bridged.
     hair = shrunk and 32 * np.count_nonzero(mask) < mask.size
     pieces = components(extreme(mask, 1, np.logical_or) if hair else mask)
+    if pieces.count == 1:  # most pictures: nothing can go but all of it
+        if int(rise[mask].sum()) < pale * np.count_nonzero(mask):
+            raise NoDigitError(_NO_STROKE)
+        return mask
     tops, bottoms, lefts, rights = pieces.boxes
     heights, widths, area, weight = bottoms - tops, rights - lefts, pieces.area, _weight(pieces)
     sides = pieces.borders
@@ -61,7 +66,7 @@ def kept_pieces(rise: Bytes, mask: Mask, pale: int, shrunk: bool, whole: tuple[i
         keep = ~stray
     dark = keep & (pieces.sums(rise * mask) >= pale * (pieces.sums(mask) if hair else area))
     if not dark.any():
-        raise NoDigitError("no digit: the picture is light and shade without a stroke")
+        raise NoDigitError(_NO_STROKE)
     main = int(np.where(dark, weight, -1).argmax())
     outside = (lefts + rights < 2 * lefts[main]) | (lefts + rights > 2 * rights[main])
     outside |= (tops + bottoms < 2 * tops[main]) | (tops + bottoms > 2 * bottoms[main])
@@ -78,7 +83,7 @@ def kept_pieces(rise: Bytes, mask: Mask, pale: int, shrunk: bool, whole: tuple[i
         raise NoDigitError("no digit: the picture is noise")
     for piece in np.flatnonzero(keep & small).tolist():
         keep[piece] = not _in_a_corner(pieces, main, piece)
-    if pieces.count > 1 and _several(pieces, main, keep, cut & ~stray, whole):
+    if _several(pieces, main, keep, cut & ~stray, whole):
         raise NoDigitError(SEVERAL)
     return pieces.mask(keep) & mask if hair else pieces.mask(keep)
 

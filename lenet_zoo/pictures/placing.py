@@ -35,8 +35,7 @@ def is_normal(digit: Bytes, size: int) -> bool:
 def even_stroke(ink: Bytes, tall: int | None = None) -> Bytes:
     """Step 11; of several characters, the height `tall` of one takes the place of the longer side."""
     long = tall or max(ink.shape)
-    inside = np.zeros((ink.shape[0] + 2, ink.shape[1] + 2), np.bool_)
-    np.greater_equal(ink, 128, out=inside[1:-1, 1:-1])
+    inside = _padded(ink >= 128, 1)
     edges = np.count_nonzero(inside[1:] != inside[:-1]) + np.count_nonzero(inside[:, 1:] != inside[:, :-1])
     area = int(ink.sum(dtype=np.int64))
     # In tenths of a pixel of the 20 px box: 10 · 20 / long · 2.5 · (area / 255) / edges.
@@ -44,14 +43,22 @@ def even_stroke(ink: Bytes, tall: int | None = None) -> Bytes:
     least, most = _STROKE
     if width < least:
         turns = int(nearest((least - width) * long, 400))
-        return _stepwise(np.pad(ink, turns), turns, np.maximum) if turns else ink
+        return _stepwise(_padded(ink, turns), turns, np.maximum) if turns else ink
     turns = int(nearest((width - most) * long, 400)) if width > most else 0
-    thinner = _stepwise(np.pad(ink, 1), turns, np.minimum)
+    thinner = _stepwise(_padded(ink, 1), turns, np.minimum)
     dark = thinner >= 128
     if not dark.any():
         return ink
     top, bottom, left, right = box_of(dark)
     return thinner[top:bottom, left:right]
+
+
+def _padded(values: np.ndarray, margin: int) -> np.ndarray:
+    """What `numpy.pad` gives, which takes as long as half of step 11."""
+    height, width = values.shape
+    padded = np.zeros((height + 2 * margin, width + 2 * margin), values.dtype)
+    padded[margin:-margin, margin:-margin] = values
+    return padded
 
 
 def _stepwise(values: Bytes, turns: int, choose: np.ufunc) -> Bytes:
