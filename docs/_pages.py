@@ -49,11 +49,29 @@ def results() -> str:
     lines = ["| name | data set | parameters | test accuracy | seeds, mean ± sd |", "|---|---|--:|--:|--:|"]
     for name in cards.names():
         card = cards.load(name).as_dict()
+        if card["preparation"] == "line":  # its test is another: see `lines`
+            continue
         lines.append(
             f"| [`{name}`](cards.md#{_anchor(name)}) | {card['dataset']} | {card['params']:,} "
             f"| {percent(card['metrics']['test'])} | {_spread(card) or '1'} |"
         )
     return "\n".join(lines)
+
+
+def lines() -> str:
+    """What networks that read numbers make of lines of 5 test digits, from their cards."""
+    styles = {"test": "apart", "test_touching": "a third touching", "test_written": "as trained on"}
+    rows = ["| name | lines | whole lines right | character errors | at least 0.95 sure | of these wrong |"]
+    rows.append("|---|---|--:|--:|--:|--:|")
+    for name in cards.names():
+        card = cards.load(name).as_dict()
+        for split, text in styles.items() if card["preparation"] == "line" else ():
+            one = card["metrics"][split]
+            rows.append(
+                f"| {_code(name)} | {text} | {percent(one)} | {100 * one['edits'] / one['characters']:.2f} % "
+                f"| {one['sure']:,} | {one['sure_wrong']:,} |"
+            )
+    return "\n".join(rows)
 
 
 def _anchor(name: str) -> str:
@@ -437,6 +455,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "engines": engines,
     "errors": error_classes,
     "figure commands": figure_commands,
+    "lines": lines,
     "pictures": pictures,
     "precision": precision,
     "recipe fields": recipe_fields,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lenet_zoo.registry import create_transform as create_transform
     from lenet_zoo.registry import list_models as list_models
     from lenet_zoo.registry import model_card as model_card
+    from lenet_zoo.tags import read as read
 
 # name → the module that defines it
 _PUBLIC = {
@@ -37,6 +38,7 @@ _PUBLIC = {
     "finetune": "lenet_zoo.finetuning",
     "OnnxClassifier": "lenet_zoo.classify",
     "OnnxReader": "lenet_zoo.classify.reader",
+    "read": "lenet_zoo.tags",
 }
 
 __all__ = ["__version__", *_PUBLIC]

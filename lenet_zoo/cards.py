@@ -25,6 +25,7 @@ from lenet_zoo.pictures.preparation import Preparation
 __all__ = [
     "DIGITS",
     "FASHION",
+    "NUMBERS",
     "SCRIPTS",
     "Card",
     "Confidence",
@@ -41,6 +42,7 @@ __all__ = [
 _FOLDER = Path(__file__).resolve().parent / "weights"
 
 DIGITS: tuple[str, ...] = tuple("0123456789")
+NUMBERS: tuple[str, ...] = (*DIGITS, "none")
 SCRIPTS: dict[str, tuple[str, ...]] = {  # the digits 0 to 9 of scripts that have their own
     "bangla": tuple("০১২৩৪৫৬৭৮৯"),
     "devanagari": tuple("०१२३४५६७८९"),

@@ -220,7 +220,8 @@ def layers_of(name: str) -> list[dict[str, Any]]:
     """
     if not is_foreign(name):
         table: list[dict[str, Any]] = json.loads(_LAYERS.read_bytes())[resolve(name).split(".")[0]]
-        return table
+        if len(card_of(name).labels) == table[-1]["output"][0]:
+            return table
     from lenet_zoo.models.layers import layer_table
 
     return [asdict(layer) for layer in layer_table(create_model(name, num_classes=len(card_of(name).labels)))]

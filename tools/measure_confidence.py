@@ -38,6 +38,8 @@ def characters(folder: str) -> tuple[np.ndarray, int]:
 others = {name: characters(folder) for name, folder in (argument.split("=", 1) for argument in sys.argv[1:])}
 tags = []
 for name in cards.names():
+    if cards.load(name).preparation.kind == "line":  # has no single answers to count
+        continue
     card, logits = cards.load(name), logits_of(lenet_zoo.create_model(name, pretrained=True))
     data = load_dataset(card.dataset or "", train=False)
     answers = logits(data.images.numpy())

@@ -33,14 +33,16 @@ __all__ = [
     "check_one_source",
     "columns",
     "console",
+    "is_onnx",
     "messages",
+    "percent",
     "print_json",
     "print_table",
     "say",
 ]
 
 # Commands register themselves when their module is imported.
-_COMMANDS = ("zoo", "quickstart", "train", "finetune", "export", "bench", "plot", "score", "push")
+_COMMANDS = ("zoo", "read", "quickstart", "train", "finetune", "export", "bench", "plot", "score", "push")
 
 _WINDOWS = os.name == "nt"
 
@@ -128,6 +130,16 @@ def check_one_source(dataset: str | None, data_dir: Path | None) -> None:
     """Raises: InputError when both a data set and a folder are named."""
     if dataset and data_dir is not None:
         raise InputError("--dataset and --data-dir exclude each other: name one of them")
+
+
+def is_onnx(name: str) -> bool:
+    """Whether a network is named by a file: no tag ends in .onnx."""
+    return name.endswith(".onnx")
+
+
+def percent(probability: float) -> str:
+    """Never rounded up to a certainty, as on the page in the browser."""
+    return "> 99.9 %" if probability > 0.999 else f"{100 * probability:.1f} %"
 
 
 def columns() -> int:

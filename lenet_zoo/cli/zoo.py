@@ -22,7 +22,9 @@ from lenet_zoo.cli._app import (
     check_one_source,
     columns,
     console,
+    is_onnx,
     messages,
+    percent,
     print_json,
     print_table,
     say,
@@ -38,11 +40,6 @@ Network = Annotated[
         metavar="NAME_OR_ONNX", help="lenet5_modern, lenet5_classic.mnist, …, local-dir:FOLDER, or an .onnx file."
     ),
 ]
-
-
-def is_onnx(name: str) -> bool:
-    """Whether a network is named by a file: no tag ends in .onnx."""
-    return name.endswith(".onnx")
 
 
 @app.command("list", epilog="Example: lenet-zoo list --json")
@@ -199,12 +196,7 @@ def _answer(row: dict[str, Any]) -> str:
     if row["label"] is None:
         reason = row["reason"].removeprefix(f"{row['path']}: ")
         return f"{row['path']}: rejected: {reason}"
-    return f"{row['path']}: " + ", ".join(f"{top['label']} ({_percent(top['confidence'])})" for top in row["top"])
-
-
-def _percent(probability: float) -> str:
-    """Never rounded up to a certainty, as on the page in the browser."""
-    return "> 99.9 %" if probability > 0.999 else f"{100 * probability:.1f} %"
+    return f"{row['path']}: " + ", ".join(f"{top['label']} ({percent(top['confidence'])})" for top in row["top"])
 
 
 def _fast_classifier(name: str) -> Classifier:
@@ -245,11 +237,17 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Average loss, accuracy and accuracy per class on a data set or on your own pictures."""
+    from lenet_zoo.cli.read import evaluate_on_lines, reads_numbers
     from lenet_zoo.datasets.folders import load_labelled
     from lenet_zoo.datasets.loading import load_dataset
     from lenet_zoo.evaluation import evaluate as run_evaluation
 
     check_one_source(dataset, data_dir)
+    if reads_numbers(name):
+        if data_dir is not None:
+            raise InputError(f"{name} reads numbers, which a folder for each label cannot hold: take --dataset")
+        evaluate_on_lines(name, dataset or "mnist", train, data_root, download, json)
+        return
     classifier = _classifier(name)
     split = "train" if train else "test"
     if data_dir is not None:

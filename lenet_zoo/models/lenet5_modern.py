@@ -148,6 +148,7 @@ default_cfgs = generate_default_cfgs(
             )
             for script, digits in cards.SCRIPTS.items()
         },
+        "lenet5_modern.numbers": tag_cfg(LeNet5Modern, "numbers", cards.NUMBERS, "lines of several digits"),
     }
 )
 
@@ -155,5 +156,7 @@ default_cfgs = generate_default_cfgs(
 @register_model
 def lenet5_modern(pretrained: bool = False, **kwargs: Any) -> LeNet5Modern:
     """LeNet-5 with ReLU, max pooling and a linear output: 61,706 parameters (see `LeNet5Modern`)."""
+    if kwargs.get("pretrained_cfg") == "numbers":
+        kwargs.setdefault("global_pool", "")  # it answers at every position of a line
     model = build(LeNet5Modern, "lenet5_modern", pretrained, pretrained_filter_fn=checkpoint_filter_fn, **kwargs)
     return model  # type: ignore[return-value]

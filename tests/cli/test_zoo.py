@@ -52,7 +52,8 @@ def test_list_shows_every_tag_with_its_card(capsys: pytest.CaptureFixture[str]) 
     assert [row["name"] for row in rows] == cards.names()
     for row in rows:
         assert row["bytes"] == cards.weight_path(row["name"]).stat().st_size
-        assert row["params"] == (60_000 if row["name"].startswith("lenet5_classic") else 61_706)
+        of_ten = 60_000 if row["name"].startswith("lenet5_classic") else 61_706
+        assert row["params"] == (of_ten if row["preparation"] != "line" else 61_791)
 
 
 def test_info_prints_the_papers_table(capsys: pytest.CaptureFixture[str]) -> None:
@@ -231,7 +232,7 @@ def test_evaluate_on_digits_counts(capsys: pytest.CaptureFixture[str]) -> None:
     assert np.sum(result["confusion"], axis=1).tolist() == np.bincount(load_digits().target).tolist()
 
 
-@pytest.mark.parametrize("name", cards.names())
+@pytest.mark.parametrize("name", [name for name in cards.names() if cards.load(name).preparation.kind != "line"])
 def test_evaluate_says_what_the_card_says(
     capsys: pytest.CaptureFixture[str], name: str, request: pytest.FixtureRequest
 ) -> None:
@@ -315,7 +316,7 @@ def test_what_needs_no_torch_does_not_load_it(digit: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize("name", cards.names())
 def test_the_table_of_layers_in_the_package_is_the_networks(name: str) -> None:
     rows = [asdict(layer) for layer in layer_table(load_network(name))]
-    assert layers_of(name) == json.loads(json.dumps(rows))
+    assert json.loads(json.dumps(layers_of(name))) == json.loads(json.dumps(rows))
 
 
 def test_a_closed_pipe_is_no_error() -> None:

@@ -1,0 +1,112 @@
+"""`read`, and `evaluate` of networks that read numbers."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+from rich.progress import Progress
+from rich.table import Table
+
+from lenet_zoo import cards
+from lenet_zoo.cli._app import Json, app, console, is_onnx, messages, percent, print_json, print_table
+from lenet_zoo.errors import InputError
+
+
+@app.command(epilog=r"Example: lenet-zoo read lenet5_modern.numbers meter.jpg --expect 5")
+def read(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME_OR_ONNX", help="lenet5_modern.numbers, or an .onnx file of such a network.")
+    ],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Pictures; a folder counts as its pictures.")],
+    expect: Annotated[
+        str | None,
+        typer.Option("--expect", help=r"How many digits, or a regular expression for all of them, such as '\d{5}'."),
+    ] = None,
+    min_confidence: Annotated[
+        float, typer.Option("--min-confidence", min=0, max=1, help="Below it, a number is rejected.")
+    ] = 0.0,
+    json: Json = False,
+) -> None:
+    """The number on each picture of one line of digits: text, confidence and, with --json, the place of each digit."""
+    from lenet_zoo.classify.reader import Reading, expected
+    from lenet_zoo.pictures.reading import pictures_in
+    from lenet_zoo.tags import reader_of
+
+    pattern = expected(expect)
+    paths = [path for image in images for path in pictures_in(image)]
+    reader = reader_of(name)
+    rows: list[dict[str, Any]] = []
+    with Progress(console=messages, transient=True, disable=len(paths) < 20) as progress:
+        for path in progress.track(paths, description="reading"):
+            problem, found = None, Reading(None, 0.0, ())
+            try:
+                (found,) = reader.read(path, min_confidence, pattern)
+            except InputError as error:
+                if len(paths) == 1:
+                    raise
+                problem = " ".join(str(error).split())
+            rows.append({"path": os.fspath(path), **asdict(found), "error": problem})
+    if json:
+        print_json(rows)
+    else:
+        for row in rows:
+            console.print(_answer(row), markup=False, highlight=False, soft_wrap=True)
+    if any(row["error"] for row in rows):
+        raise typer.Exit(1)
+
+
+def _answer(row: dict[str, Any]) -> str:
+    if row["error"]:
+        return f"not read: {row['error']}"
+    if row["text"] is None:
+        return f"{row['path']}: rejected: {row['reason'].removeprefix(row['path'] + ': ')}"
+    return f"{row['path']}: {row['text']} ({percent(row['confidence'])})"
+
+
+def reads_numbers(name: str) -> bool:
+    """Whether a tag or an ONNX file is of a network that reads lines; of an unknown one, not."""
+    from lenet_zoo.classify import read_metadata
+    from lenet_zoo.pictures.preparation import LINE
+    from lenet_zoo.registry import is_foreign, resolve
+
+    if is_onnx(name):
+        return read_metadata(name).get("preparation") == LINE
+    return not is_foreign(name) and cards.load(resolve(name)).preparation.kind == LINE
+
+
+def evaluate_on_lines(name: str, dataset: str, train: bool, root: Any, download: bool, json: bool) -> None:
+    """Print the figures of a network that reads numbers on lines of 5 of a data set's digits."""
+    from lenet_zoo.datasets.lines import MEASURED, lines_of_five
+    from lenet_zoo.datasets.loading import load_dataset
+    from lenet_zoo.evaluation import evaluate_lines
+    from lenet_zoo.tags import reader_of
+
+    reader, data = reader_of(name), load_dataset(dataset, train=train, root=root, download=download)
+    temperature = reader.card.confidence.temperature if reader.card.confidence else 1.0
+    found = {}
+    for style, how in MEASURED.items():
+        with messages.status(f"reading lines: {style}"):
+            found[style] = evaluate_lines(reader.logits, lines_of_five(data, how), temperature)
+    if json:
+        split = "train" if train else "test"
+        figures = {style: one.as_dict() for style, one in found.items()}
+        print_json({"name": name, "dataset": dataset, "split": split, "lines": figures})
+        return
+    console.print(f"{name} on lines of 5 of {dataset}'s digits", highlight=False)
+    table = Table("lines")
+    for heading in ("correct", "of", "whole lines", "character errors", "at least 0.95 sure", "of these wrong"):
+        table.add_column(heading, justify="right")
+    for style, one in found.items():
+        table.add_row(
+            style,
+            f"{one.correct:,}",
+            f"{one.total:,}",
+            f"{100 * one.accuracy:.2f} %",
+            f"{100 * one.edits / one.characters:.2f} %",
+            f"{one.sure:,}",
+            f"{one.sure_wrong:,}",
+        )
+    print_table(table)

@@ -1,0 +1,55 @@
+"""`lenet-zoo read`, as a person meets it, with the weights that ship."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import lenet_zoo
+from lenet_zoo.cli._app import run
+from lenet_zoo.datasets.loading import Dataset
+from lenet_zoo.errors import InputError
+
+NAME = "lenet5_modern.numbers"
+
+
+@pytest.fixture
+def number(mnist_test: Dataset, tmp_path: Path) -> Path:
+    """7, 2, 1 and 0 in a row, dark on paper."""
+    assert mnist_test.labels[:4].tolist() == [7, 2, 1, 0]
+    line = np.concatenate([mnist_test.images[i].numpy() for i in range(4)], 1)
+    path = tmp_path / "number.png"
+    ink = np.kron(np.pad(line, 8), np.ones((3, 3), np.uint8))
+    Image.fromarray(235 - (ink * 0.8).astype(np.uint8)).save(path)
+    return path
+
+
+def test_a_number_is_read(capsys: pytest.CaptureFixture[str], number: Path) -> None:
+    assert run(["read", NAME, str(number), "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["text"] == "7210"
+    assert [one["label"] for one in row["characters"]] == list("7210")
+    assert row["confidence"] > 0.5
+    assert run(["read", NAME, str(number), "--expect", "4"]) == 0
+    assert capsys.readouterr().out.startswith(f"{number}: 7210 (")
+    found = lenet_zoo.read(number)
+    assert (found.text, found.confidence) == (row["text"], pytest.approx(row["confidence"]))
+
+
+def test_a_blank_picture_is_rejected(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    Image.new("L", (200, 60), 255).save(tmp_path / "blank.png")
+    assert run(["read", NAME, str(tmp_path)]) == 0
+    assert "blank.png: rejected: no number: the picture is of one tone" in capsys.readouterr().out
+
+
+def test_networks_of_the_other_kind_are_named(capsys: pytest.CaptureFixture[str], number: Path) -> None:
+    assert run(["read", "lenet5_modern.mnist", str(number)]) == 2
+    assert "reads single characters, not numbers: take lenet5_modern.numbers" in capsys.readouterr().err
+    assert run(["predict", NAME, str(number)]) == 2
+    assert "reads numbers, not single characters: take `lenet-zoo read`" in capsys.readouterr().err
+    with pytest.raises(InputError, match="expect='\\('"):
+        lenet_zoo.read(number, expect="(")
