@@ -150,7 +150,7 @@ def test_each_fault_is_one_line_that_names_the_file(tmp_path: Path) -> None:
     assert fault(path) == f"{path} is empty (0 bytes)"
     path.write_text("seven\n")
     assert fault(path) == f"{path} is not a picture of a known format (PNG, JPEG, GIF, BMP, TIFF, WebP …)"
-    assert fault("a\0b") == "a\0b cannot be read: embedded null byte"
+    assert fault("a\0b") == "a\\x00b cannot be read: embedded null byte"
     assert fault(path / "b.png") == f"{path / 'b.png'} cannot be read: not a directory"
 
 
