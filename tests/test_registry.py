@@ -29,6 +29,7 @@ TAGS = {
     "lenet5_modern.baseline_mnist",
     "lenet5_modern.devanagari",
     "lenet5_modern.fashion_mnist",
+    "lenet5_modern.handwriting",
     "lenet5_modern.mnist",
     "lenet5_modern.telugu",
 }

@@ -136,6 +136,12 @@ def checkpoint_filter_fn(state_dict: dict[str, Tensor], model: nn.Module) -> dic
 default_cfgs = generate_default_cfgs(
     {
         "lenet5_modern.mnist": tag_cfg(LeNet5Modern, "mnist", cards.DIGITS, "MNIST, the best that training reached"),
+        "lenet5_modern.handwriting": tag_cfg(
+            LeNet5Modern,
+            "handwriting",
+            cards.DIGITS,
+            "digits on paper, of MNIST's and of other writers, or none of these",
+        ),
         "lenet5_modern.baseline_mnist": tag_cfg(
             LeNet5Modern, "baseline_mnist", cards.DIGITS, "MNIST, the textbook recipe: 20 epochs"
         ),

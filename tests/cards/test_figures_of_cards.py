@@ -20,7 +20,8 @@ SINGLE = [name for name in cards.names() if cards.load(name).preparation.kind !=
 @pytest.mark.parametrize("name", SINGLE)
 def test_a_card_is_what_its_weights_do(name, request):
     card = cards.load(name).as_dict()
-    fixture = {"mnist": "mnist_test", "fashion_mnist": "fashion_test"}.get(card["dataset"])
+    sets = {"mnist": "mnist_test", "handwriting": "mnist_test", "fashion_mnist": "fashion_test"}
+    fixture = sets.get(card["dataset"])  # the test set of handwriting is MNIST's
     if fixture:
         data = request.getfixturevalue(fixture)
     else:
