@@ -36,7 +36,8 @@ def even_stroke(ink: Bytes, tall: int | None = None) -> Bytes:
     """Step 11; of several characters, the height `tall` of one takes the place of the longer side."""
     long = tall or max(ink.shape)
     inside = _padded(ink >= 128, 1)
-    edges = np.count_nonzero(inside[1:] != inside[:-1]) + np.count_nonzero(inside[:, 1:] != inside[:, :-1])
+    across, along = inside[1:] != inside[:-1], inside[:, 1:] != inside[:, :-1]
+    edges = int(np.count_nonzero(across)) + int(np.count_nonzero(along))
     area = int(ink.sum(dtype=np.int64))
     # In tenths of a pixel of the 20 px box: 10 · 20 / long · 2.5 · (area / 255) / edges.
     width = 500 * area // (255 * long * max(edges, 1))
