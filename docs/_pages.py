@@ -309,11 +309,12 @@ def devices() -> str:
 
 
 def pictures() -> str:
-    """What `lenet5_modern.mnist` makes of pictures that people outside made; none of them is in the project."""
-    lines = ["| pictures | n | right | refused | wrong, and at least 0.9 sure |", "|---|--:|--:|--:|--:|"]
+    """What two tags make of pictures that people outside made; none of them is in the project."""
+    lines = ["| pictures | n | tag | right | refused | wrong, and at least 0.9 sure |", "|---|--:|---|--:|--:|--:|"]
     for row in json.loads((DOCS / "data" / "pictures.json").read_text(encoding="utf-8")):
         right = f"{100 * row['right'] / row['total']:.2f} %"
-        lines.append(f"| {row['pictures']} | {row['total']:,} | {right} | {row['refused']} | {row['sure']} |")
+        counts = f"{right} | {row['refused']} | {row['sure']} |"
+        lines.append(f"| {row['pictures']} | {row['total']:,} | `{row['tag']}` | {counts}")
     return "\n".join(lines)
 
 
