@@ -59,9 +59,10 @@ def warn_at_chance(card: Card, split: str, say: Callable[[str], None]) -> None:
     if "per_class" not in figures:  # of whole lines: there is no chance to speak of
         return
     commonest = max(one["total"] for one in figures["per_class"].values()) / figures["total"]
-    # A network that always gives one answer is right so often; by luck, up to three standard deviations more.
+    # A network that always gives one answer is right so often; by luck, up to three standard deviations more. Of very
+    # few pictures luck may get all, so they tell nothing.
     luck = 3 * math.sqrt(commonest * (1 - commonest) / figures["total"])
-    if figures["accuracy"] <= commonest + max(luck, 0.05 * (1 - commonest)) and commonest < 1:
+    if figures["accuracy"] <= commonest + max(luck, 0.05 * (1 - commonest)) < 1:
         lr = (card.recipe or {}).get("lr")
         say(
             f"the network is at chance: {100 * figures['accuracy']:.2f} % on {split}, and one answer for all pictures "

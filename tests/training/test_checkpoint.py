@@ -133,7 +133,7 @@ def test_a_killed_process_goes_on_to_the_same_bytes(small_mnist, tmp_path, train
     recipe = tmp_path / "rich.toml"
     recipe.write_text("".join(f"{k} = {json.dumps(v)}\n" for k, v in rich.as_dict().items()))
     data = load_dataset("mnist", train=True, root=small_mnist)
-    whole = save(train(data, tmp_path / "whole").model.state_dict())
+    whole = save(train(data, tmp_path / "whole").model.state_dict(), {"format": "pt"})
     for moment in ("step 1", "step 3", "epoch 3"):
         _child(tmp_path / "killed", small_mnist, recipe, moment)
     _child(tmp_path / "killed", small_mnist, recipe, None)

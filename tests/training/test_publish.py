@@ -25,6 +25,7 @@ def _card(correct: int, totals: list[int], **recipe: object) -> Card:
         (12, [2] * 10, False),
         (905, [900, 100], True),  # nine tenths are of one class
         (950, [900, 100], False),
+        (3, [1, 1, 1], False),  # too few to tell
         (7, [7], False),  # there is nothing to tell apart
     ],
 )
