@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from lenet_zoo._files import parse_json
 from lenet_zoo._version import __version__
 from lenet_zoo.cards import Card
-from lenet_zoo.errors import HubError, InputError
+from lenet_zoo.errors import HubError, InputError, to_install
 
 if TYPE_CHECKING:
     from torch import nn
@@ -35,7 +35,7 @@ A LeNet-5 that reads {labels}, on 28×28 pixels. `card.json` has its recipe, fig
 ```python
 import timm
 
-import lenet_zoo  # registers the network; installed by `pip install .` in a clone of lenet_zoo
+import lenet_zoo  # registers the network; to have it, {install}
 
 model = timm.create_model("hf-hub:{repository}", pretrained=True).eval()
 transform = lenet_zoo.create_transform(model)  # bright ink on dark; lenet_zoo.digit_from_image makes it of a photo
@@ -98,7 +98,11 @@ def _readme(card: Card) -> str:
     ]
     figures = "\n".join(["", "| pictures | read correctly | of | accuracy |", "|---|--:|--:|--:|", *rows, ""])
     text = _TEXT.format(
-        title=title, labels=", ".join(card.labels), figures=figures if rows else "", repository=_REPOSITORY
+        title=title,
+        labels=", ".join(card.labels),
+        figures=figures if rows else "",
+        repository=_REPOSITORY,
+        install=to_install(),
     )
     return f"---\n{data.to_yaml()}\n---\n{text}"
 
