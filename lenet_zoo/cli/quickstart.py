@@ -95,7 +95,7 @@ def quickstart(json: Json = False) -> None:
     gallery = _gallery(pixels[chosen], [[str(a[i]) for a in answers.values()] for i in chosen], list(answers))
     console.print(Text(gallery))
     console.print("Neither network has seen these writers: both were trained on MNIST alone.")
-    console.print("Next: lenet-zoo predict lenet5_modern YOUR_PICTURE.png")
+    console.print("Next: lenet-zoo predict lenet5_modern.handwriting YOUR_PICTURE.png")
 
 
 def _examples(answers: np.ndarray, labels: np.ndarray, count: int = 3) -> list[int]:

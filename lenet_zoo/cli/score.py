@@ -13,7 +13,7 @@ from lenet_zoo.cli._app import Json, app, console, messages, print_json
 __all__ = ["score"]
 
 
-@app.command(epilog="Example: lenet-zoo score scans/ --model lenet5_modern --out labels")
+@app.command(epilog="Example: lenet-zoo score scans/ --model lenet5_modern.handwriting --out labels")
 def score(
     source: Annotated[
         Path, typer.Argument(metavar="INPUT", help="A folder of pictures, or Parquet or IDX files; or one such file.")

@@ -153,7 +153,7 @@ def _accuracy(correct: int, total: int) -> str:
     return f"{correct:,}/{total:,} correct, {100 * correct / total:.2f} %"
 
 
-@app.command(epilog="Example: lenet-zoo predict lenet5_modern scans/ --top-k 3")
+@app.command(epilog="Example: lenet-zoo predict lenet5_modern.handwriting scans/ --top-k 3")
 def predict(
     name: Network,
     images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Pictures; a folder counts as its pictures.")],
