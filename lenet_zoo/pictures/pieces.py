@@ -12,7 +12,7 @@ from lenet_zoo.pictures.kernels import Bytes, Ints, Mask, extreme
 
 __all__ = ["SEVERAL", "central", "kept_pieces"]
 
-SEVERAL = "several characters: give a picture of one"
+SEVERAL = "several characters: lenet-zoo read reads numbers"
 _NO_STROKE = "no digit: the picture is light and shade without a stroke"
 
 

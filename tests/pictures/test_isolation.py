@@ -221,7 +221,7 @@ def number(strokes: list[Points], height: int, gap: float, margin: int) -> Image
 def test_several_characters_are_no_digit(strokes: list[Points], height: int, margin: int) -> None:
     with pytest.raises(NoDigitError) as caught:
         digit(number(strokes, height, height * 0.3, margin))
-    assert str(caught.value) == "several characters: give a picture of one"
+    assert str(caught.value) == "several characters: lenet-zoo read reads numbers"
 
 
 def test_a_number_in_the_middle_of_a_square_page() -> None:

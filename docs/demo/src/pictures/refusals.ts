@@ -1,6 +1,6 @@
 // Why a picture has no digit, in the words of lenet_zoo/pictures.
 
-export const SEVERAL = "several characters: give a picture of one";
+export const SEVERAL = "several characters: lenet-zoo read reads numbers";
 
 /** There is no digit in the picture, or more than one; the message says why. */
 export class NoDigit extends Error {}
