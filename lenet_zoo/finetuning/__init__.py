@@ -33,7 +33,7 @@ from lenet_zoo.training.engine import fit
 from lenet_zoo.training.monitor import Monitor, Result, TensorBoard
 from lenet_zoo.training.processes import find_ranks
 from lenet_zoo.training.publish import command_line, warn_at_chance
-from lenet_zoo.training.recipe import Recipe, load_recipe
+from lenet_zoo.training.recipe import Recipe, check_seed, load_recipe
 from lenet_zoo.training.threads import check_threads, own_threads
 
 __all__ = ["FineTuned", "Splits", "Start", "finetune", "learn", "load_finetuning", "load_splits"]
@@ -141,6 +141,7 @@ def finetune(
     from lenet_zoo import figures  # noqa: F401  fail early where matplotlib is missing
 
     check_threads(threads)
+    check_seed(seed)
     ranks = find_ranks(device)
     if monitor is None or ranks.rank > 0:
         monitor = Monitor()

@@ -56,6 +56,8 @@ def load_picture(source: PictureSource, enough: int | None = None) -> Image.Imag
         with _open_file(Path(source)) as stream:
             return _open(stream, name, enough)
     if hasattr(source, "read") and hasattr(source, "seek"):
+        if getattr(source, "closed", False):
+            raise InputError(f"{name} is a closed file: open it again, or pass its path")
         return _open(source, name, enough)
     raise InputError(
         f"a {type(source).__name__} is not a picture: pass a path, the bytes of a file, an open binary file or a PIL "

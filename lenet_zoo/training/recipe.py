@@ -27,10 +27,16 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["Recipe", "Recipe1998", "RecipeLines", "defaults_of", "load_recipe", "recipe_names"]
+__all__ = ["Recipe", "Recipe1998", "RecipeLines", "check_seed", "defaults_of", "load_recipe", "recipe_names"]
 
 _FOLDER = Path(__file__).parent / "recipes"
 _MOST = 2**31 - 1  # of whole numbers: what counts pictures, epochs and pixels stays within what torch can index
+
+
+def check_seed(seed: int) -> None:
+    """Raises: InputError for a seed that torch's and numpy's generators do not all take."""
+    if not 0 <= seed < 2**32:
+        raise InputError(f"seed={seed}: from 0 to {2**32 - 1}")
 
 
 def _doc(default: Any, text: str, *, choices: tuple[str, ...] = (), low: float = 0, high: float | None = None) -> Any:

@@ -49,7 +49,7 @@ from lenet_zoo.training.publish import (
     warn_at_chance,
     with_validation,
 )
-from lenet_zoo.training.recipe import AnyRecipe, Recipe, Recipe1998, RecipeLines, load_recipe
+from lenet_zoo.training.recipe import AnyRecipe, Recipe, Recipe1998, RecipeLines, check_seed, load_recipe
 from lenet_zoo.training.teachers import TEACHERS, load_teacher
 from lenet_zoo.training.threads import check_threads, own_threads
 
@@ -114,6 +114,8 @@ def train(
         raise InputError("the data set 'digits' has no training set of its own: take mnist, or `lenet-zoo finetune`")
     if not seeds or len(set(seeds)) != len(seeds):
         raise InputError(f"seeds {list(seeds)}: give at least one, and each once")
+    for seed in seeds:
+        check_seed(seed)
     ranks = find_ranks(device)
     chosen = load_recipe(recipe, architecture=architecture, dataset=dataset, changes=changes)
     if isinstance(chosen, Recipe1998) and ranks.world > 1:

@@ -142,6 +142,14 @@ def fault(source: object) -> str:
     return text
 
 
+def test_a_closed_file_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "seven.png"
+    seven().save(path)
+    with path.open("rb") as stream:
+        pass
+    assert fault(stream) == f"{path} is a closed file: open it again, or pass its path"
+
+
 def test_each_fault_is_one_line_that_names_the_file(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     assert fault(path) == f"{path}: no such file or folder"

@@ -14,6 +14,7 @@ from lenet_zoo import create_model
 from lenet_zoo.cli import main
 from lenet_zoo.datasets.loading import Dataset
 from lenet_zoo.errors import InputError
+from lenet_zoo.finetuning import finetune
 from lenet_zoo.training import threads as module
 from lenet_zoo.training.processes import ALONE, Ranks
 from lenet_zoo.training.recipe import Recipe, Recipe1998
@@ -129,4 +130,15 @@ def test_threads_are_one_or_more(tmp_path: Path, capsys: pytest.CaptureFixture[s
             main([*command, "--out", str(tmp_path / "run"), "--threads", "0"])
         assert end.value.code == 2
     assert "--threads" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 10**20])
+def test_a_seed_that_no_generator_takes_is_refused_before_anything_is_made(tmp_path: Path, seed: int) -> None:
+    for start in (
+        lambda out: train("lenet5_modern", dataset="mnist", recipe="baseline", out=out, seeds=[seed]),
+        lambda out: finetune(out, dataset="digits", seed=seed),
+    ):
+        with pytest.raises(InputError, match=f"^seed={seed}: from 0 to 4294967295$"):
+            start(tmp_path / "run")
     assert not (tmp_path / "run").exists()
