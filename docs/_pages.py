@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -322,6 +323,19 @@ def pictures() -> str:
     return "\n".join(lines)
 
 
+def ablation() -> str:
+    """What `examples/ablate.py` found: networks that each differ from the one above in one thing."""
+    found = json.loads((DOCS / "data" / "ablation.json").read_text(encoding="utf-8"))
+    lines = ["| what differs from the row above | parameters | test error | seconds |", "|---|--:|--:|--:|"]
+    for row in found["rows"].values():
+        mean, sd = statistics.fmean(row["errors"]), statistics.stdev(row["errors"])
+        seconds = statistics.fmean(row["seconds"])
+        lines.append(f"| {row['switch']} | {row['parameters']:,} | {mean:.2f} ± {sd:.2f} % | {seconds:.0f} |")
+    seeds = min(len(row["errors"]) for row in found["rows"].values())
+    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    return "\n".join([*lines, "", f"Mean ± standard deviation over {seeds} seeds; {found['machine']}, {versions}."])
+
+
 def confidence() -> str:
     """What each threshold of confidence costs and catches, as `tools/measure_confidence.py` wrote it."""
     found = json.loads((DOCS / "data" / "confidence.json").read_text(encoding="utf-8"))
@@ -451,6 +465,7 @@ def _duration(hours: float) -> str:
 
 
 PARTS: dict[str, Callable[[], str]] = {
+    "ablation": ablation,
     "calibration": calibration,
     "cards": card_sections,
     "commands": commands,

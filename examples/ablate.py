@@ -218,6 +218,7 @@ def main(argv: list[str] | None = None) -> None:
         rate: float | None = None
         for row in TABLE:
             entry = found["rows"].setdefault(row.name, {"parameters": 0, "rates": {}, "errors": [], "seconds": []})
+            entry["switch"] = row.switch
             if row.rates:
                 if not entry["rates"]:
                     entry["rates"] = choose(row, data)
@@ -234,6 +235,7 @@ def main(argv: list[str] | None = None) -> None:
             print(
                 f"seed {seed}, {row.name}: {entry['errors'][-1]:.2f} %, mean {mean:.2f} %, {seconds:.0f} s", flush=True
             )
+    keep()
 
 
 if __name__ == "__main__":

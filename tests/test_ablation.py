@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
@@ -61,3 +62,14 @@ def test_rows_without_a_given_rate_have_one_to_take(ablate: ModuleType) -> None:
     assert all(row.loss is not None for row in ablate.TABLE if row.method != "adamw")
     first = next(row for row in ablate.TABLE if row.method == "adamw")
     assert first.rates
+
+
+def test_the_table_of_the_manual_is_of_these_rows(ablate: ModuleType) -> None:
+    data = Path(__file__).parents[1] / "docs" / "data" / "ablation.json"
+    found = json.loads(data.read_text(encoding="utf-8"))["rows"]
+    assert {name: entry["switch"] for name, entry in found.items()} == {row.name: row.switch for row in ablate.TABLE}
+    for row in ablate.TABLE:
+        entry = found[row.name]
+        assert entry["parameters"] == sum(p.numel() for p in ablate.network(row).parameters())
+        assert len(entry["errors"]) == len(entry["seconds"]) >= 5
+        assert set(entry["rates"]) == {f"{rate:g}" for rate in row.rates}
