@@ -37,6 +37,7 @@ __all__ = [
     "messages",
     "percent",
     "print_json",
+    "print_line",
     "print_table",
     "say",
 ]
@@ -140,6 +141,11 @@ def is_onnx(name: str) -> bool:
 def percent(probability: float) -> str:
     """Never rounded up to a certainty, as on the page in the browser."""
     return "> 99.9 %" if probability > 0.999 else f"{100 * probability:.1f} %"
+
+
+def print_line(text: str) -> None:
+    """A line on stdout, whole; in a terminal, wrapped at its width."""
+    console.print(text, soft_wrap=not console.is_terminal)
 
 
 def columns() -> int:

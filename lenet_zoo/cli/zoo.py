@@ -26,6 +26,7 @@ from lenet_zoo.cli._app import (
     messages,
     percent,
     print_json,
+    print_line,
     print_table,
     say,
 )
@@ -121,7 +122,7 @@ def _print_recipe(recipe: Mapping[str, Any] | None) -> None:
     if not recipe:
         return
     head = ": ".join(str(recipe[key]) for key in ("name", "description") if recipe.get(key))
-    console.print(f"recipe {head}", markup=False, highlight=False, soft_wrap=not console.is_terminal)
+    print_line(f"recipe {head}")
     fields = {
         key: value for key, value in recipe.items() if key not in ("name", "description") and value not in ("", None)
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -9,7 +10,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from lenet_zoo import cards
 from lenet_zoo.cli import _app
@@ -35,7 +35,9 @@ def test_a_table_in_a_pipe_is_whole() -> None:
 def test_a_table_in_a_terminal_fits_and_loses_nothing(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, argv: list[str], width: int
 ) -> None:
-    monkeypatch.setattr(_app, "console", Console(force_terminal=True, color_system=None, width=width))
+    for module in _app._COMMANDS:  # none is to take this console and keep it beyond the test
+        importlib.import_module(f"lenet_zoo.cli.{module}")
+    monkeypatch.setattr(_app, "console", _app.Terminal(force_terminal=True, color_system=None, width=width))
     argv = [*argv, "--dataset", "digits"] if argv[0] == "evaluate" else argv
     assert run(argv) == 0
     out = capsys.readouterr().out
