@@ -161,7 +161,8 @@ def _create_from_source(name: str, pretrained: bool, **kwargs: Any) -> nn.Module
         raise
     except UNREADABLE as error:
         unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
-        if unknown is not None and unknown[1] in kwargs:  # the caller's; another one came from the folder's config
+        # The caller's, if it was given; another one came from the folder's config.
+        if unknown is not None and kwargs.get(unknown[1]) is not None and "PretrainedCfg" not in str(error):
             raise
         what = " ".join(str(error).split()) or type(error).__name__
         right = "a folder" if name.startswith("local-dir:") else "a repository with the files"

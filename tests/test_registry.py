@@ -195,6 +195,7 @@ def test_save_for_hf_then_local_dir_keeps_the_pretrained_network(tmp_path: Path)
         ("config.json", b"{}", "architecture"),
         ("config.json", b"[]", "cannot be loaded"),
         ("config.json", b'{"architecture": "lenet6", "pretrained_cfg": {}}', "Unknown model (lenet6)"),
+        ("config.json", b'{"architecture": "lenet5_modern", "global_pool": "avg"}', "argument 'global_pool'"),
         ("config.json", None, "Config file not found"),
     ],
 )
