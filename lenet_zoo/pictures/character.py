@@ -84,7 +84,7 @@ from lenet_zoo.pictures.kernels import Box, Bytes, Mask, box_of, extreme, fit, o
 from lenet_zoo.pictures.pieces import kept_pieces
 from lenet_zoo.pictures.placing import even_stroke, is_normal, place
 from lenet_zoo.pictures.reading import PictureSource, load_picture, picture_name
-from lenet_zoo.pictures.rules import rules_in
+from lenet_zoo.pictures.rules import rules_in, without_rules
 
 __all__ = ["digit_from_grey", "digit_from_image"]
 
@@ -180,11 +180,7 @@ def _threshold(picture: Bytes) -> tuple[Bytes, int, int, int, Mask]:
     if ink - paper >= _LEAST_CONTRAST:
         rules = rules_in(mask, rise)
         if rules is not None:
-            # Pixels much darker than the rule are ink upon it.
-            levels = np.sort(rise[rules])
-            faint = 2 * rise.astype(np.int16) <= 3 * int(levels[levels.size // 2])
-            gone = extreme(rules, 1, np.logical_or) & faint & ~(mask & ~rules)
-            rise = rise * ~gone
+            rise, gone = without_rules(rise, mask, rules)
             threshold, paper, ink = otsu(rise[~gone])
             mask = rise >= threshold
     if ink - paper < _LEAST_CONTRAST:

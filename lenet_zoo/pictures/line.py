@@ -31,7 +31,7 @@ from lenet_zoo.pictures.ground import ink_is_bright, levelled, refuse_noise, ris
 from lenet_zoo.pictures.kernels import Bytes, Mask, box_of, extreme, halved, nearest, otsu, scale_to
 from lenet_zoo.pictures.placing import even_stroke
 from lenet_zoo.pictures.reading import PictureSource, load_picture, picture_name, reduced
-from lenet_zoo.pictures.rules import rules_along
+from lenet_zoo.pictures.rules import rules_along, without_rules
 
 __all__ = ["HEIGHT", "Strip", "line_from_grey", "line_from_image"]
 
@@ -202,10 +202,7 @@ def _written(picture: Bytes, pixels: int) -> _Writing:
     if ink - paper >= _LEAST_CONTRAST:
         rules = rules_along(mask, min(height, width))
         if rules is not None:
-            levels = np.sort(rise[rules])
-            faint = 2 * rise.astype(np.int16) <= 3 * int(levels[levels.size // 2])
-            gone = extreme(rules, 1, np.logical_or) & faint & ~(mask & ~rules)
-            rise = rise * ~gone
+            rise, gone = without_rules(rise, mask, rules)
             threshold, paper, ink = otsu(rise[~gone])
             mask = rise >= threshold
     if ink - paper < _LEAST_CONTRAST or not mask.any():

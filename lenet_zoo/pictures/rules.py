@@ -8,7 +8,7 @@ from lenet_zoo.pictures.components import components, run_lengths
 from lenet_zoo.pictures.kernels import Bytes, Mask, box_of, extreme, extreme_along
 from lenet_zoo.pictures.pieces import central
 
-__all__ = ["rules_along", "rules_in"]
+__all__ = ["rules_along", "rules_in", "without_rules"]
 
 
 def rules_in(mask: Mask, rise: Bytes) -> Mask | None:
@@ -106,3 +106,14 @@ def _lying_rules(mask: Mask, unit: int | None = None) -> tuple[Mask, Mask] | Non
 def _leaves(rows: np.ndarray, column: int, shape: tuple[int, int]) -> bool:
     """Whether a stretch whose end has these rows leaves the picture there, by the side or by the top or bottom."""
     return min(column, shape[1] - 1 - column) <= 1 or int(rows[0]) <= 1 or int(rows[-1]) >= shape[0] - 2
+
+
+def without_rules(rise: Bytes, mask: Mask, rules: Mask) -> tuple[Bytes, Mask]:
+    """The picture without its rules, and the pixels that went, among them the faint edge of a rule.
+
+    Pixels much darker than the rule are ink upon it, and stay.
+    """
+    levels = np.sort(rise[rules])
+    faint = 2 * rise.astype(np.int16) <= 3 * int(levels[levels.size // 2])
+    gone = extreme(rules, 1, np.logical_or) & faint & ~(mask & ~rules)
+    return rise * ~gone, gone
