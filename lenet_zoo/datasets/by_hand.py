@@ -1,4 +1,4 @@
-"""Files of a data set that were fetched by hand: recognised by name, verified, and put where torchvision reads them.
+"""Files of a data set that were fetched by hand: found by name, verified, and put where torchvision reads them.
 
 The four files of MNIST and its relatives come under several names, packed by gzip or not, in `KIND/raw`, in `KIND` or
 directly in the data root.
@@ -10,13 +10,13 @@ import gzip
 import hashlib
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from lenet_zoo._files import write_atomic
 from lenet_zoo.errors import DataError
 
-__all__ = ["put_in_place", "root_of"]
+__all__ = ["first_there", "put_in_place", "root_of"]
 
 
 def root_of(kind: str, folder: Path) -> Path:
@@ -95,3 +95,18 @@ def _unpacked(path: Path, content: bytes, kind: str, md5: str | None) -> bytes:
         return gzip.decompress(content)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} is damaged: {error}; fetch it again") from error
+
+
+def first_there(paths: Iterable[Path]) -> tuple[bytes, Path] | None:
+    """The content of the first of these files that is there, and which it is.
+
+    Raises: DataError for one that is there and cannot be read.
+    """
+    for path in paths:
+        try:
+            return path.read_bytes(), path
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    return None

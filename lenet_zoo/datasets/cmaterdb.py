@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lenet_zoo.datasets.by_hand import first_there
 from lenet_zoo.errors import DataError
 from lenet_zoo.pictures.kernels import Bytes, box_of, fit
 from lenet_zoo.pictures.placing import even_stroke, place
@@ -91,15 +92,14 @@ def numerals(script: str, train: bool, root: Path) -> tuple[Bytes, NDArray[np.in
     """
     part = "training" if train else "testing"
     name = f"{script}-{part}.npz"
-    for folder in (root / FOLDER, root):
-        for path in (folder / name, folder / f"{script}-numerals" / f"{part}-images.npz"):
-            try:
-                content = path.read_bytes()
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-            except OSError as error:
-                raise DataError(f"{path} cannot be read: {error.strerror}") from error
-            return _parsed(content, script, train, path)
+    found = first_there(
+        path
+        for folder in (root / FOLDER, root)
+        for path in (folder / name, folder / f"{script}-numerals" / f"{part}-images.npz")
+    )
+    if found is not None:
+        content, path = found
+        return _parsed(content, script, train, path)
     raise DataError(
         f"no {name} in {root / FOLDER}: add --download (download=True) to fetch it, put there what you fetched from "
         f"{address(script, train)}, or name the folder that holds {FOLDER} with --data-root or LENET_ZOO_DATA"

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lenet_zoo.datasets.by_hand import first_there
 from lenet_zoo.errors import DataError
 from lenet_zoo.pictures.kernels import Bytes, box_of
 from lenet_zoo.pictures.placing import even_stroke, place
@@ -213,16 +214,14 @@ def numbers(name: str, root: Path) -> Bytes:
     Raises: DataError for a file that is missing, damaged or another.
     """
     file = FILES[name]
-    for folder in (root / FOLDER, root / FOLDER / file.folder, root / file.folder, root):
-        for spelt in (name, f"{name}.gz", file.zip):
-            path = folder / spelt
-            try:
-                content = path.read_bytes()
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-            except OSError as error:
-                raise DataError(f"{path} cannot be read: {error.strerror}") from error
-            return _parsed(_unpacked(content, path.suffix, name, path), name, path)
+    found = first_there(
+        folder / spelt
+        for folder in (root / FOLDER, root / FOLDER / file.folder, root / file.folder, root)
+        for spelt in (name, f"{name}.gz", file.zip)
+    )
+    if found is not None:
+        content, path = found
+        return _parsed(_unpacked(content, path.suffix, name, path), name, path)
     raise DataError(
         f"no {name} in {root / FOLDER}: add --download (download=True) to fetch it, put there what you fetched from "
         f"{addresses(name)[0]}, or name the folder that holds {FOLDER} with --data-root or LENET_ZOO_DATA"
