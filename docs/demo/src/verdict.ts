@@ -3,7 +3,7 @@ export interface Verdict {
   label: number | null;
   confidence: number;
   best: number;
-  /** The probability that it is none of the classes: what is missing to 1. Only the network of 1998 has such a class. */
+  /** The probability that it is none of the classes: what is missing to 1. */
   none: number;
 }
 

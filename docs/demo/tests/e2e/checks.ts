@@ -39,15 +39,17 @@ export function expectSameAsPython(readings: Reading[]): void {
   const options = { input, encoding: "utf8", maxBuffer: 2 ** 28 } as const;
   const { status, stdout, stderr, error } = spawnSync(process.env.PYTHON ?? "python3", [script], options);
   if (status !== 0)
-    throw new Error(`reference.py needs a Python with numpy and onnxruntime (set PYTHON): ${error ?? stderr}`);
-  const reference: Record<string, Record<string, number[]>[]> = JSON.parse(stdout);
+    throw new Error(`reference.py needs a Python with lenet_zoo and onnxruntime (set PYTHON): ${error ?? stderr}`);
+  const reference: Record<string, (Record<string, number[]> & { label: unknown })[]> = JSON.parse(stdout);
   expect(Object.keys(reference)).toEqual(NETWORKS);
   for (const name of NETWORKS) {
     readings.forEach(({ answers }, i) => {
-      const { outputs } = answers[name];
-      expect(Object.keys(outputs).sort()).toEqual(Object.keys(reference[name][i]).sort());
+      const { outputs, label } = answers[name];
+      const { label: wantedLabel, ...wantedOutputs } = reference[name][i];
+      expect(label, name).toBe(wantedLabel);
+      expect(Object.keys(outputs).sort()).toEqual(Object.keys(wantedOutputs).sort());
       for (const [key, values] of Object.entries(outputs)) {
-        const wanted = reference[name][i][key];
+        const wanted = wantedOutputs[key];
         expect(values.length).toBe(wanted.length);
         const far = values.filter((value, k) => !(Math.abs(value - wanted[k]) <= TOLERANCE));
         expect(far, `${name} ${key}`).toEqual([]);

@@ -1,6 +1,7 @@
 """Every output of the page's networks by onnxruntime in Python: digits on stdin, outputs on stdout, both JSON.
 
-In: [[784 pixels], …]. Out: {"lenet5_classic": [{"logits": […], "C1": […], …} per digit], "lenet5_modern": …}.
+In: [[784 pixels], …]. Out: {"lenet5_classic": [{"logits": […], "C1": […], …} per digit], "lenet5_modern": …}; beside
+them "label": what lenet_zoo answers at half certainty by the confidence in the file's metadata, or null for none.
 """
 
 import json
@@ -10,15 +11,24 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+from lenet_zoo.cards import Confidence
+from lenet_zoo.classify.confidence import none_of_these, probabilities
+
 MODELS = Path(__file__).parents[2] / "models"
+LEAST = 0.5
 
 pixels = np.array(json.load(sys.stdin), np.uint8).reshape(-1, 1, 28, 28)
 answers = {}
-for path in sorted(MODELS.glob("*.onnx")):
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
+for name in ("lenet5_classic", "lenet5_modern"):
+    session = onnxruntime.InferenceSession(MODELS / f"{name}.onnx", providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs() if not output.name.endswith(".weight")]
     values = session.run(names, {"pixels": pixels})
-    answers[path.stem] = [
-        {name: value[i].ravel().tolist() for name, value in zip(names, values, strict=True)} for i in range(len(pixels))
+    answers[name] = [
+        {key: value[i].ravel().tolist() for key, value in zip(names, values, strict=True)} for i in range(len(pixels))
     ]
+    confidence = Confidence(**json.loads(session.get_modelmeta().custom_metadata_map["confidence"]))
+    rows = probabilities(values[names.index("logits")].copy(), confidence)
+    refused = none_of_these(rows) | (rows.max(axis=1) < LEAST)
+    for answer, row, none in zip(answers[name], rows, refused, strict=True):
+        answer["label"] = None if none else int(row.argmax())
 json.dump(answers, sys.stdout)
