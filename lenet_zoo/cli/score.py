@@ -20,11 +20,21 @@ def score(
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder for the answers: new, empty, or of the same job.")],
     model: Annotated[
-        str,
+        str | None,
         typer.Option(
-            "--model", metavar="NAME_OR_ONNX", help="A network of the zoo, local-dir:FOLDER, or an .onnx file."
+            "--model",
+            metavar="NAME_OR_ONNX",
+            help="A network of the zoo, local-dir:FOLDER, or an .onnx file; default: lenet5_modern.mnist, or "
+            "lenet5_modern.numbers.",
         ),
-    ] = "lenet5_modern.mnist",
+    ] = None,
+    as_: Annotated[
+        str, typer.Option("--as", help="characters, one a picture; or numbers, a line of digits a picture.")
+    ] = "characters",
+    expect: Annotated[
+        str | None,
+        typer.Option("--expect", help=r"Of numbers: how many digits, or a regular expression such as '\d{5}'."),
+    ] = None,
     top_k: Annotated[
         int | None, typer.Option("--top-k", min=1, help="Answers per picture, best first; default: 3.")
     ] = None,
@@ -61,6 +71,8 @@ def score(
             source,
             out,
             model=model,
+            as_=as_,
+            expect=expect,
             top_k=top_k,
             min_confidence=min_confidence,
             kind=kind,
@@ -88,7 +100,7 @@ def _lines(result: dict[str, Any]) -> list[str]:
     parts = [f"{result['labelled']:,} labelled"]
     for name, text in (
         ("below_min_confidence", "rejected below the least confidence"),
-        ("no_digit", "rejected without a digit"),
+        ("no_digit", f"rejected without a {'number' if 'lengths' in result else 'digit'}"),
         ("unreadable", "not readable"),
     ):
         if result[name]:

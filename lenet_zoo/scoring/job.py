@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from lenet_zoo._files import one_writer, utf8_name
-from lenet_zoo.classify import OnnxClassifier, read_metadata
+from lenet_zoo.classify import read_metadata
 from lenet_zoo.classify.onnx_file import read_file
 from lenet_zoo.errors import InputError, ScoringError
+from lenet_zoo.pictures.preparation import LINE
 from lenet_zoo.scoring import folder
+from lenet_zoo.scoring.answering import KINDS, answering
 from lenet_zoo.scoring.inputs import list_input
 from lenet_zoo.scoring.inputs.kind import reason
 from lenet_zoo.scoring.manifest import read_manifest, write_manifest
@@ -31,8 +33,7 @@ from lenet_zoo.scoring.scorer import STAGES, Result
 __all__ = ["ENGINES", "score"]
 
 ENGINES = ("local", "ray")
-DEFAULT_MODEL = "lenet5_modern.mnist"
-_TOP_K = 3
+DEFAULT_MODELS = {"characters": "lenet5_modern.mnist", "numbers": "lenet5_modern.numbers"}
 
 Progress = Callable[[int, int], None]
 Engine = Callable[[str, str, Iterator[tuple[int, int]], int, int | None], Generator[Result, None, None]]
@@ -43,7 +44,9 @@ def score(
     source: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
-    model: str = DEFAULT_MODEL,
+    model: str | None = None,
+    as_: str = "characters",
+    expect: str | None = None,
     top_k: int | None = None,
     min_confidence: float = 0.0,
     kind: str | None = None,
@@ -66,8 +69,11 @@ def score(
     Args:
         source: what to read; see `lenet_zoo.scoring.inputs.list_input`, as for `kind`, `column`, `key`, `part_rows`.
         out: the folder of the answers: new, empty, or of the same job.
-        model: an .onnx file, or a network of the zoo, as `lenet_zoo.create_model` takes it.
-        top_k: answers per picture, best first; by default 3, or all of fewer classes.
+        model: an .onnx file, or a network of the zoo, as `lenet_zoo.create_model` takes it; by default
+            lenet5_modern.mnist, or lenet5_modern.numbers.
+        as_: 'characters', one a picture, or 'numbers', lines of digits as `lenet_zoo.read` reads them.
+        expect: of numbers: how many digits they have, or a regular expression, as for `lenet_zoo.read`.
+        top_k: answers per picture, best first; by default 3, or all of fewer classes. Not of numbers.
         min_confidence: a picture whose best answer is below this probability is rejected.
         engine: 'local', processes of this machine, or 'ray'.
         address: of a running Ray cluster, HOST:PORT or 'auto'; by default Ray is started on this machine.
@@ -90,28 +96,27 @@ def score(
         raise InputError(f"no engine {engine!r}: one of {', '.join(ENGINES)}")
     if address is not None and engine != "ray":
         raise InputError(f"address {address!r}: only the engine ray has one")
+    if as_ not in KINDS:
+        raise InputError(f"nothing can be scored as {as_!r}: one of {', '.join(KINDS)}")
+    if expect is not None and as_ != "numbers":
+        raise InputError(f"expect={expect!r}: only numbers are expected to be of some form; score them as 'numbers'")
     if workers is not None and workers < 1:
         raise InputError(f"workers={workers}: at least 1")
     if not 0 <= min_confidence <= 1:
         raise InputError(f"min_confidence={min_confidence}: a probability, from 0 to 1")
     source, out = Path(source), Path(out)
     _check_folders(source, out)
-    run = _engine(engine, address)
+    run, model = _engine(engine, address), model or DEFAULT_MODELS[as_]
     with tempfile.TemporaryDirectory() as scratch:
         path, network = _network(model, out, Path(scratch))
         if overwrite:  # the file may lie in the folder that will be cleared
             path = Path(shutil.copyfile(path, Path(scratch) / "network.onnx"))
-        classifier = OnnxClassifier(path, threads=1, providers=["CPUExecutionProvider"])
-        if classifier.size[0] != classifier.size[1]:
-            raise InputError(f"{model} takes {classifier.size[0]}×{classifier.size[1]} pixels: pictures are square")
-        if top_k is None:
-            top_k = min(_TOP_K, len(classifier.labels))
-        if not 1 <= top_k <= len(classifier.labels):
-            raise InputError(f"top_k={top_k}: from 1 to the network's {len(classifier.labels)} classes")
+        _check_reads(model, path, as_)
+        answers = answering(path, {"as": as_, "top_k": top_k, "min_confidence": min_confidence, "expect": expect})
         with closing(
-            list_input(source, classifier.size, kind=kind, column=column, key=key, part_rows=part_rows)
+            list_input(source, answers.size, kind=kind, column=column, key=key, part_rows=part_rows)
         ) as listed:
-            options = {"top_k": top_k, "min_confidence": min_confidence, "part_rows": listed.part_rows}
+            options = {**answers.options, "part_rows": listed.part_rows}
             job = folder.describe_job(network, listed, options)
             with _alone_in(out):
                 if overwrite:
@@ -119,12 +124,12 @@ def score(
                 folder.claim(out, job, path)
                 seconds = {"list": time.perf_counter() - start}
                 done: Counter[str] = Counter()
-                totals = read_manifest(out, job, classifier)
+                totals = read_manifest(out, job, answers)
                 complete = totals is not None
                 if totals is None:
                     folder.prepare_work(out, listed)
                     done = _work(run, listed.root, out, listed.rows, workers, progress)
-                    totals = write_manifest(out, job, classifier)
+                    totals = write_manifest(out, job, answers)
     elapsed = time.perf_counter() - start
     return {
         "out": str(out),
@@ -201,6 +206,17 @@ def _network(model: str, out: Path, scratch: Path) -> tuple[Path, dict[str, str]
         name = f"{source}:{utf8_name(Path(where).resolve().name)}" if source == "local-dir" else model
         network = {"name": name, "weights_sha256": read_metadata(path)["weights_sha256"]}
     return path, network
+
+
+def _check_reads(model: str, path: Path, as_: str) -> None:
+    """Raises: InputError for a network that reads the other kind of pictures; ArtifactError as `read_metadata`."""
+    numbers = read_metadata(path).get("preparation") == LINE
+    if numbers and as_ != "numbers":
+        raise InputError(f"{model} reads numbers, not single characters: score its pictures with --as numbers")
+    if not numbers and as_ == "numbers":
+        raise InputError(
+            f"{model} reads single characters, not numbers: take {DEFAULT_MODELS['numbers']}, or leave out --as numbers"
+        )
 
 
 # -------------------------------------------------------------------------------------------------------- the work

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,15 +12,15 @@ from typing import Any
 from lenet_zoo._files import parse_json, write_atomic
 from lenet_zoo._version import __version__
 from lenet_zoo.cards import sha256_of
-from lenet_zoo.classify import OnnxClassifier
 from lenet_zoo.errors import ScoringError
 from lenet_zoo.scoring import folder
-from lenet_zoo.scoring.parts import checked_totals, part_path, read_totals, schema
+from lenet_zoo.scoring.answering import Answering
+from lenet_zoo.scoring.parts import add_totals, checked_totals, no_totals, part_path, read_totals, schema
 
 __all__ = ["read_manifest", "write_manifest"]
 
 
-def read_manifest(out: Path, job: dict[str, Any], classifier: OnnxClassifier) -> dict[str, Any] | None:
+def read_manifest(out: Path, job: dict[str, Any], network: Answering) -> dict[str, Any] | None:
     """The totals of a job that is complete, after a look at its parts; None while there is no manifest.
 
     Raises: OSError; ScoringError for a manifest that is damaged, and when a part is missing or has another size.
@@ -31,7 +30,7 @@ def read_manifest(out: Path, job: dict[str, Any], classifier: OnnxClassifier) ->
         manifest = parse_json(path.read_bytes())
         if not isinstance(manifest, dict) or manifest.get("job") != job["id"]:
             raise ValueError("it is not this job's")
-        totals = checked_totals(manifest.get("totals"), classifier.labels)
+        totals = checked_totals(manifest.get("totals"), network.labels)
         parts = manifest.get("parts")
         if not isinstance(parts, list) or not parts or not all(isinstance(part, dict) for part in parts):
             raise ValueError("it does not list the parts")
@@ -49,22 +48,20 @@ def read_manifest(out: Path, job: dict[str, Any], classifier: OnnxClassifier) ->
     return totals
 
 
-def write_manifest(out: Path, job: dict[str, Any], classifier: OnnxClassifier) -> dict[str, Any]:
+def write_manifest(out: Path, job: dict[str, Any], network: Answering) -> dict[str, Any]:
     """Check every part against the list of units, and write the manifest. Returns its totals.
 
     Raises: OSError; ScoringError for a part that is not this job's.
     """
     parts: list[dict[str, Any]] = []
-    totals: Counter[str] = Counter()
-    labels = Counter(dict.fromkeys(classifier.labels, 0))
+    totals = no_totals(network.labels)
     for unit, _, rows in folder.units(out):
         path = part_path(out, unit)
         data = path.read_bytes()
-        found = read_totals(data, job["id"], unit, rows, classifier.labels)
+        found = read_totals(data, job["id"], unit, rows, network.labels)
         if found is None:
             raise ScoringError(f"{path} is not what this job wrote: delete it, and start the same command again")
-        labels.update(found.pop("labels"))
-        totals.update(found)
+        totals = add_totals(totals, found)
         digest = hashlib.sha256(data).hexdigest()
         parts.append({"file": path.relative_to(out).as_posix(), "rows": rows, "bytes": len(data), "sha256": digest})
     folder.drop_unfinished(out)
@@ -76,10 +73,10 @@ def write_manifest(out: Path, job: dict[str, Any], classifier: OnnxClassifier) -
         "complete": True,
         "job": job["id"],
         "input": job["input"],
-        "model": {**job["model"], "onnx_sha256": sha256_of(folder.model_path(out)), "metadata": classifier.metadata},
+        "model": {**job["model"], "onnx_sha256": sha256_of(folder.model_path(out)), "metadata": network.metadata},
         "options": job["options"],
         "columns": {field.name: str(field.type) for field in schema()},
-        "totals": {**totals, "labels": dict(labels)},
+        "totals": totals,
         "versions": {
             "lenet_zoo": __version__,
             "python": platform.python_version(),
@@ -89,4 +86,4 @@ def write_manifest(out: Path, job: dict[str, Any], classifier: OnnxClassifier) -
     }
     write_atomic(out / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
     folder.tidy(out)
-    return dict(manifest["totals"])
+    return totals

@@ -12,17 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenet_zoo._files import parse_json
-from lenet_zoo.classify.confidence import none_of_these, refusal
 from lenet_zoo.errors import MissingExtraError
 from lenet_zoo.scoring.inputs.parquet import NEEDS_PYARROW
 
 if TYPE_CHECKING:
     import pyarrow
 
-__all__ = ["Rows", "checked_totals", "part_path", "read_totals", "schema"]
+__all__ = ["Rows", "add_totals", "checked_totals", "no_totals", "part_path", "read_totals", "schema"]
 
 _KEY = b"lenet_zoo"  # of the metadata of a part's schema
 _COUNTS = ("rows", "labelled", "below_min_confidence", "no_digit", "unreadable")
+_LABELS, _LENGTHS = "labels", "lengths"  # of the totals: rows by label, or by the number of digits
 
 
 def part_path(out: Path, unit: int) -> Path:
@@ -56,24 +56,26 @@ class Rows:
     """The answers to one unit. A row is added first; then it is answered, rejected, or fails.
 
     Args:
-        labels: of the network.
-        top_k: answers per row.
-        min_confidence: a row whose best answer is below this probability is rejected.
+        labels: all that can be answered; None when there is no end of them, as of numbers.
     """
 
-    def __init__(self, labels: tuple[str, ...], top_k: int, min_confidence: float) -> None:
-        self.labels, self.top_k, self.min_confidence = labels, top_k, min_confidence
+    def __init__(self, labels: Sequence[str] | None) -> None:
+        self.known = labels
         self.keys: list[str] = []
-        self.best: list[NDArray[np.int64] | None] = []
-        self.confidences: list[NDArray[np.float32] | None] = []
+        self.label: list[str | None] = []
+        self.confidence: list[float] = []
+        self.labels: list[Sequence[str]] = []
+        self.confidences: list[Sequence[float] | NDArray[np.float32]] = []
         self.rejected: list[bool] = []
         self.errors: list[str | None] = []
 
     def add(self, key: str) -> int:
         """A new row; its number."""
         self.keys.append(key)
-        self.best.append(None)
-        self.confidences.append(None)
+        self.label.append(None)
+        self.confidence.append(0.0)
+        self.labels.append([])
+        self.confidences.append([])
         self.rejected.append(False)
         self.errors.append(None)
         return len(self.keys) - 1
@@ -84,20 +86,17 @@ class Rows:
     def reject(self, row: int, why: str) -> None:
         self.errors[row], self.rejected[row] = why, True
 
-    def answer(self, rows: list[int], probabilities: NDArray[np.float32]) -> None:
-        """Answer some rows. `probabilities`: float32 len(rows)×classes."""
-        best = np.argsort(-probabilities, axis=1, kind="stable")[:, : self.top_k]
-        confidences = np.take_along_axis(probabilities, best, axis=1)
-        rejected = (confidences[:, 0].astype(np.float64) < self.min_confidence).tolist()
-        finite = np.isfinite(probabilities.sum(axis=1)).tolist()
-        refused = none_of_these(probabilities).tolist()
-        for i, row in enumerate(rows):
-            if refused[i]:
-                self.reject(row, refusal(probabilities[i], self.labels[best[i][0]]))
-            elif finite[i]:
-                self.best[row], self.confidences[row], self.rejected[row] = best[i], confidences[i], rejected[i]
-            else:
-                self.fail(row, "the network's answer is not a number")
+    def answer(
+        self,
+        row: int,
+        label: str | None,
+        confidence: float,
+        labels: Sequence[str],
+        confidences: Sequence[float] | NDArray[np.float32],
+    ) -> None:
+        """Answer a row. The arguments are its columns; without a label it is rejected, as it is not sure enough."""
+        self.label[row], self.confidence[row], self.rejected[row] = label, confidence, label is None
+        self.labels[row], self.confidences[row] = labels, confidences
 
     def encode(self, job: str, unit: int) -> bytes:
         """The part's file.
@@ -109,13 +108,13 @@ class Rows:
         import pyarrow as pa
         import pyarrow.parquet
 
-        about = {"job": job, "unit": unit, "totals": self._totals()}
+        about = {"job": job, "unit": unit, "totals": self.totals()}
         columns = [
             self.keys,
-            [self._label(row) for row in range(len(self.keys))],
-            [0.0 if one is None else one[0] for one in self.confidences],
-            [[] if one is None else [self.labels[i] for i in one] for one in self.best],
-            [[] if one is None else one for one in self.confidences],
+            self.label,
+            self.confidence,
+            self.labels,
+            self.confidences,
             self.rejected,
             self.errors,
         ]
@@ -127,25 +126,42 @@ class Rows:
         data: bytes = sink.getvalue().to_pybytes()
         return data
 
-    def _label(self, row: int) -> str | None:
-        best = self.best[row]
-        return None if best is None or self.rejected[row] else self.labels[best[0]]
-
-    def _totals(self) -> dict[str, Any]:
-        """How many rows came out how, and how many have each label."""
-        answered = [best is not None for best in self.best]
-        counts = Counter(label for row in range(len(self.keys)) if (label := self._label(row)) is not None)
+    def totals(self) -> dict[str, Any]:
+        """How many rows came out how, and how many have each label; of numbers, how many have so many digits."""
+        answered = [len(labels) > 0 for labels in self.labels]
+        found = [label for label in self.label if label is not None]
+        if self.known is None:
+            lengths = Counter(map(len, found))
+            each = {_LENGTHS: {str(length): lengths[length] for length in sorted(lengths)}}
+        else:
+            counts = Counter(found)
+            each = {_LABELS: {label: counts[label] for label in self.known}}
         return {
             "rows": len(self.keys),
-            "labelled": sum(counts.values()),
+            "labelled": len(found),
             "below_min_confidence": sum(r and a for r, a in zip(self.rejected, answered, strict=True)),
             "no_digit": sum(r and not a for r, a in zip(self.rejected, answered, strict=True)),
             "unreadable": sum(not r and not a for r, a in zip(self.rejected, answered, strict=True)),
-            "labels": {label: counts[label] for label in self.labels},
+            **each,
         }
 
 
-def read_totals(data: bytes, job: str, unit: int, rows: int, labels: Sequence[str]) -> dict[str, Any] | None:
+def no_totals(labels: Sequence[str] | None) -> dict[str, Any]:
+    """The totals of no rows."""
+    return Rows(labels).totals()
+
+
+def add_totals(sums: dict[str, Any], totals: dict[str, Any]) -> dict[str, Any]:
+    """Two totals of the same network in one."""
+    added: dict[str, Any] = {name: sums[name] + totals[name] for name in _COUNTS}
+    for name in {_LABELS, _LENGTHS} & set(totals):
+        each = Counter(sums[name])
+        each.update(totals[name])
+        added[name] = {key: each[key] for key in (sorted(each, key=int) if name == _LENGTHS else each)}
+    return added
+
+
+def read_totals(data: bytes, job: str, unit: int, rows: int, labels: Sequence[str] | None) -> dict[str, Any] | None:
     """The totals of a part from its bytes; None if it is not that unit's part of that job, or damaged."""
     import pyarrow as pa
     import pyarrow.parquet
@@ -162,16 +178,16 @@ def read_totals(data: bytes, job: str, unit: int, rows: int, labels: Sequence[st
         return None
 
 
-def checked_totals(totals: object, labels: Sequence[str]) -> dict[str, Any]:
+def checked_totals(totals: object, labels: Sequence[str] | None) -> dict[str, Any]:
     """`totals` as they were read from a file.
 
     Raises: ValueError unless they are the counts that `Rows` gives, for these labels, and add up.
     """
-    if isinstance(totals, dict) and set(totals) == {*_COUNTS, "labels"} and isinstance(totals["labels"], dict):
-        (rows, labelled, *rest), each = [totals[name] for name in _COUNTS], totals["labels"].values()
-        counts = set(totals["labels"]) == set(labels) and all(
-            type(count) is int and count >= 0 for count in (rows, labelled, *rest, *each)
-        )
+    name = _LENGTHS if labels is None else _LABELS
+    if isinstance(totals, dict) and set(totals) == {*_COUNTS, name} and isinstance(totals[name], dict):
+        (rows, labelled, *rest), each = [totals[count] for count in _COUNTS], totals[name].values()
+        known = all(key.isdecimal() for key in totals[name]) if labels is None else set(totals[name]) == set(labels)
+        counts = known and all(type(count) is int and count >= 0 for count in (rows, labelled, *rest, *each))
         if counts and sum(each) == labelled and labelled + sum(rest) == rows:  # so that no one of them can be altered
             return totals
     raise ValueError("its totals are not the counts of a job's rows")

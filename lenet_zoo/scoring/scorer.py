@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lenet_zoo._files import write_atomic
-from lenet_zoo.classify import OnnxClassifier
 from lenet_zoo.errors import DataError, InputError, NoDigitError, ScoringError
 from lenet_zoo.scoring import folder
+from lenet_zoo.scoring.answering import answering
 from lenet_zoo.scoring.inputs import Unit, read_unit
 from lenet_zoo.scoring.inputs.kind import reason
 from lenet_zoo.scoring.parts import Rows, part_path
@@ -23,8 +22,6 @@ __all__ = ["STAGES", "Result", "Scorer"]
 STAGES = ("read", "prepare", "network", "write")
 Result = dict[str, Any]
 """unit, rows, the seconds of each of `STAGES`, and error: None, or why the job cannot go on."""
-
-_BATCH = 512  # pictures that go through the network at once
 
 
 class Scorer:
@@ -51,8 +48,7 @@ class Scorer:
             )
         folder.check_network(self.out, job)
         self.job = job
-        # Never an accelerator: the network is the least part of the work, and a CPU's rows are the same everywhere.
-        self.classifier = OnnxClassifier(folder.model_path(self.out), threads=1, providers=["CPUExecutionProvider"])
+        self.network = answering(folder.model_path(self.out), job["options"])
 
     def __call__(self, unit: int, offset: int) -> Result:
         """Score the unit that stands at `offset` of the job's list, and write its part."""
@@ -78,33 +74,20 @@ class Scorer:
         """The result of a unit of which nothing is done."""
         return {"unit": unit, "rows": 0, "error": error, **dict.fromkeys(STAGES, 0.0)}
 
-    def _answer(self, rows: Rows, found: dict[int, NDArray[np.uint8]], as_pixels: set[int]) -> None:
-        """Let the network answer, and reject pixels that hold no character."""
-        if as_pixels:
-            blank = self.classifier.blank(np.stack(list(found.values())))
-            for row, why in zip(list(found), blank, strict=True):
-                if why is not None and row in as_pixels:
-                    rows.reject(row, why)
-                    del found[row]
-        if found:
-            rows.answer(list(found), self.classifier.predict_array(np.stack(list(found.values()))))
-
     def _score(self, unit: Unit, seconds: dict[str, float]) -> Rows:
         described = self.job["input"]
-        rows = Rows(self.classifier.labels, self.job["options"]["top_k"], self.job["options"]["min_confidence"])
-        source = read_unit(
-            self.root, described["kind"], unit, self.classifier.size, described["column"], described["key"]
-        )
-        found: dict[int, NDArray[np.uint8]] = {}
+        rows = Rows(self.network.labels)
+        source = read_unit(self.root, described["kind"], unit, self.network.size, described["column"], described["key"])
+        found: dict[int, Any] = {}
         as_pixels: set[int] = set()  # rows that came as pixels, so that nobody has looked for a character in them
         while True:
             start = time.perf_counter()
             key, content = next(source, (None, ""))
             read = time.perf_counter()
             seconds["read"] += read - start
-            if key is None or len(found) == _BATCH:
+            if key is None or len(found) == self.network.batch:
                 if found:
-                    self._answer(rows, found, as_pixels)
+                    self.network.answer(rows, found, as_pixels)
                     found = {}
                     seconds["network"] += time.perf_counter() - read
                 if key is None:
@@ -118,7 +101,7 @@ class Scorer:
             else:
                 start = time.perf_counter()
                 try:
-                    found[row] = self.classifier.prepare(content)
+                    found[row] = self.network.prepare(content)
                 except NoDigitError as error:
                     rows.reject(row, " ".join(str(error).split()))
                 except InputError as error:

@@ -29,6 +29,7 @@ from lenet_zoo.export import verification
 from lenet_zoo.export.calibration import bundled
 from lenet_zoo.finetuning.results import _confidence
 from lenet_zoo.models._card import attach
+from lenet_zoo.scoring.answering import put_answers
 from lenet_zoo.scoring.parts import Rows
 
 MNIST_TAGS = [name for name in cards.names() if cards.load(name).dataset == "mnist"]
@@ -249,11 +250,11 @@ def test_a_picture_that_is_none_of_these_is_rejected_with_the_reason() -> None:
 def test_score_rejects_what_is_none_of_these() -> None:
     answers = Fixed([-9.0, -5.0], RUBBISH).predict_array(np.zeros((2, 28, 28), np.uint8))
     answers[0] = [0.75, 0.25]
-    rows = Rows(("cat", "dog"), top_k=1, min_confidence=0.0)
-    rows.answer([rows.add("a"), rows.add("b")], answers)
+    rows = Rows(("cat", "dog"))
+    put_answers(rows, [rows.add("a"), rows.add("b")], answers, ("cat", "dog"), top_k=1, min_confidence=0.0)
     assert rows.rejected == [False, True]
     assert rows.errors == [None, refusal(answers[1], "dog")]
-    assert json.dumps(rows._totals()["labels"]) == '{"cat": 1, "dog": 0}'
+    assert json.dumps(rows.totals()["labels"]) == '{"cat": 1, "dog": 0}'
 
 
 def test_a_fine_tuned_network_gets_the_temperature_of_its_validation_pictures(digits: Dataset) -> None:

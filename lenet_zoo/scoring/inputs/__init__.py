@@ -80,7 +80,7 @@ class Input:
 
 def list_input(
     path: str | os.PathLike[str],
-    size: tuple[int, int],
+    size: tuple[int, int] | None,
     *,
     kind: str | None = None,
     column: str | None = None,
@@ -92,7 +92,8 @@ def list_input(
     Args:
         path: a folder with pictures, Parquet or IDX files, at any depth; or one Parquet or IDX file. Hidden files and
             folders, and folders that are symbolic links, do not count.
-        size: height and width of the pictures that the network takes, for those that come as pixels.
+        size: height and width of the pictures that the network takes, for those that come as pixels; None for a
+            network that takes pixels in no form.
         kind: one of `KINDS`, where a folder holds several.
         column, key: columns of Parquet files: the picture, by default the only one that can hold it; and the name of
             a row, by default `FILE#ROW`.
@@ -202,7 +203,7 @@ def _choose_kind(path: Path, table: sqlite3.Connection, kind: str | None) -> str
 
 
 def read_unit(
-    root: Path, kind: str, unit: Unit, size: tuple[int, int], column: str | None = None, key: str | None = None
+    root: Path, kind: str, unit: Unit, size: tuple[int, int] | None, column: str | None = None, key: str | None = None
 ) -> Iterator[Row]:
     """The rows of a unit, in order and exactly as many as it has, each read when it is asked for.
 

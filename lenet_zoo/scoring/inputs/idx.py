@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from lenet_zoo.errors import DataError, InputError
-from lenet_zoo.scoring.inputs.kind import DAMAGED, Content, Row, Unit, cut, exactly, reason, unzipped
+from lenet_zoo.scoring.inputs.kind import DAMAGED, Content, Row, Size, Unit, cut, exactly, reason, unzipped
 
 NOUN = "IDX file"
 EXAMPLES = "IDX files (….idx3-ubyte)"
@@ -27,7 +27,7 @@ def begins(head: bytes) -> bool:
     return head == _MAGIC
 
 
-def check(path: Path, size: tuple[int, int], column: str | None, key: str | None) -> tuple[int, str | None]:
+def check(path: Path, size: Size, column: str | None, key: str | None) -> tuple[int, str | None]:
     try:
         count, height, width = _shape(path)
         with unzipped(path) as stream:
@@ -35,6 +35,8 @@ def check(path: Path, size: tuple[int, int], column: str | None, key: str | None
         found = path.stat().st_size
     except DAMAGED as error:
         raise DataError(f"{path} cannot be read: {reason(error)}") from None
+    if size is None:
+        raise InputError(f"{path} holds pixels; numbers are read from pictures: a folder of them, or Parquet files")
     if (height, width) != size:
         raise InputError(f"{path} holds pictures of {height}×{width} pixels; the network takes {size[0]}×{size[1]}")
     needed = 16 + count * height * width
@@ -52,7 +54,8 @@ def units(root: Path, names: Iterator[str], most: int) -> Iterator[Unit]:
         yield from cut(name, [_shape(root / name)[0]], most)
 
 
-def read(root: Path, unit: Unit, size: tuple[int, int], column: str | None, key: str | None) -> Iterator[Row]:
+def read(root: Path, unit: Unit, size: Size, column: str | None, key: str | None) -> Iterator[Row]:
+    assert size is not None  # `check` has seen to it
     path = root / unit["file"]
     return exactly(path, unit, _pixels(path, unit["start"], unit["rows"], size))
 

@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from lenet_zoo._files import utf8_name
 from lenet_zoo.errors import DataError
 
-__all__ = ["DAMAGED", "Content", "Kind", "Row", "Unit", "cut", "exactly", "gone", "reason", "unzipped"]
+__all__ = ["DAMAGED", "Content", "Kind", "Row", "Size", "Unit", "cut", "exactly", "gone", "reason", "unzipped"]
 
 Unit = dict[str, Any]
 Content = bytes | str | NDArray[np.uint8]
 """Of a row: an encoded picture, or H×W pixels, or a text that says why there is neither."""
+Size = tuple[int, int] | None
+"""Height and width of pixels; None where a network takes pictures alone."""
 Row = tuple[str, Content]
 """The key of a row, and its content."""
 
@@ -39,13 +41,13 @@ class Kind(Protocol):
     def begins(self, head: bytes) -> bool:
         """Whether a file that is given by itself is, from its first four bytes, unzipped."""
 
-    def check(self, path: Path, size: tuple[int, int], column: str | None, key: str | None) -> tuple[int, str | None]:
+    def check(self, path: Path, size: Size, column: str | None, key: str | None) -> tuple[int, str | None]:
         """The rows of a file and its column of pictures, when it is listed; arguments and errors as `list_input`."""
 
     def units(self, root: Path, names: Iterator[str], most: int) -> Iterator[Unit]:
         """Cut the files of those names into units of at most `most` rows."""
 
-    def read(self, root: Path, unit: Unit, size: tuple[int, int], column: str | None, key: str | None) -> Iterator[Row]:
+    def read(self, root: Path, unit: Unit, size: Size, column: str | None, key: str | None) -> Iterator[Row]:
         """Read a unit; as `lenet_zoo.scoring.inputs.read_unit`."""
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lenet_zoo.errors import DataError, InputError, MissingExtraError, did_you_mean, to_install
-from lenet_zoo.scoring.inputs.kind import DAMAGED, Content, Row, Unit, cut, exactly, reason
+from lenet_zoo.scoring.inputs.kind import DAMAGED, Content, Row, Size, Unit, cut, exactly, reason
 
 if TYPE_CHECKING:
     import pyarrow
@@ -70,7 +70,7 @@ def _plain_lists(kind: pyarrow.DataType) -> pyarrow.DataType:
     return pa.list_(_plain_lists(kind.value_type)) if _is_list(kind) else kind
 
 
-def check(path: Path, size: tuple[int, int], column: str | None, key: str | None) -> tuple[int, str | None]:
+def check(path: Path, size: Size, column: str | None, key: str | None) -> tuple[int, str | None]:
     try:
         with _open(path) as file:
             column = _choose(path, file.schema_arrow, size, column, key)
@@ -85,15 +85,17 @@ def check(path: Path, size: tuple[int, int], column: str | None, key: str | None
     return sum(groups), column
 
 
-def _choose(path: Path, schema: pyarrow.Schema, size: tuple[int, int], column: str | None, key: str | None) -> str:
+def _choose(path: Path, schema: pyarrow.Schema, size: Size, column: str | None, key: str | None) -> str:
     """The column of pictures: the one that the user named, or the only one that can hold them."""
     has = ", ".join(f"{one.name} ({one.type})" for one in schema) or "none"
-    usable = (
-        "usable are encoded pictures (binary, or a struct with such a field 'bytes') and pixels from 0 to 255 (lists "
-        f"of {size[0] * size[1]} integers, or of {size[0]} lists of {size[1]})"
-    )
+    usable = "usable are encoded pictures (binary, or a struct with such a field 'bytes')"
+    if size is not None:
+        usable += (
+            f" and pixels from 0 to 255 (lists of {size[0] * size[1]} integers, or of {size[0]} lists of {size[1]})"
+        )
+    uses = ("picture",) if size is None else ("picture", "pixels")
     if column is None:
-        candidates = [one.name for one in schema if _use_of(one.type)]
+        candidates = [one.name for one in schema if _use_of(one.type) in uses]
         if not candidates:
             raise InputError(f"{path} has no usable column: it has {has}; {usable}")
         preferred = [name for name in candidates if name in _PREFERRED]
@@ -105,7 +107,7 @@ def _choose(path: Path, schema: pyarrow.Schema, size: tuple[int, int], column: s
             raise InputError(f"{path} has no column {name!r}.{did_you_mean(name, schema.names)} It has {has}")
         if schema.names.count(name) > 1:
             raise InputError(f"{path} has {schema.names.count(name)} columns called {name!r}")
-    if not _use_of(schema.field(column).type):
+    if _use_of(schema.field(column).type) not in uses:
         raise InputError(f"{path}: the column {column!r} is {schema.field(column).type}; {usable}")
     return column
 
@@ -138,14 +140,14 @@ def units(root: Path, names: Iterator[str], most: int) -> Iterator[Unit]:
         yield from cut(name, groups, most)
 
 
-def read(root: Path, unit: Unit, size: tuple[int, int], column: str | None, key: str | None) -> Iterator[Row]:
+def read(root: Path, unit: Unit, size: Size, column: str | None, key: str | None) -> Iterator[Row]:
     assert column is not None  # `check` has chosen it
     path = root / unit["file"]
     return exactly(path, unit, _rows(path, unit["start"], unit["rows"], size, column, key))
 
 
 def _rows(
-    path: Path, start: int, count: int, size: tuple[int, int], column: str, key: str | None
+    path: Path, start: int, count: int, size: Size, column: str, key: str | None
 ) -> Iterator[tuple[str | None, Content]]:
     stop = start + count
     with _open(path) as file:
@@ -171,7 +173,7 @@ def _group(
     group: int,
     begin: int,
     end: int,
-    size: tuple[int, int],
+    size: Size,
     column: str,
     key: str | None,
 ) -> Iterator[tuple[str | None, Content]]:
@@ -212,10 +214,11 @@ def _encoded(column: pyarrow.Array) -> Iterator[Content]:
         yield "the row has no picture (null)" if data is None else data
 
 
-def _pixels(column: pyarrow.Array, size: tuple[int, int]) -> list[Content]:
+def _pixels(column: pyarrow.Array, size: Size) -> list[Content]:
     """Lists of pixels as arrays; of those that are not H×W values from 0 to 255, what is wrong."""
     import pyarrow.compute as pc
 
+    assert size is not None  # `check` has seen to it
     height, width = size
     column = getattr(column, "storage", column)
     nested = _is_list(column.type.value_type)

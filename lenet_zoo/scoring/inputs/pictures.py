@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lenet_zoo._files import utf8_name
 from lenet_zoo.pictures.reading import picture_suffixes
-from lenet_zoo.scoring.inputs.kind import Content, Row, Unit, gone, reason
+from lenet_zoo.scoring.inputs.kind import Content, Row, Size, Unit, gone, reason
 
 NOUN = "picture"
 EXAMPLES = "pictures such as .png or .jpg"
@@ -28,7 +28,7 @@ def begins(head: bytes) -> bool:
     return False  # one picture is no collection
 
 
-def check(path: Path, size: tuple[int, int], column: str | None, key: str | None) -> tuple[int, str | None]:
+def check(path: Path, size: Size, column: str | None, key: str | None) -> tuple[int, str | None]:
     return 1, column  # opened when it is read: a million are listed
 
 
@@ -37,7 +37,7 @@ def units(root: Path, names: Iterator[str], most: int) -> Iterator[Unit]:
         yield {"rows": len(files), "files": files}
 
 
-def read(root: Path, unit: Unit, size: tuple[int, int], column: str | None, key: str | None) -> Iterator[Row]:
+def read(root: Path, unit: Unit, size: Size, column: str | None, key: str | None) -> Iterator[Row]:
     for name in unit["files"]:
         yield utf8_name(name), _content(root / name)
 
