@@ -98,7 +98,7 @@ class Classifier(ABC):
         """Read pictures.
 
         Args:
-            images: uint8 N×28×28 as for `predict_array`, of which blank and full ones and noise are rejected; or a
+            images: uint8 N×28×28 as for `predict_array`, of which those that `refuse_blank` names are rejected; or a
                 picture, or several: a path, the bytes of a file, an open binary file or a PIL image each. They become
                 pixels as the network's `preparation` says: 'character' finds the character
                 (`lenet_zoo.digit_from_image`), 'picture' only scales.
@@ -123,7 +123,7 @@ class Classifier(ABC):
         return self._predict_pictures(pictures, top_k, min_confidence)
 
     def blank(self, pixels: NDArray[np.uint8]) -> list[str | None]:
-        """Why each of the prepared pictures N×H×W (or N×C×H×W) holds no character: blank, full or noise; else None.
+        """Why each of the prepared pictures N×H×W (or N×C×H×W) holds no character (`refuse_blank`); else None.
 
         For a network whose pictures are taken as they are, a blank one is as good as any other: None for all.
         """

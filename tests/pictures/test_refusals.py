@@ -25,6 +25,20 @@ def test_the_kinds_have_the_words_of_the_pictures_files() -> None:
     assert refuse_blank(pixels[:0]) == []
 
 
+@pytest.mark.parametrize("turns", [1, 4])
+def test_smoothed_noise_has_no_ground(turns: int) -> None:
+    smooth = np.random.default_rng(2).normal(size=(100, 28, 28))
+    for _ in range(turns):
+        for axis in (1, 2):
+            smooth = smooth + np.roll(smooth, 1, axis)
+    smooth -= smooth.min((1, 2), keepdims=True)
+    pixels = (255 * smooth / smooth.max((1, 2), keepdims=True)).astype(np.uint8)
+    reason = "no digit: the picture has no dark ground"
+    assert refuse_blank(pixels).count(reason) >= 95
+    pixels[:, [0, -1]] = pixels[:, :, [0, -1]] = 0
+    assert reason not in refuse_blank(pixels)
+
+
 @pytest.mark.parametrize("shape", [(8, 8), (32, 32), (64, 40)])
 def test_any_size_and_many_at_a_time(shape: tuple[int, int]) -> None:
     pixels = np.random.default_rng(1).integers(0, 256, (600, *shape)).astype(np.uint8)
