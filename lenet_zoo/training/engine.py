@@ -167,6 +167,9 @@ class _Run:
         torch.manual_seed(seed)
         self.model = fuse(build(), recipe.batch_norm, compiled and device.type == "cpu").to(device).train()
         self.compiled = is_compiled(self.model)
+        self.start = None
+        if recipe.start_share:
+            self.start = {key: value.detach().clone() for key, value in self.model.state_dict().items()}
         self.model.drop_rate = recipe.drop_rate  # type: ignore[assignment]
         if recipe.channels_last:
             self.model = self.model.to(memory_format=torch.channels_last)
@@ -201,8 +204,13 @@ class _Run:
                 self.best = {key: value.detach().clone() for key, value in self._result().state_dict().items()}
             self.ranks.on_rank_zero(self._save)
             self.monitor.epoch(record)
+        state = fold(self.best or self._result().state_dict())
+        if self.start:
+            # What the start knew and the training data do not ask for comes back (Wortsman et al., Robust fine-tuning
+            # of zero-shot models, CVPR 2022).
+            state = {key: torch.lerp(value, self.start[key], self.recipe.start_share) for key, value in state.items()}
         result = self.build()
-        result.load_state_dict(fold(self.best or self._result().state_dict()))
+        result.load_state_dict(state)
         return Result(result.eval(), self.history, self.seconds)
 
     def _epoch(self, number: int) -> dict[str, Any]:

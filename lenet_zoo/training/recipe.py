@@ -151,6 +151,9 @@ class Recipe(_Fields):
 
     # -- start
     start: str = _doc("", "network and tag whose weights the run starts from (lenet5_modern.mnist); none: random ones")
+    start_share: float = _doc(
+        0.0, "part of the start's weights in the result, of which the trained ones are the rest", high=1
+    )
 
     # -- loss
     label_smoothing: float = _doc(0.0, "part of the target that is spread over all classes", high=1)
@@ -215,6 +218,8 @@ class Recipe(_Fields):
             "ema=1: the average would never move": self.ema == 1,
             "batch_norm with layer_decay: it is for training from scratch": self.batch_norm and self.layer_decay != 1,
             "batch_norm with start: it is for training from random weights": self.batch_norm and self.start,
+            "start_share without start: it is a part of its weights": self.start_share and not self.start,
+            "start_share=1: nothing of the training would be left": self.start_share == 1,
             "no_digits with balanced classes: they have no frequency of their own": self.no_digits
             and self.class_weights != "none",
             "j without no_digits: nothing would be none of these": self.j and not self.no_digits,

@@ -35,6 +35,22 @@ def test_a_run_starts_from_the_weights_of_the_tag(small_mnist: Path, tmp_path: P
     assert not torch.allclose(scratch["C1.weight"], tag["C1.weight"], atol=1e-3)
 
 
+def test_the_result_holds_a_share_of_the_start(small_mnist: Path, tmp_path: Path) -> None:
+    run(small_mnist, tmp_path / "trained", lr=0.01)
+    run(small_mnist, tmp_path / "mixed", lr=0.01, start_share=0.25)
+    trained, mixed = (load_file(tmp_path / name / "model.safetensors") for name in ("trained", "mixed"))
+    for key, value in create_model("lenet5_modern.mnist", pretrained=True).state_dict().items():
+        assert not torch.allclose(trained[key], value, atol=1e-4)
+        assert torch.allclose(mixed[key], 0.25 * value + 0.75 * trained[key], atol=1e-6)
+
+
+def test_a_share_of_the_start_needs_a_start_and_a_rest() -> None:
+    with pytest.raises(InputError, match="start_share without start: it is a part of its weights"):
+        load_recipe("scripts", changes=dict(start="", start_share=0.2))
+    with pytest.raises(InputError, match="start_share=1: nothing of the training would be left"):
+        load_recipe("scripts", changes=dict(start_share=1))
+
+
 @pytest.mark.parametrize(
     ("architecture", "start", "says"),
     [
