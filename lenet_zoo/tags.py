@@ -57,7 +57,7 @@ def read(
 
     Returns:
         Text, confidence, and each character with its box in pixels of the picture; `text` is None, and `reason` says
-        why, where there is no number or too little confidence in it.
+        why, where there is no number or too little confidence in it. Of several lines, each has its answer in `lines`.
 
     Raises: InputError for a picture that cannot be opened and for arguments out of range; ArtifactError for a file of
         another kind.

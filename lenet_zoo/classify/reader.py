@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from abc import ABC, abstractmethod
@@ -18,7 +19,7 @@ from lenet_zoo.classify.decoding import Path, beam_search, best_path, log_probab
 from lenet_zoo.classify.onnx import Running, cannot_run, cores, normalization_of
 from lenet_zoo.classify.onnx_file import card_in, metadata_of, read_file
 from lenet_zoo.errors import ArtifactError, InputError, NoDigitError
-from lenet_zoo.pictures.line import HEIGHT, Strip, line_from_image
+from lenet_zoo.pictures.line import HEIGHT, Strip, lines_from_image
 from lenet_zoo.pictures.preparation import LINE
 from lenet_zoo.pictures.reading import PictureSource
 
@@ -50,19 +51,22 @@ class Character:
 
 @dataclass(frozen=True)
 class Reading:
-    """The answer to one picture of a line.
+    """The answer to one picture, or to one line of several on it.
 
     Attributes:
-        text: the digits from left to right, or None when there is no number, or too little confidence in it.
+        text: the digits from left to right, or None when there is no number, or too little confidence in it. Of several
+            lines, those that have a text, each on a line of its own.
         confidence: the probability of the whole text, 0 when there was nothing to read.
-        characters: of the likeliest text, from left to right, also when it was rejected.
+        characters: of the likeliest text, from left to right, also when it was rejected; line by line.
         reason: why there is no text, else None.
+        lines: where there are several, the answer to each, from top to bottom; else empty.
     """
 
     text: str | None
     confidence: float
     characters: tuple[Character, ...]
     reason: str | None = None
+    lines: tuple[Reading, ...] = ()
 
 
 def expected(expect: int | str | re.Pattern[str] | None) -> re.Pattern[str] | None:
@@ -103,13 +107,13 @@ class Reader(ABC):
         min_confidence: float = 0.0,
         expect: int | str | re.Pattern[str] | None = None,
     ) -> list[Reading]:
-        """Read pictures, each of one line of digits.
+        """Read pictures, each of one line of digits or a few.
 
         Args:
             pictures: a picture, or several: a path, the bytes of a file, an open binary file or a PIL image each.
             min_confidence: a number below this probability is rejected.
             expect: how many digits the number has, or a regular expression that the whole of it matches: of the
-                likely texts the best that does is the answer.
+                likely texts the best that does is the answer. Of several lines it is said of each.
 
         Returns: one `Reading` per picture, in order; without a text, and with the reason, where there is no number.
 
@@ -124,10 +128,11 @@ class Reader(ABC):
 
         def read_one(picture: PictureSource) -> Reading:
             try:
-                strip = line_from_image(picture)
+                strips = lines_from_image(picture)
             except NoDigitError as error:
                 return Reading(None, 0.0, (), " ".join(str(error).split()))
-            return self.read_strip(strip, min_confidence, pattern)
+            found = [self.read_strip(strip, min_confidence, pattern) for strip in strips]
+            return found[0] if len(found) == 1 else _together(found)
 
         if len(several) == 1 or self.threads == 1:
             return [read_one(picture) for picture in several]
@@ -180,6 +185,16 @@ class Reader(ABC):
         answers = self.answers(both.reshape(-1, HEIGHT, width))
         stitched = answers.reshape(2, count, *answers.shape[1:]).transpose(1, 3, 0, 2)  # N × T × 2 × classes
         return np.ascontiguousarray(stitched.reshape(count, -1, answers.shape[1]))
+
+
+def _together(lines: Sequence[Reading]) -> Reading:
+    """The answer to a picture of several lines."""
+    read = [line for line in lines if line.text is not None]
+    characters = tuple(one for line in lines for one in line.characters)
+    if not read:
+        return Reading(None, max(line.confidence for line in lines), characters, lines[0].reason, tuple(lines))
+    text = "\n".join(str(line.text) for line in read)
+    return Reading(text, math.prod(line.confidence for line in read), characters, None, tuple(lines))
 
 
 def _decoded(answers: NDArray[np.float64], expect: re.Pattern[str] | None) -> Path | None:

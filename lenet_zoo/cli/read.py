@@ -30,7 +30,10 @@ def read(
     ] = 0.0,
     json: Json = False,
 ) -> None:
-    """The number on each picture of one line of digits: text, confidence and, with --json, the place of each digit."""
+    """The number on each picture of a line of digits: text, confidence and, with --json, the place of each digit.
+
+    Of a few lines each has its own answer.
+    """
     from lenet_zoo.classify.reader import Reading, expected
     from lenet_zoo.pictures.reading import pictures_in
     from lenet_zoo.tags import reader_of
@@ -53,14 +56,20 @@ def read(
         print_json(rows)
     else:
         for row in rows:
-            console.print(_answer(row), markup=False, highlight=False, soft_wrap=True)
+            for line in _answers(row):
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
     if any(row["error"] for row in rows):
         raise typer.Exit(1)
 
 
-def _answer(row: dict[str, Any]) -> str:
+def _answers(row: dict[str, Any]) -> list[str]:
     if row["error"]:
-        return f"not read: {row['error']}"
+        return [f"not read: {row['error']}"]
+    lines = row["lines"]
+    return [_answer({**line, "path": f"{row['path']}, line {i}"}) for i, line in enumerate(lines, 1)] or [_answer(row)]
+
+
+def _answer(row: dict[str, Any]) -> str:
     if row["text"] is None:
         return f"{row['path']}: rejected: {row['reason'].removeprefix(row['path'] + ': ')}"
     return f"{row['path']}: {row['text']} ({percent(row['confidence'])})"

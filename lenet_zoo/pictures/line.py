@@ -1,4 +1,4 @@
-"""Any picture of one line of digits → a strip 28 px high, each digit about as MNIST has it.
+"""Any picture of lines of digits → strips 28 px high, each digit about as MNIST has it.
 
 The steps are those of `character`, with the height of the line in place of the side of one character:
 
@@ -7,7 +7,8 @@ The steps are those of `character`, with the height of the line in place of the 
     3. Rules along the line are taken out (`rules`).
     4. Pieces: edges of the paper, remnants that touch the border, specks and pale patterns go. The height of the
        writing is the median of the pieces that have half the tallest one's height.
-    5. Lines: pieces that share rows are one line. Another one with a quarter of its ink is refused; many are a page.
+    5. Lines: pieces that share rows are one line. Where others have a quarter of its ink, each is cut out, and all
+       begins anew for it; more than five are a page of text, which is refused.
     6. Closer: while the line is under half the picture's height, the original is cut to it and all begins anew.
     7. Ink becomes grey, strokes are brought to MNIST's width (`placing`), and the slant that makes the columns of ink
        stand highest is taken out.
@@ -18,6 +19,7 @@ The steps are those of `character`, with the height of the line in place of the 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,7 +35,7 @@ from lenet_zoo.pictures.placing import even_stroke
 from lenet_zoo.pictures.reading import PictureSource, load_picture, picture_name, reduced
 from lenet_zoo.pictures.rules import rules_along, without_rules
 
-__all__ = ["HEIGHT", "Strip", "line_from_grey", "line_from_image"]
+__all__ = ["HEIGHT", "Strip", "line_from_grey", "line_from_image", "lines_from_image"]
 
 HEIGHT = 28
 """Pixels, of every strip."""
@@ -44,6 +46,7 @@ _BOX = 20  # pixels of the strip that the writing is high
 _MARGIN = 12  # pixels on either side, so that the first digit is in the middle of a window
 _GAP = 12
 _LONGEST = 2_000  # pixels of a strip, some 120 digits
+_MOST_LINES = 5
 _LEAST_CONTRAST = 4
 _SLANTS = np.arange(-8, 9) / 16
 
@@ -102,8 +105,8 @@ class Strip:
         return part.left + (min(max(at, part.start), part.end) - part.start) / part.scale
 
 
-def line_from_image(image: PictureSource) -> Strip:
-    """Any picture of one line of digits as a strip for a network that reads numbers.
+def lines_from_image(image: PictureSource) -> tuple[Strip, ...]:
+    """Any picture of a few lines of digits as strips for a network that reads numbers, from top to bottom.
 
     Dark ink on light paper or light on dark, in colour or grey, any pen and size.
 
@@ -111,46 +114,70 @@ def line_from_image(image: PictureSource) -> Strip:
         image: whatever `load_picture` takes.
 
     Raises:
-        NoDigitError: the picture is empty or noise, or shows several lines.
+        NoDigitError: the picture is empty or noise, or a page of text.
         InputError: the picture cannot be read, or is lower than 8 px.
     """
     picture = load_picture(image)
     name, size = picture_name(image), (picture.height, picture.width)
     try:
-        return line_from_grey(to_grey(reduced(picture, _WIDE)), size)
+        return _lines(to_grey(reduced(picture, _WIDE)), size)
     except InputError as error:
         if name == "the picture" or str(error).startswith(name):
             raise
         raise type(error)(f"{name}: {error}") from None
 
 
-def line_from_grey(grey: Bytes, size: tuple[int, int] | None = None) -> Strip:
-    """`line_from_image` of grey levels, uint8 H×W.
+def line_from_image(image: PictureSource) -> Strip:
+    """`lines_from_image` of a picture of one line. Raises: NoDigitError for several."""
+    return _only(lines_from_image(image))
 
-    Args:
-        grey: the levels.
-        size: height and width of the picture in the pixels that boxes are to be given in; by default those of `grey`.
-    """
+
+def line_from_grey(grey: Bytes) -> Strip:
+    """`line_from_image` of grey levels, uint8 H×W."""
+    return _only(_lines(grey, grey.shape))
+
+
+def _only(lines: tuple[Strip, ...]) -> Strip:
+    if len(lines) > 1:
+        raise NoDigitError(f"no number: there are {len(lines)} lines; give a picture of one")
+    return lines[0]
+
+
+def _lines(grey: Bytes, size: tuple[int, ...]) -> tuple[Strip, ...]:
+    """All lines of a picture whose boxes are to be given in the pixels of one of this height and width."""
     if grey.ndim != 2 or grey.dtype != np.uint8 or not grey.size:
         raise InputError(f"grey must be uint8 H×W, not {grey.dtype} {'×'.join(map(str, grey.shape))}")
     if grey.shape[0] < 8:
         raise InputError(f"a picture {grey.shape[0]} px high: a line of digits needs at least 8 px")
-    top, left = 0, 0
-    crop = grey
+    return _cut(grey, (0, 0), (size[0] / grey.shape[0], size[1] / grey.shape[1]))
+
+
+def _cut(crop: Bytes, corner: tuple[int, int], scale: tuple[float, float], single: bool = False) -> tuple[Strip, ...]:
+    """The lines of a part of a picture.
+
+    Args:
+        crop: its grey levels.
+        corner: its first row and column in the picture.
+        scale: of the picture's rows and columns to those that boxes are given in.
+        single: whether there is one line, and what stands above and below it are remnants.
+    """
+    top, left = corner
     for turn in range(4):
         picture = _fitted(crop)
-        found = _written(picture, crop.shape[0])
+        found = _written(picture, crop.shape[0], single)
+        down, across = (crop.shape[axis] / picture.shape[axis] for axis in (0, 1))
+        if len(found.lines) > 1:
+            return _each(crop, [(first * down, last * down) for first, last in found.lines], (top, left), scale)
         first, last, begin, end = box_of(found.kept)
         tall = last - first
         if 2 * tall >= len(picture) or turn == 3:
             break
         margin = tall // 2 + 2
-        rows, columns = (crop.shape[axis] / picture.shape[axis] for axis in (0, 1))
         cut = (
-            max(0, int((first - margin) * rows)),
-            min(crop.shape[0], int((last + margin) * rows) + 1),
-            max(0, int((begin - margin) * columns)),
-            min(crop.shape[1], int((end + margin) * columns) + 1),
+            max(0, int((first - margin) * down)),
+            min(crop.shape[0], int((last + margin) * down) + 1),
+            max(0, int((begin - margin) * across)),
+            min(crop.shape[1], int((end + margin) * across) + 1),
         )
         if (cut[1] - cut[0]) * 4 >= 3 * crop.shape[0] or cut[1] - cut[0] < 8:
             break
@@ -158,23 +185,39 @@ def line_from_grey(grey: Bytes, size: tuple[int, int] | None = None) -> Strip:
         top, left = top + cut[0], left + cut[2]
     if tall * crop.shape[0] < 5 * len(picture):
         raise NoDigitError("no number: the writing is under 5 px high")
-    down, across = (crop.shape[axis] / picture.shape[axis] for axis in (0, 1))
-    down_all, across_all = (size[axis] / grey.shape[axis] for axis in (0, 1)) if size else (1.0, 1.0)
-    return _strip(
-        found,
-        crop,
-        ((top + first * down) * down_all, left * across_all, down * down_all, across * across_all),
-        slice(first, last),
-    )
+    place = ((top + first * down) * scale[0], (left + begin * across) * scale[1], down * scale[0], across * scale[1])
+    return (_strip(found.soft[first:last, begin:end], found.height, crop, place),)
+
+
+def _each(
+    crop: Bytes, rows: list[tuple[float, float]], corner: tuple[int, int], scale: tuple[float, float]
+) -> tuple[Strip, ...]:
+    """Each of several lines, cut half-way to its neighbours; without those on which nothing is a character."""
+    strips: list[Strip] = []
+    reason = NoDigitError("no number: nothing on the paper is a character")
+    for i, (first, last) in enumerate(rows):
+        margin = (last - first) / 2 + 2
+        above = max(first - margin, (rows[i - 1][1] + first) / 2 if i else 0, 0)
+        below = min(last + margin, (last + rows[i + 1][0]) / 2 if i + 1 < len(rows) else crop.shape[0], crop.shape[0])
+        part = crop[int(above) : math.ceil(below)]
+        try:
+            strips += _cut(part, (corner[0] + int(above), corner[1]), scale, single=True) if len(part) >= 8 else ()
+        except NoDigitError as error:
+            reason = error
+    if not strips:
+        raise reason
+    return tuple(strips)
 
 
 @dataclass(frozen=True)
 class _Writing:
-    """What stands on the paper: grey ink and its pieces, and the height of its characters, in pixels."""
+    """What stands on the paper: grey ink and its pieces, the height of its characters, and first and last rows of its
+    lines, in pixels. Of several lines there is no more than these."""
 
     soft: Bytes
     kept: Mask
     height: int
+    lines: list[tuple[int, int]]
 
 
 def _fitted(grey: Bytes) -> Bytes:
@@ -192,7 +235,7 @@ def _fitted(grey: Bytes) -> Bytes:
     return scale_to(grey, min(max(long, 8), _WIDE))
 
 
-def _written(picture: Bytes, pixels: int) -> _Writing:
+def _written(picture: Bytes, pixels: int, single: bool) -> _Writing:
     """Steps 2 to 5."""
     height, width = picture.shape
     bright = ink_is_bright(picture)
@@ -213,14 +256,16 @@ def _written(picture: Bytes, pixels: int) -> _Writing:
         except NoDigitError:
             raise NoDigitError("no number: the picture is noise") from None
     pieces = components(mask)
-    keep, tall = _kept(pieces, rise, (threshold + ink) // 2)
+    keep, tall, lines = _kept(pieces, rise, (threshold + ink) // 2, single)
     kept = pieces.mask(keep)
     ramp = np.clip((np.arange(256) - paper) * 255 // (ink - paper), 0, 255).astype(np.uint8)
-    return _Writing(ramp[rise] * extreme(kept, 2, np.logical_or), kept, tall)
+    return _Writing(ramp[rise] * extreme(kept, 2, np.logical_or), kept, tall, lines)
 
 
-def _kept(pieces: Pieces, rise: Bytes, pale: int) -> tuple[npt.NDArray[np.bool_], int]:
-    """Steps 4 and 5: which pieces are the line, and how high its characters are."""
+def _kept(
+    pieces: Pieces, rise: Bytes, pale: int, single: bool
+) -> tuple[npt.NDArray[np.bool_], int, list[tuple[int, int]]]:
+    """Steps 4 and 5: which pieces are the line, how high its characters are, and the rows of all lines."""
     height, width = pieces.shape
     tops, bottoms, lefts, rights = pieces.boxes
     heights, widths, area = bottoms - tops, rights - lefts, pieces.area
@@ -242,21 +287,24 @@ def _kept(pieces: Pieces, rise: Bytes, pale: int) -> tuple[npt.NDArray[np.bool_]
     keep &= ~((5 * heights < tall) & (5 * widths < tall) & (25 * area < tall * tall // 4))
     if pieces.count > 400 and np.count_nonzero(main) > 150:
         raise NoDigitError("no number: this is a page of text; give a picture of one line")
-    band = _band(tops, bottoms, area, main, tall)
-    first, last = band
+    lines = _bands(tops, bottoms, area, main, tall, single)
+    if len(lines) > 1:
+        return keep, tall, lines
+    first, last = lines[0][0] - tall // 4, lines[0][1] + tall // 4
     inside = np.minimum(bottoms, last) - np.maximum(tops, first)
     keep &= 2 * inside >= heights
-    return keep, tall
+    return keep, tall, lines
 
 
-def _band(
+def _bands(
     tops: npt.NDArray[np.int64],
     bottoms: npt.NDArray[np.int64],
     area: npt.NDArray[np.int64],
     main: npt.NDArray[np.bool_],
     tall: int,
-) -> tuple[int, int]:
-    """The rows of the one line of writing."""
+    single: bool,
+) -> list[tuple[int, int]]:
+    """The rows of the lines of writing, from top to bottom."""
     bands: list[list[int]] = []  # first row, row after the last, ink, pieces
     for i in sorted(np.flatnonzero(main).tolist(), key=lambda i: int(tops[i])):
         top, bottom = int(tops[i]), int(bottoms[i])
@@ -267,12 +315,12 @@ def _band(
         else:
             bands.append([top, bottom, int(area[i]), 1])
     best = max(bands, key=lambda band: band[2])
-    others = [band for band in bands if band is not best and 4 * band[2] >= best[2]]
-    if len(others) > 3:
+    if single:
+        return [(best[0], best[1])]
+    lines = [(band[0], band[1]) for band in bands if 4 * band[2] >= best[2]]
+    if len(lines) > _MOST_LINES:
         raise NoDigitError("no number: this is a page of text; give a picture of one line")
-    if others:
-        raise NoDigitError(f"no number: there are {len(others) + 1} lines; give a picture of one")
-    return best[0] - tall // 4, best[1] + tall // 4
+    return lines
 
 
 # ---- Steps 7 and 8 ---------------------------------------------------------------------------------------------------
@@ -307,28 +355,27 @@ def _upright(values: Bytes, slant: float) -> Bytes:
     return out
 
 
-def _strip(found: _Writing, crop: Bytes, place: tuple[float, float, float, float], rows: slice) -> Strip:
-    tall = found.height
-    soft = even_stroke(found.soft[rows], tall)
+def _strip(ink: Bytes, tall: int, crop: Bytes, place: tuple[float, float, float, float]) -> Strip:
+    """The strip of grey ink, cut to its box, of characters `tall` px high; `crop` is the picture that it stands on."""
+    soft = even_stroke(ink, tall)
     # Strokes that were made wider or thinner move the border: keep the middle where it was.
-    grown = ((soft.shape[0] - (rows.stop - rows.start)) // 2, (soft.shape[1] - found.soft.shape[1]) // 2)
+    grown = [(after - before) // 2 for after, before in zip(soft.shape, ink.shape, strict=True)]
     slant = _slant_of(soft >= 128)
     upright = _upright(soft, slant)
     room = (upright.shape[1] - soft.shape[1]) // 2
-    ink = upright >= 64
+    filled = upright >= 64
     top, left, down, across = place
     place = (top - grown[0] * down, left - (grown[1] + room) * across, down, across)
-    filled = ink.any(0)
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], filled.view(np.int8), [0]])))
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], filled.any(0).view(np.int8), [0]])))
     clusters = list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
-    main = [part for part in clusters if 2 * _tall(ink, part) >= tall]
+    main = [part for part in clusters if 2 * _tall(filled, part) >= tall]
     if not main:
         raise NoDigitError("no number: nothing on the paper is a character")
     unit = _BOX / tall
     if (clusters[-1][1] - clusters[0][0]) * unit > 2 * _LONGEST:
         raise NoDigitError("no number: the line is too long; give 100 digits at most")
     if len(main) == 1 and len(clusters) <= 3 and main[0][1] - main[0][0] <= tall:
-        single = _single(crop, main[0], place, ink, slant)
+        single = _single(crop, main[0], place, filled, slant)
         if single is not None:
             return single
     pieces: list[tuple[Bytes, int]] = []  # pixels, and the gap before them
@@ -337,7 +384,7 @@ def _strip(found: _Writing, crop: Bytes, place: tuple[float, float, float, float
     for begin, end in clusters:
         gap = min(_GAP, round((begin - before) * unit)) if parts else 0
         scale = unit
-        first, last = _rows(ink, (begin, end))
+        first, last = _rows(filled, (begin, end))
         if 2 * (last - first) >= tall:
             scale = min(max(_BOX / (last - first), 0.8 * unit), 1.25 * unit)
             middle = _middle(upright, (begin, end))
@@ -361,7 +408,7 @@ def _strip(found: _Writing, crop: Bytes, place: tuple[float, float, float, float
     most = int(out.max())
     if 0 < most < 255:
         out = (out.astype(np.uint16) * 255 // most).astype(np.uint8)
-    return Strip(out, tuple(parts), ink, slant, place)
+    return Strip(out, tuple(parts), filled, slant, place)
 
 
 def _rows(ink: Mask, part: tuple[int, int]) -> tuple[int, int]:

@@ -80,6 +80,21 @@ def test_a_line_without_a_digit_is_no_number(line: Image.Image) -> None:
     assert (blank.text, blank.reason) == (None, "no number: the picture is of one tone")
 
 
+def test_several_lines_have_an_answer_each(line: Image.Image) -> None:
+    reader, one = Told((4, 18, 22), (2, 40, 42)), np.asarray(line)
+    sheet = Image.fromarray(np.concatenate([one, np.full((20, one.shape[1]), 255, np.uint8), one]))
+    (found,) = reader.read(sheet)
+    assert [part.text for part in found.lines] == ["42", "42"]
+    assert found.text == "42\n42"
+    assert found.confidence == pytest.approx(np.prod([part.confidence for part in found.lines]))
+    assert found.characters == found.lines[0].characters + found.lines[1].characters
+    assert found.lines[0].characters[0].box[3] < found.lines[1].characters[0].box[1]
+    assert reader.read(line)[0].lines == ()
+    (found,) = reader.read(sheet, min_confidence=1)
+    assert (found.text, [part.text for part in found.lines]) == (None, [None, None])
+    assert found.reason == found.lines[0].reason
+
+
 def test_a_doubtful_number_is_rejected_with_its_characters(line: Image.Image) -> None:
     (found,) = Told((4, 18, 22), (2, 40, 42), sure=4.0).read(line, min_confidence=0.95)
     assert found.text is None

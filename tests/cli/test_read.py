@@ -40,6 +40,16 @@ def test_a_number_is_read(capsys: pytest.CaptureFixture[str], number: Path) -> N
     assert (found.text, found.confidence) == (row["text"], pytest.approx(row["confidence"]))
 
 
+def test_each_of_several_lines_is_printed(capsys: pytest.CaptureFixture[str], number: Path) -> None:
+    one = np.asarray(Image.open(number))
+    Image.fromarray(np.concatenate([one, one])).save(number)
+    assert run(["read", NAME, str(number)]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"{number}, line 1: 7210 (")
+    assert second.startswith(f"{number}, line 2: 7210 (")
+    assert lenet_zoo.read(number).text == "7210\n7210"
+
+
 def test_a_blank_picture_is_rejected(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     Image.new("L", (200, 60), 255).save(tmp_path / "blank.png")
     assert run(["read", NAME, str(tmp_path)]) == 0

@@ -10,7 +10,7 @@ from PIL import Image
 
 from lenet_zoo.datasets.loading import Dataset
 from lenet_zoo.errors import InputError, NoDigitError
-from lenet_zoo.pictures.line import HEIGHT, line_from_grey, line_from_image
+from lenet_zoo.pictures.line import HEIGHT, line_from_grey, line_from_image, lines_from_image
 
 Paper = np.ndarray
 
@@ -122,6 +122,21 @@ def test_several_lines_are_refused(digits: Dataset) -> None:
         line_from_grey(np.concatenate([one, np.full((20, one.shape[1]), 230, np.uint8), one]))
     with pytest.raises(NoDigitError, match="no number: this is a page of text"):
         line_from_grey(np.concatenate([one] * 6))
+
+
+@pytest.mark.parametrize("scale", [1, 6])
+def test_each_of_several_lines_is_a_strip_with_boxes_in_the_picture(digits: Dataset, scale: int) -> None:
+    lines = [written(digits, chosen, margin=6) for chosen in ((0, 3, 5, 8), (1, 2), (7, 4, 6))]
+    wide = max(line.shape[1] for line in lines)
+    sheet = np.concatenate([np.pad(line, ((9, 9), (40, 60 + wide - line.shape[1])), "edge") for line in lines])
+    starts = [9 + sum(len(line) + 18 for line in lines[:i]) for i in range(3)]
+    strips = lines_from_image(Image.fromarray(np.kron(sheet, np.ones((scale, scale), np.uint8))))
+    assert [len(groups(strip.pixels)) for strip in strips] == [4, 2, 3]
+    for strip, line, start in zip(strips, lines, starts, strict=True):
+        rows, columns = ((line < 170).any(axis).nonzero()[0] for axis in (1, 0))
+        box = np.array(strip.box(0, strip.pixels.shape[1])) / scale
+        ink = [columns[0] + 40, rows[0] + start, columns[-1] + 41, rows[-1] + 1 + start]
+        assert box == pytest.approx(np.array(ink), abs=4)
 
 
 def test_a_picture_lower_than_8_px_is_refused(digits: Dataset) -> None:
