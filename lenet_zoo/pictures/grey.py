@@ -7,20 +7,26 @@ Pixels to grey (`grey_from_rgba`)
     G2. Luma is (19595 R + 38470 G + 7471 B + 32768) >> 16. When the squared spread of R, G or B is over 4 times
         that of the luma, that channel is the grey: ink and paper that differ in hue alone. The spread is that of the
         picture reduced as in R2 of `character`, to 32 … 63 px (luma after it).
+
+Large pictures are worked on in bands of rows, to the same bytes: of the copies, only the grey levels are held whole.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from PIL import Image
 
 from lenet_zoo.errors import InputError
 from lenet_zoo.pictures.kernels import Bytes, spread
-from lenet_zoo.pictures.reading import picture_name, reduced
+from lenet_zoo.pictures.reading import bands, means, picture_name, reduction
 
 __all__ = ["grey_from_rgba", "to_grey"]
 
 _SPREAD_SIDE = 32
+
+_OfBand = Callable[[Image.Image], Image.Image]
 
 
 def to_grey(image: Image.Image) -> Bytes:
@@ -33,51 +39,108 @@ def to_grey(image: Image.Image) -> Bytes:
         InputError: a float picture with values that are not finite.
     """
     if image.mode.startswith(("I", "F")):
-        values = np.asarray(image).astype(np.float64)
-        if not np.isfinite(values).all():
-            raise InputError(f"{picture_name(image)} holds values that are not finite")
-        least, greatest = min(0.0, float(values.min())), float(values.max())
-        if greatest <= least:
-            return np.zeros(values.shape, np.uint8)
-        return np.floor((values - least) / (greatest - least) * 255 + 0.5).astype(np.uint8)
+        return _by_range(image)
     if image.mode == "LAB":
-        return np.asarray(image.getchannel(0))
+        return _joined(image, (band.getchannel(0) for band in bands(image)))
     if image.mode in ("1", "L") and "transparency" not in image.info:
-        return np.asarray(image.convert("L"))
-    if image.mode == "La":
-        image = image.convert("LA")
-    elif image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa"):
-        image = image.convert("RGB")
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return _grey_from_rgb(image)
-    return grey_from_rgba(np.asarray(image.convert("RGBA")))
+        return _joined(image, (band.convert("L") for band in bands(image)))
+    step = reduction(image.size, _SPREAD_SIDE)
+    flat = _flattening(image)
+    first = next(bands(image, step))
+    if first is image:  # one band, so that it need not be made twice
+        image, flat = flat(image), _as_it_is
+    level = _level(means(flat(band), step) for band in bands(image, step) if band.height >= step)
+    return _joined(image, (level(flat(band)) for band in bands(image)))
 
 
 def grey_from_rgba(rgba: Bytes) -> Bytes:
     """Steps G1 and G2 of this module: uint8 H×W×4, alpha not premultiplied → uint8 H×W."""
-    colours, alpha = rgba[..., :3], rgba[..., 3]
-    if alpha.min() < 255:
-        luma = np.asarray(Image.fromarray(np.ascontiguousarray(colours)).convert("L"))
-        rest = _backdrop(luma, alpha) * (255 - alpha[..., None].astype(np.uint16)) + 127
-        colours = ((colours * alpha[..., None].astype(np.uint16) + rest) // 255).astype(np.uint8)
-    return _grey_from_rgb(Image.fromarray(np.ascontiguousarray(colours)))
+    return to_grey(Image.fromarray(np.ascontiguousarray(rgba)))
 
 
-def _grey_from_rgb(image: Image.Image) -> Bytes:
-    small = reduced(image, _SPREAD_SIDE)
-    channels = np.ascontiguousarray(np.asarray(small).reshape(-1, 3).T).astype(np.int64)
-    spreads = [spread(channel) for channel in channels]
-    widest = max(range(3), key=spreads.__getitem__)
-    in_hue = spreads[widest] > 4 * spread(np.asarray(small.convert("L")).ravel().astype(np.int64))
-    # Pillow's conversion to L is the luma of G2, to the bit.
-    return np.asarray(image.getchannel(widest) if in_hue else image.convert("L"))
+def _joined(image: Image.Image, grey: Iterable[Image.Image | Bytes]) -> Bytes:
+    """The grey bands of the picture as one array."""
+    levels = np.empty((image.height, image.width), np.uint8)
+    top = 0
+    for band in map(np.asarray, grey):
+        levels[top : top + len(band)] = band
+        top += len(band)
+    return levels
 
 
-def _backdrop(luma: Bytes, alpha: Bytes) -> int:
-    opaque = luma[alpha >= 128].astype(np.int16)
-    if not opaque.size:
+def _by_range(image: Image.Image) -> Bytes:
+    """The levels of a picture that names no white."""
+    least, greatest = 0.0, -np.inf
+    for values in map(np.asarray, bands(image)):
+        if not np.isfinite(values).all():
+            raise InputError(f"{picture_name(image)} holds values that are not finite")
+        least, greatest = min(least, float(values.min())), max(greatest, float(values.max()))
+    if greatest <= least:
+        return np.zeros((image.height, image.width), np.uint8)
+
+    def levels(band: Image.Image) -> Bytes:
+        share = (np.asarray(band).astype(np.float64) - least) / (greatest - least)
+        return np.floor(share * 255 + 0.5).astype(np.uint8)
+
+    return _joined(image, map(levels, bands(image)))
+
+
+def _flattening(image: Image.Image) -> _OfBand:
+    """Step G1 for bands of this picture, which become RGB."""
+    if _plain(next(bands(image))).mode == "RGB":
+        return _plain
+    if all(_plain(band).getchannel("A").getextrema() == (255, 255) for band in bands(image)):
+        return _without_alpha
+    backdrop = _backdrop(image)
+
+    def laid_over(band: Image.Image) -> Image.Image:
+        rgba = np.asarray(_plain(band))
+        colours, alpha = rgba[..., :3], rgba[..., 3:].astype(np.uint16)
+        return Image.fromarray(((colours * alpha + (backdrop * (255 - alpha) + 127)) // 255).astype(np.uint8))
+
+    return laid_over
+
+
+def _plain(band: Image.Image) -> Image.Image:
+    """RGB where the mode has no transparency, else RGBA."""
+    if band.mode == "RGBA":
+        return band
+    if band.mode == "La":
+        band = band.convert("LA")
+    elif band.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBa"):
+        band = band.convert("RGB")
+    return band if band.mode == "RGB" and "transparency" not in band.info else band.convert("RGBA")
+
+
+def _without_alpha(band: Image.Image) -> Image.Image:
+    return _plain(band).convert("RGB")
+
+
+def _as_it_is(band: Image.Image) -> Image.Image:
+    return band
+
+
+def _backdrop(image: Image.Image) -> int:
+    counts = np.zeros(256, np.int64)  # of the luma of what is opaque
+    for band in map(_plain, bands(image)):
+        luma, alpha = np.asarray(band.convert("L")), np.asarray(band.getchannel("A"))
+        counts += np.bincount(luma[alpha >= 128], minlength=256)
+    opaque = int(counts.sum())
+    if not opaque:
         return 255
-    median = int(np.sort(opaque)[(opaque.size - 1) // 2])
-    if 200 * np.count_nonzero(np.abs(opaque - median) > 64) > opaque.size:
+    median = int(np.searchsorted(counts.cumsum(), (opaque - 1) // 2, side="right"))
+    if 200 * int(counts[np.abs(np.arange(256) - median) > 64].sum()) > opaque:
         return median
     return 255 if median < 128 else 0
+
+
+def _level(small: Iterable[Image.Image]) -> _OfBand:
+    """Step G2 for RGB bands, by the reduced bands of the picture."""
+    picture = np.concatenate([np.asarray(band) for band in small])
+    channels = np.ascontiguousarray(picture.reshape(-1, 3).T).astype(np.int64)
+    spreads = [spread(channel) for channel in channels]
+    widest = max(range(3), key=spreads.__getitem__)
+    luma = np.asarray(Image.fromarray(picture).convert("L")).ravel().astype(np.int64)
+    if spreads[widest] > 4 * spread(luma):  # in hue alone
+        return lambda band: band.getchannel(widest)
+    return lambda band: band.convert("L")  # Pillow's conversion is the luma of G2, to the bit

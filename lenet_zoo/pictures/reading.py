@@ -7,6 +7,7 @@ import os
 import re
 import stat
 import warnings
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import IO
@@ -15,15 +16,29 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lenet_zoo.errors import InputError, to_install
 
-__all__ = ["MAX_PIXELS", "PictureSource", "load_picture", "picture_name", "picture_suffixes", "pictures_in"]
+__all__ = [
+    "MAX_PIXELS",
+    "PictureSource",
+    "bands",
+    "load_picture",
+    "means",
+    "picture_name",
+    "picture_suffixes",
+    "pictures_in",
+    "reduced",
+    "reduction",
+]
 
 MAX_PIXELS = 64_000_000
-"""The largest picture that is decoded, in pixels (8,000×8,000): up to 2 GB of memory on the way to a digit."""
+"""The largest picture that is decoded, in pixels (8,000×8,000): up to 0.6 GB of memory on the way to a digit."""
+
+_BAND = 2_000_000  # pixels
 
 PictureSource = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image.Image
 
 # Decoders of plain raster pictures. Pillow knows more, among them EPS, which starts Ghostscript on the file.
 _ORIENTATION = 0x0112  # EXIF's tag
+_REDUCED = ("L", "LA", "RGB", "RGBA")
 
 _FORMATS = frozenset(
     {"AVIF", "BMP", "DIB", "GIF", "HEIF", "ICO", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM", "QOI", "SGI", "TGA"}
@@ -49,7 +64,7 @@ def load_picture(source: PictureSource, enough: int | None = None) -> Image.Imag
     """
     name = picture_name(source)
     if isinstance(source, Image.Image):
-        return _decode(source, name, enough)
+        return _decode(source, name, enough, ours=False)
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _open(io.BytesIO(source), name, enough)
     if isinstance(source, (str, os.PathLike)):
@@ -167,7 +182,8 @@ def _open(stream: IO[bytes], name: str, enough: int | None) -> Image.Image:
     return _decode(image, name, enough)
 
 
-def _decode(image: Image.Image, name: str, enough: int | None) -> Image.Image:
+def _decode(image: Image.Image, name: str, enough: int | None, ours: bool = True) -> Image.Image:
+    """The picture decoded and upright. One of `ours` is turned in its place, which needs no room for both."""
     if image.width * image.height > MAX_PIXELS:
         raise InputError(_too_large(name))
     if image.width * image.height == 0:
@@ -182,12 +198,25 @@ def _decode(image: Image.Image, name: str, enough: int | None) -> Image.Image:
         raise InputError(f"{name} is a damaged picture: {_one_line(error)}") from None
     try:
         if image.getexif().get(_ORIENTATION, 1) != 1:
-            image = ImageOps.exif_transpose(image)
+            image = ImageOps.exif_transpose(image, in_place=ours) or image  # type: ignore[call-overload]
     except Exception:  # unreadable EXIF data say nothing about the pixels
         pass
     if enough and image.mode == "RGBA" and image.getchannel("A").getextrema() == (255, 255):
-        image = image.convert("RGB")  # screenshots are often opaque RGBA
+        return _reduced_opaque(image, enough)  # as screenshots often are
     return reduced(image, enough) if enough and image.mode in ("L", "RGB") else image
+
+
+def bands(image: Image.Image, multiple: int = 1) -> Iterator[Image.Image]:
+    """A picture in bands of whole rows from the top, of some 2 million pixels: what is made of one takes little memory.
+
+    All but the last are a multiple of `multiple` rows high. A picture that is no larger than one band is itself.
+    """
+    if image.width * image.height <= _BAND:
+        yield image
+        return
+    rows = max(1, _BAND // (image.width * multiple)) * multiple
+    for top in range(0, image.height, rows):
+        yield image.crop((0, top, image.width, min(top + rows, image.height)))
 
 
 def reduction(size: tuple[int, int], enough: int) -> int:
@@ -204,12 +233,30 @@ def reduction(size: tuple[int, int], enough: int) -> int:
 def reduced(image: Image.Image, enough: int) -> Image.Image:
     """Means of blocks of `reduction` pixels each way, to the nearest, halves up, what fills no block left out.
 
+    Pictures of palettes, of one bit and of 16 bits, whose values have no such means, are left as they are.
     For a power of two that is exactly Pillow's arithmetic, (sum + n/2) // n.
     """
     factor = reduction(image.size, enough)
-    if factor == 1 or "transparency" in image.info:
+    if factor == 1 or "transparency" in image.info or image.mode not in _REDUCED:
         return image
+    return means(image, factor)
+
+
+def means(image: Image.Image, factor: int) -> Image.Image:
+    """The means of `reduced` for a factor, which is a power of two and at most as large as the shorter side."""
     return image.reduce(factor, box=(0, 0, image.width // factor * factor, image.height // factor * factor))
+
+
+def _reduced_opaque(image: Image.Image, enough: int) -> Image.Image:
+    """`reduced` for RGBA without transparency, which becomes RGB."""
+    factor = reduction(image.size, enough)
+    small = Image.new("RGB", (image.width // factor, image.height // factor))
+    top = 0
+    for band in bands(image, factor):
+        if band.height >= factor:
+            small.paste(means(band.convert("RGB"), factor), (0, top))
+            top += band.height // factor
+    return small
 
 
 def _too_large(name: str) -> str:
