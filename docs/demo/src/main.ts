@@ -1,11 +1,14 @@
 import { PixelCanvas, readPalette } from "./colours";
+import { $, element, setText } from "./elements";
+import type { Lessons } from "./lessons";
 import { loadNetworks, networks as descriptions, type Answer, type Network } from "./network";
-import { Pad, RASTER } from "./pad";
+import { Pad, PEN_WIDTH } from "./pad";
 import { digitFromDrawing } from "./pictures/character";
-import { PictureError } from "./pictures/reading";
+import { PictureError, type Picture } from "./pictures/reading";
 import { found, SEVERAL, type Found } from "./pictures/refusals";
 import { PictureReader } from "./reader";
 import samples from "./samples.json";
+import { faultText, language, LANGUAGES, remember, sentence, speak, texts, wantedLanguage } from "./texts";
 import { reasonOf, verdict, type Verdict } from "./verdict";
 import { NetworkView, networkTable } from "./view";
 
@@ -18,19 +21,26 @@ export interface AnswerDetail {
   latency: number;
 }
 
-const $ = <T extends HTMLElement>(id: string) => document.getElementById(id) as T;
-
-const pad = new Pad($<HTMLCanvasElement>("pad"));
-const views = descriptions.map((description) => new NetworkView(description));
+const pad = new Pad<Picture>($<HTMLCanvasElement>("pad"));
 const digit = new PixelCanvas($<HTMLCanvasElement>("digit"), 28, 28);
 const threshold = $<HTMLInputElement>("threshold");
 const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
 let palette = readPalette(document.documentElement);
 let networks: Network[] | null = null;
+let lessons: Lessons | null = null;
+let views: NetworkView[] = [];
+let rows: HTMLElement[] = [$("heads")];
 
-const [heads, ...layers] = networkTable(views);
-$("heads").replaceWith(heads);
-$("networks").append(...layers);
+/** The views anew, in the language that is shown. */
+function build(): void {
+  views = descriptions.map((description) => new NetworkView(description));
+  const [heads, ...layers] = networkTable(views);
+  rows[0].replaceWith(heads);
+  for (const row of rows.slice(1)) row.remove();
+  $("networks").append(...layers);
+  rows = [heads, ...layers];
+  lessons?.attach(views);
+}
 
 // -- from the pad to the page ----------------------------------------------------------------------------------------
 
@@ -57,7 +67,7 @@ async function answer(): Promise<void> {
       show(digit, answers, since);
     }
   } catch (error) {
-    say(`The networks stopped: ${error instanceof Error ? error.message : error}`, true);
+    say(texts.said.stopped(wordsOf(error)), true);
     throw error;
   } finally {
     busy = false;
@@ -67,7 +77,9 @@ async function answer(): Promise<void> {
 
 function read(): Found {
   if (pad.empty) return { pixels: null, reason: "" };
-  return pad.picture ?? found(() => digitFromDrawing(pad.grey(), RASTER, RASTER));
+  if (pad.picture) return pad.picture;
+  const { data, height, width } = pad.grey();
+  return found(() => digitFromDrawing(data, height, width));
 }
 
 let shown: Found & { answers: Answer[] | null } = { pixels: null, reason: "", answers: null };
@@ -75,6 +87,7 @@ let shown: Found & { answers: Answer[] | null } = { pixels: null, reason: "", an
 function show({ pixels, reason }: Found, answers: Answer[] | null, since: number): void {
   shown = { pixels, reason, answers };
   const said = paint();
+  lessons?.changed(answers);
   document.body.dataset.state = pixels ? "digit" : "empty";
   performance.mark("answer");
   const detail: AnswerDetail = { pixels, answers: {}, latency: performance.now() - since };
@@ -91,10 +104,11 @@ function paint(): Verdict[] {
   $("pad-hint").hidden = !pad.empty;
   digit.draw(palette, pixels ?? new Uint8Array(784), 0, 255);
   if (!answers) {
-    for (const view of views) view.showNothing(palette, reason === SEVERAL ? "several digits" : "no digit");
-    const text = reason === SEVERAL ? "Several digits: the networks read one at a time." : sentence(reason);
+    const { several, noDigit, severalHere, emptyPad } = texts.said;
+    for (const view of views) view.showNothing(palette, reason === SEVERAL ? several : noDigit);
+    const text = reason === SEVERAL ? severalHere : sentence(reason);
     say(text);
-    announce(text || "No digit: the pad is empty.");
+    announce(text || emptyPad);
     return [];
   }
   say("");
@@ -107,13 +121,13 @@ function paint(): Verdict[] {
 
 // -- words -----------------------------------------------------------------------------------------------------------
 
-function sentence(reason: string): string {
-  return reason && `${reason[0].toUpperCase()}${reason.slice(1)}.`;
+function wordsOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function say(text: string, alarm = false): void {
   const message = $("message");
-  if (message.textContent !== text) message.textContent = text;
+  setText(message, text);
   message.classList.toggle("alarm", alarm);
 }
 
@@ -125,7 +139,12 @@ function announce(text: string): void {
   announcing = setTimeout(() => ($("announcement").textContent = text), 600);
 }
 
-pad.onsay = (text) => ($("announcement").textContent = text);
+function sayAtOnce(text: string): void {
+  clearTimeout(announcing);
+  $("announcement").textContent = text;
+}
+
+pad.onlift = (down) => sayAtOnce(down ? texts.said.penDown : texts.said.penUp);
 
 // -- controls --------------------------------------------------------------------------------------------------------
 
@@ -148,31 +167,31 @@ function showThreshold(): void {
   $("threshold-value").textContent = text;
 }
 
+const pen = $<HTMLInputElement>("pen");
+pen.value = String(100 * PEN_WIDTH);
+pen.addEventListener("input", () => (pad.penWidth = Number(pen.value) / 100));
+
 type Strokes = [number, number][][];
 
-for (const { label, strokes } of samples) {
-  const button = document.createElement("button");
-  button.type = "button";
-  button.setAttribute("aria-label", `Sample: ${label}`);
+for (const { strokes } of samples) {
+  const button = element("button", { type: "button" });
   const lines = strokes.map((stroke) => `M${stroke.map((point) => point.join(" ")).join("L")}`).join("");
   button.innerHTML = `<svg viewBox="0 0 1 1" aria-hidden="true"><path d="${lines}"/></svg>`;
   button.addEventListener("click", () => pad.write(strokes as Strokes, reducedMotion.matches ? 0 : 500));
-  const item = document.createElement("li");
-  item.append(button);
-  $("samples").append(item);
+  $("samples").append(element("li", {}, button));
 }
 
 const reader = new PictureReader();
 pad.onact = () => reader.stop(); // what is done last is what stands on the pad
 
 async function load(file: Blob): Promise<void> {
-  const slow = setTimeout(() => say("Reading the picture…"), 300);
+  const slow = setTimeout(() => say(texts.said.reading), 300);
   try {
     const picture = await reader.read(file);
     if (picture) pad.show(picture);
   } catch (error) {
     if (!(error instanceof PictureError)) throw error;
-    say(error.message, true);
+    say(faultText(error.fault), true);
   } finally {
     clearTimeout(slow);
   }
@@ -196,12 +215,33 @@ document.addEventListener("drop", (event) => {
   event.preventDefault();
   const dropped = event.dataTransfer?.files[0];
   if (dropped) void load(dropped);
-  else say("Only picture files can be dropped here.", true);
+  else say(texts.said.onlyPictures, true);
 });
 document.addEventListener("paste", (event) => {
   const pasted = [...(event.clipboardData?.files ?? [])][0];
   if (pasted) void load(pasted);
 });
+
+// -- languages -------------------------------------------------------------------------------------------------------
+
+const languages = $<HTMLSelectElement>("language");
+for (const [code, { name }] of Object.entries(LANGUAGES)) languages.append(new Option(name, code));
+languages.addEventListener("change", () => {
+  remember(languages.value);
+  void translate(languages.value);
+});
+
+async function translate(code: string): Promise<void> {
+  await speak(code);
+  languages.value = language;
+  [...$("samples").querySelectorAll("button")].forEach((button, i) =>
+    button.setAttribute("aria-label", texts.said.sample(samples[i].label)),
+  );
+  build();
+  if (networks) paint();
+  else for (const view of views) view.showNothing(palette, texts.said.loading);
+  lessons?.repaint(palette);
+}
 
 // -- start -----------------------------------------------------------------------------------------------------------
 
@@ -209,20 +249,35 @@ function readColours(): void {
   palette = readPalette(document.documentElement);
   pad.setColours(palette.ink, palette.cursor);
   if (networks) paint();
+  lessons?.repaint(palette);
 }
 
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", readColours);
 readColours();
 showThreshold();
-for (const view of views) view.showNothing(palette, "loading…");
+const loading = loadNetworks();
+loading.catch(() => {}); // it is waited for below
+await translate(wantedLanguage()).catch(() => translate("en"));
 // The page opens with an answer, so that nobody has to guess what it does.
 pad.write(samples[3].strokes as Strokes, 0);
 
 try {
-  networks = await loadNetworks();
+  networks = await loading;
   await answer();
 } catch (error) {
-  say(`The networks could not be loaded: ${error instanceof Error ? error.message : error}`, true);
-  for (const view of views) view.showNothing(palette, "not loaded");
+  say(texts.said.notLoadedBecause(wordsOf(error)), true);
+  for (const view of views) view.showNothing(palette, texts.said.notLoaded);
   document.body.dataset.state = "failed";
+}
+
+if (networks) {
+  const { Lessons } = await import("./lessons");
+  lessons = new Lessons(networks, () => ({ pixels: shown.pixels, palette }), sayAtOnce);
+  lessons.attach(views);
+  lessons.changed(shown.answers);
+}
+
+// Without a network the page is there again, from the second time on.
+if (import.meta.env.PROD && "serviceWorker" in navigator) {
+  await navigator.serviceWorker.register("./service-worker.js").catch(() => {}); // not from here: then only with one
 }

@@ -1,5 +1,5 @@
 // The two networks: ONNX files with the input `pixels` (uint8, batch × 1 × 28 × 28) and, beside `logits` and
-// `probabilities`, the state of each layer as an output.
+// `probabilities`, the state of each layer and its weights as outputs.
 
 import { env, InferenceSession, Tensor } from "onnxruntime-web/wasm";
 import wasmUrl from "onnxruntime-web/ort-wasm-simd-threaded.wasm?url";
@@ -31,6 +31,12 @@ export interface Description {
   bitmaps?: string[];
 }
 
+/** A layer's weights, row by row: maps × maps before × height × width, or units × units before. */
+export interface Kernels {
+  data: Float32Array;
+  dims: readonly number[];
+}
+
 export interface Answer {
   logits: Float32Array;
   probabilities: Float32Array;
@@ -58,10 +64,29 @@ export class Network {
 
   /** 784 pixels, 0 background, 255 ink → the answer. */
   async read(pixels: Uint8Array): Promise<Answer> {
-    const result = await this.session.run({ pixels: new Tensor("uint8", pixels, [1, 1, 28, 28]) });
+    const result = await this.run(pixels, 1, ["logits", "probabilities", ...LAYERS]);
     const values = (name: string) => result[name].data as Float32Array;
     const layers = Object.fromEntries(LAYERS.map((name) => [name, values(name)])) as Answer["layers"];
     return { logits: values("logits"), probabilities: values("probabilities"), layers };
+  }
+
+  /** `count` pictures, one after the other → their logits and probabilities, `count` × classes. */
+  async readMany(pixels: Uint8Array, count: number): Promise<{ logits: Float32Array; probabilities: Float32Array }> {
+    const { logits, probabilities } = await this.run(pixels, count, ["logits", "probabilities"]);
+    return { logits: logits.data as Float32Array, probabilities: probabilities.data as Float32Array };
+  }
+
+  /** By layer, of those that have any. */
+  async kernels(): Promise<Partial<Record<LayerName, Kernels>>> {
+    const names = this.session.outputNames.filter((name) => name.endsWith(".weight"));
+    const result = await this.run(new Uint8Array(784), 1, names);
+    return Object.fromEntries(
+      names.map((name) => [name.split(".")[0], { data: result[name].data as Float32Array, dims: result[name].dims }]),
+    );
+  }
+
+  private run(pixels: Uint8Array, count: number, outputs: string[]): ReturnType<InferenceSession["run"]> {
+    return this.session.run({ pixels: new Tensor("uint8", pixels, [count, 1, 28, 28]) }, outputs);
   }
 }
 

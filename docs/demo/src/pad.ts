@@ -1,23 +1,28 @@
 // The drawing pad: strokes of a mouse, a pen, a finger or the arrow keys, or a picture put in by the page.
 
-import type { Picture } from "./pictures/reading";
+import type { Grid } from "./pictures/kernels";
 
-/** [x, y] in the unit square, y downwards, and the line's width as a part of the pad. */
+/** [x, y] from the upper left and the line's width, in heights of the pad. */
 export type Point = [x: number, y: number, width: number];
 export type Stroke = Point[];
 
-interface State {
+/** What is shown of a picture, and whatever else the page keeps of it. */
+interface Shown {
+  bitmap: ImageBitmap;
+}
+
+interface State<Picture> {
   strokes: Stroke[];
   picture: Picture | null;
   /** Put in by the page, not drawn. The first line over it starts a drawing of its own; undo brings it back. */
   given?: boolean;
 }
 
-/** Side of the picture that is made of strokes for the networks: 5 pixels for each of the digit's. */
-export const RASTER = 140;
+/** Height of the picture that is made of strokes for the networks: 5 pixels for each of the digit's. */
+const RASTER = 140;
 export const PEN_WIDTH = 0.075;
 
-const EMPTY: State = { strokes: [], picture: null };
+const EMPTY = { strokes: [], picture: null };
 const KEY_STEP = 1 / 28;
 const ARROWS: Record<string, [number, number]> = {
   ArrowLeft: [-1, 0],
@@ -26,16 +31,18 @@ const ARROWS: Record<string, [number, number]> = {
   ArrowDown: [0, 1],
 };
 
-export class Pad {
+export class Pad<Picture extends Shown> {
+  /** Of what is drawn from now on. */
+  penWidth = PEN_WIDTH;
   /** Called after each change, with the time (as in performance.now) of what caused it. */
   onchange: (since: number) => void = () => {};
   /** Called before a change that is not one more step of the same line or sample. */
   onact: () => void = () => {};
-  /** Called with a text for screen readers. */
-  onsay: (text: string) => void = () => {};
+  /** Called when the keyboard puts the pen down or lifts it. */
+  onlift: (down: boolean) => void = () => {};
 
-  private past: State[] = [];
-  private state: State = EMPTY;
+  private past: State<Picture>[] = [];
+  private state: State<Picture> = EMPTY;
   private active: Stroke | null = null;
   private pointer: number | null = null;
   private cursor: [number, number] = [0.5, 0.5];
@@ -47,7 +54,11 @@ export class Pad {
   private ink = "#000";
   private cursorColour = "#000";
 
-  constructor(readonly canvas: HTMLCanvasElement) {
+  /** `wide`: as wide as the canvas is on the page; else a square. */
+  constructor(
+    readonly canvas: HTMLCanvasElement,
+    private readonly wide = false,
+  ) {
     this.view = canvas.getContext("2d")!;
     const raster = document.createElement("canvas");
     raster.width = raster.height = RASTER;
@@ -68,12 +79,19 @@ export class Pad {
     return this.past.length > 0;
   }
 
-  /** The strokes as grey values, RASTER × RASTER, 0 background, 255 ink. */
-  grey(): Uint8Array {
-    const { data } = this.raster.getImageData(0, 0, RASTER, RASTER);
-    const grey = new Uint8Array(RASTER * RASTER);
+  /** The strokes as grey values, 0 background, 255 ink. */
+  grey(): Grid {
+    const { width, height } = this.raster.canvas;
+    const { data } = this.raster.getImageData(0, 0, width, height);
+    const grey = new Uint8Array(width * height);
     for (let i = 0; i < grey.length; i++) grey[i] = data[4 * i];
-    return grey;
+    return { data: grey, height, width };
+  }
+
+  /** Width by height. */
+  get ratio(): number {
+    const { width, height } = this.raster.canvas;
+    return width / height;
   }
 
   setColours(ink: string, cursor: string): void {
@@ -124,7 +142,7 @@ export class Pad {
     this.writing = requestAnimationFrame(step);
   }
 
-  private enter(state: State): void {
+  private enter(state: State<Picture>): void {
     this.onact();
     this.lift();
     cancelAnimationFrame(this.writing);
@@ -149,7 +167,7 @@ export class Pad {
     const stroke = this.active!;
     stroke.push(point);
     const tail = stroke.slice(-2);
-    drawLines(this.view, tail, this.canvas.width, this.ink);
+    drawLines(this.view, tail, this.canvas.height, this.ink);
     drawLines(this.raster, tail, RASTER, "#fff");
   }
 
@@ -163,8 +181,9 @@ export class Pad {
   private point(event: PointerEvent): Point {
     const box = this.canvas.getBoundingClientRect();
     // A pen that reports pressure writes between half and one and a half of the width; 0.5 is what others report.
-    const width = event.pointerType === "pen" && event.pressure > 0 ? PEN_WIDTH * (0.5 + event.pressure) : PEN_WIDTH;
-    return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height, width];
+    const pressed = event.pointerType === "pen" && event.pressure > 0 ? 0.5 + event.pressure : 1;
+    const [x, y] = [event.clientX - box.left, event.clientY - box.top];
+    return [(x / box.width) * this.ratio, y / box.height, this.penWidth * pressed];
   }
 
   private listen(): void {
@@ -203,12 +222,13 @@ export class Pad {
     const arrow = ARROWS[event.key];
     if (event.ctrlKey || event.metaKey || event.altKey || this.pointer !== null) return;
     if (arrow) {
-      this.cursor = [clamp(this.cursor[0] + arrow[0] * KEY_STEP), clamp(this.cursor[1] + arrow[1] * KEY_STEP)];
-      if (this.active) this.extend([...this.cursor, PEN_WIDTH]);
+      const [x, y] = this.cursor;
+      this.cursor = [clamp(x + arrow[0] * KEY_STEP, this.ratio), clamp(y + arrow[1] * KEY_STEP, 1)];
+      if (this.active) this.extend([...this.cursor, this.penWidth]);
     } else if (event.key === " ") {
       if (this.active) this.lift();
-      else this.begin([...this.cursor, PEN_WIDTH]);
-      this.onsay(this.active ? "pen down" : "pen up");
+      else this.begin([...this.cursor, this.penWidth]);
+      this.onlift(this.active !== null);
     } else if (event.key === "Escape") {
       this.lift();
     } else if (event.key === "Delete" || event.key === "Backspace") {
@@ -231,33 +251,38 @@ export class Pad {
   // -- painting --------------------------------------------------------------------------------------------------
 
   private resize(): void {
-    const side = Math.round(this.canvas.clientWidth * devicePixelRatio);
-    if (!side || side === this.canvas.width) return;
-    this.canvas.width = this.canvas.height = side;
+    const { canvas, raster } = this;
+    const width = Math.round(canvas.clientWidth * devicePixelRatio);
+    const height = this.wide ? Math.round(canvas.clientHeight * devicePixelRatio) : width;
+    if (!width || !height || (width === canvas.width && height === canvas.height)) return;
+    canvas.width = width;
+    canvas.height = height;
+    raster.canvas.width = Math.round((RASTER * width) / height);
     this.paint();
+    if (this.wide) this.onchange(performance.now()); // there may be more of the drawing on it, or less
   }
 
   private paint(): void {
-    const side = this.canvas.width;
-    this.view.clearRect(0, 0, side, side);
+    const { width, height } = this.canvas;
+    this.view.clearRect(0, 0, width, height);
     this.raster.fillStyle = "#000";
-    this.raster.fillRect(0, 0, RASTER, RASTER);
+    this.raster.fillRect(0, 0, this.raster.canvas.width, RASTER);
     if (this.state.picture) {
       const { bitmap } = this.state.picture;
-      const scale = side / Math.max(bitmap.width, bitmap.height);
-      const [width, height] = [bitmap.width * scale, bitmap.height * scale];
+      const scale = Math.min(width / bitmap.width, height / bitmap.height);
+      const [across, down] = [bitmap.width * scale, bitmap.height * scale];
       this.view.imageSmoothingEnabled = scale < 4;
       this.view.imageSmoothingQuality = "high";
-      this.view.drawImage(bitmap, (side - width) / 2, (side - height) / 2, width, height);
+      this.view.drawImage(bitmap, (width - across) / 2, (height - down) / 2, across, down);
     }
     for (const stroke of this.active ? [...this.state.strokes, this.active] : this.state.strokes) {
-      drawStroke(this.view, stroke, side, this.ink);
+      drawStroke(this.view, stroke, height, this.ink);
       drawStroke(this.raster, stroke, RASTER, "#fff");
     }
     if (this.cursorShown) {
       const [x, y] = this.cursor;
       this.view.beginPath();
-      this.view.arc(x * side, y * side, (PEN_WIDTH / 2) * side, 0, 2 * Math.PI);
+      this.view.arc(x * height, y * height, (this.penWidth / 2) * height, 0, 2 * Math.PI);
       this.view.lineWidth = 2 * devicePixelRatio;
       this.view.strokeStyle = this.cursorColour;
       this.view.stroke();
@@ -301,6 +326,6 @@ function densify(stroke: [number, number][]): [number, number][] {
   return out;
 }
 
-function clamp(value: number): number {
-  return Math.max(0, Math.min(1, value));
+function clamp(value: number, most: number): number {
+  return Math.max(0, Math.min(most, value));
 }

@@ -5,16 +5,17 @@ import type { ReaderAnswer } from "./worker";
 
 /** Reads one picture at a time: a newer one takes the place of one that is not read yet. */
 export class PictureReader {
-  private readonly worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
+  private worker: Worker | null = null; // the first picture brings it
   private turn = 0;
   private settle: (answer: ReaderAnswer) => void = () => {};
 
-  constructor() {
-    this.worker.onmessage = ({ data }: MessageEvent<ReaderAnswer>) => {
+  private start(): Worker {
+    const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
+    worker.onmessage = ({ data }: MessageEvent<ReaderAnswer>) => {
       if (data.turn === this.turn) this.settle(data);
     };
-    this.worker.onerror = () =>
-      this.settle({ turn: this.turn, error: "The part of the page that reads pictures did not load." });
+    worker.onerror = () => this.settle({ turn: this.turn, fault: { kind: "noReader" } });
+    return worker;
   }
 
   /** The picture, or null if `read` or `stop` was called since. Throws PictureError. */
@@ -22,9 +23,10 @@ export class PictureReader {
     this.stop();
     const answer = await new Promise<ReaderAnswer>((resolve) => {
       this.settle = resolve;
+      this.worker ??= this.start();
       this.worker.postMessage({ turn: this.turn, file });
     });
-    if (answer.error !== undefined) throw new PictureError(answer.error);
+    if (answer.fault) throw new PictureError(answer.fault);
     return answer.picture ?? null;
   }
 

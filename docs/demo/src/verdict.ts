@@ -1,3 +1,5 @@
+import { texts } from "./texts";
+
 /** What a network says: a class; or none, because it is not sure enough or because none of its classes fits. */
 export interface Verdict {
   label: number | null;
@@ -22,7 +24,8 @@ export function verdict(probabilities: ArrayLike<number>, threshold: number): Ve
 /** The verdict in words, without its label. */
 export function reasonOf({ label, best, confidence, none }: Verdict): string {
   if (label !== null) return percent(confidence);
-  return none > confidence ? `none of these: ${percent(none)}` : `not sure: ${best} at ${percent(confidence)}`;
+  const { noneOfThese, notSure } = texts.said;
+  return none > confidence ? noneOfThese(percent(none)) : notSure(best, percent(confidence));
 }
 
 /** A probability in per cent, never rounded up to a certainty. */

@@ -1,40 +1,32 @@
 // What the page shows of the networks: answers, bars, and each layer's state, in one column per network.
 
 import { PixelCanvas, type Palette } from "./colours";
+import { element, setText } from "./elements";
 import { architectureOf, LAYERS, type Answer, type Description, type Layer, type LayerName } from "./network";
+import { SQUARE, type Occlusion } from "./occlusion";
+import { language, texts } from "./texts";
+import { shownAs } from "./units";
 import { percent, reasonOf, type Verdict } from "./verdict";
 
-const TITLES: Record<string, [title: string, year: string]> = {
-  lenet5_classic: ["LeNet-5", "1998"],
-  lenet5_modern: ["LeNet-5", "modern"],
-};
 const BITMAP = [7, 12] as const;
-
-type Child = Node | string;
-
-function element<K extends keyof HTMLElementTagNameMap>(
-  tag: K,
-  attributes: Record<string, string> = {},
-  ...children: Child[]
-): HTMLElementTagNameMap[K] {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  node.append(...children);
-  return node;
-}
+/** Pixels of the input. */
+const SIDE = 28;
 
 export class NetworkView {
   readonly title: string;
   private readonly big = element("span", { class: "big" }, "–");
   private readonly sentence = element("span", { class: "sentence" });
   private readonly bars: { row: HTMLElement; bar: HTMLElement; value: HTMLElement }[] = [];
-  private readonly layers: LayerView[];
+  readonly layers: LayerView[];
+  readonly changes: ChangesView;
   private readonly head: HTMLElement;
 
   constructor(readonly description: Description) {
-    const [title, year] = TITLES[architectureOf(description)];
+    const words = texts.networks;
+    const [title, year] = ["LeNet-5", architectureOf(description) === "lenet5_classic" ? words.classic : words.modern];
     this.title = `${title}, ${year}`;
-    const list = element("ol", { class: "bars", start: "0", "aria-label": `Probabilities, ${this.title}` });
+    this.changes = new ChangesView(this.title);
+    const list = element("ol", { class: "bars", start: "0", "aria-label": words.probabilities(this.title) });
     for (let i = 0; i < 10; i++) {
       const bar = element("span", { class: "bar", "aria-hidden": "true" });
       const value = element("span", { class: "value" }, "");
@@ -42,7 +34,8 @@ export class NetworkView {
       list.append(row);
       this.bars.push({ row, bar, value });
     }
-    const facts = `${description.parameters.toLocaleString("en")} parameters · ${((100 * description.correct) / description.total).toFixed(2)} % on MNIST`;
+    const accuracy = ((100 * description.correct) / description.total).toFixed(2);
+    const facts = words.facts(description.parameters.toLocaleString(language), accuracy);
     this.head = element(
       "header",
       { class: "head" },
@@ -61,7 +54,7 @@ export class NetworkView {
 
   /** This network's cells, in the order of reading. */
   cells(): HTMLElement[] {
-    return [this.head, ...this.layers.map((layer) => layer.figure)];
+    return [this.head, this.changes.figure, ...this.layers.map((layer) => layer.figure)];
   }
 
   show(answer: Answer, said: Verdict, palette: Palette): void {
@@ -88,15 +81,63 @@ export class NetworkView {
       setText(value, "");
     }
     for (const layer of this.layers) layer.showNothing(palette);
+    this.changes.showNothing(palette);
+  }
+}
+
+/** What erasing squares of the input does to one network's answer. */
+class ChangesView {
+  private readonly sentence = element("span", {}, "");
+  private readonly frame = element("span", { class: "field-frame", hidden: "" });
+  readonly figure: HTMLElement;
+  private readonly map: PixelCanvas;
+
+  constructor(title: string) {
+    const canvas = element("canvas", { role: "img", "aria-label": texts.networks.changesLabel(title) });
+    this.map = new PixelCanvas(canvas, SIDE, SIDE);
+    const field = element("div", { class: "field" }, canvas, this.frame);
+    this.figure = element("figure", { class: "changes" }, field, element("figcaption", {}, this.sentence));
+  }
+
+  show({ falls, change }: Occlusion, palette: Palette): void {
+    this.map.draw(palette, falls, 0, 1);
+    const { noChange, change: changed, none } = texts.networks;
+    setText(this.sentence, change ? changed(change.label === null ? none : String(change.label)) : noChange);
+    this.frame.hidden = !change;
+    if (!change) return;
+    const share = (pixels: number) => `${(100 * pixels) / SIDE}%`;
+    const [top, left] = [change.row, change.column].map((middle) => Math.max(0, middle - (SQUARE >> 1)));
+    const [bottom, right] = [change.row, change.column].map((middle) => Math.min(SIDE, middle + (SQUARE >> 1) + 1));
+    Object.assign(this.frame.style, {
+      top: share(top),
+      left: share(left),
+      height: share(bottom - top),
+      width: share(right - left),
+    });
+  }
+
+  /** Nothing yet, or nothing at all. */
+  showNothing(palette: Palette): void {
+    this.map.draw(palette, new Float32Array(SIDE * SIDE), 0, 1);
+    setText(this.sentence, "");
+    this.frame.hidden = true;
   }
 }
 
 /** The maps of one layer, or its units as one picture. */
-class LayerView {
+export class LayerView {
   readonly figure: HTMLElement;
+  readonly name: LayerName;
+  /** Single units, not maps. */
+  readonly flat: boolean;
+  /** Rows and columns of each canvas, one for each unit. */
+  readonly shape: [number, number];
+  /** What holds the canvases, and takes the keyboard's focus. */
+  units: HTMLElement;
   protected readonly scale = element("span", { class: "scale" });
   protected readonly maps: PixelCanvas[] = [];
   protected readonly size: number;
+  protected values: Float32Array | null = null;
   private readonly squash: boolean;
 
   constructor(
@@ -104,27 +145,36 @@ class LayerView {
     description: Description,
   ) {
     const [count, height = 1, width = 1] = layer.output;
-    const flat = height * width === 1;
-    const name = layer.name as LayerName;
-    const shape = flat ? (name === "C5" ? [24, 5] : [12, 7]) : [width, height];
+    const words = texts.networks;
+    this.flat = height * width === 1;
+    this.name = layer.name as LayerName;
+    this.shape = shownAs(layer, this.name === "F6" && Boolean(description.bitmaps));
     this.squash = architectureOf(description) === "lenet5_classic";
-    this.size = shape[0] * shape[1];
-    const grid = element("div", {
-      class: `maps maps-${flat ? "flat" : count}`,
-      role: "img",
-      "aria-label": `${name}: ${flat ? `${count} units` : `${count} maps of ${height} × ${width}`}, ${layer.kind}`,
-    });
-    for (let i = 0; i < (flat ? 1 : count); i++) {
+    this.size = this.shape[0] * this.shape[1];
+    const kind = words.kinds[layer.kind] ?? layer.kind;
+    const what = this.flat ? words.units(count) : words.maps(count, height, width);
+    this.units = unitsElement(`maps maps-${this.flat ? "flat" : count}`, `${this.name}: ${what}, ${kind}`);
+    for (let i = 0; i < (this.flat ? 1 : count); i++) {
       const canvas = element("canvas", { "aria-hidden": "true" });
-      this.maps.push(new PixelCanvas(canvas, shape[0], shape[1]));
-      grid.append(canvas);
+      this.maps.push(new PixelCanvas(canvas, this.shape[1], this.shape[0]));
+      this.units.append(canvas);
     }
-    const parameters = layer.parameters ? ` · ${layer.parameters.toLocaleString("en")} parameters` : "";
-    const caption = element("figcaption", {}, `${layer.kind}${parameters} `, this.scale);
-    this.figure = element("figure", { class: `layer layer-${name}` }, grid, caption);
+    const parameters = layer.parameters ? ` · ${words.parameters(layer.parameters.toLocaleString(language))}` : "";
+    const caption = element("figcaption", {}, `${kind}${parameters} `, this.scale);
+    this.figure = element("figure", { class: `layer layer-${this.name}` }, this.units, caption);
+  }
+
+  get canvases(): HTMLCanvasElement[] {
+    return this.maps.map(({ canvas }) => canvas);
+  }
+
+  /** The state of one unit; null before there is an answer. */
+  valueAt(map: number, row: number, column: number): number | null {
+    return this.values && this.values[map * this.size + row * this.shape[1] + column];
   }
 
   show(values: Float32Array, _logits: Float32Array, palette: Palette): void {
+    this.values = values;
     // The squashing function ends at ±1.7159; ReLU has no end, and its maps are scaled to their largest value.
     let limit = 1.7159;
     if (!this.squash) {
@@ -136,6 +186,7 @@ class LayerView {
   }
 
   showNothing(palette: Palette): void {
+    this.values = null;
     setText(this.scale, "");
     const zeros = new Float32Array(this.size);
     for (const map of this.maps) map.draw(palette, zeros, 0, 1);
@@ -149,16 +200,12 @@ class BitmapView extends LayerView {
 
   constructor(layer: Layer, description: Description) {
     super(layer, description);
-    const canvas = element("canvas", {
-      role: "img",
-      "aria-label": "F6: the state of its 84 units as a bitmap, 7 × 12",
-    });
+    const canvas = element("canvas", { "aria-hidden": "true" });
     this.state = new PixelCanvas(canvas, ...BITMAP);
-    const list = element("ol", {
-      class: "targets",
-      start: "0",
-      "aria-label": "Distance of F6 from each digit’s bitmap",
-    });
+    const grid = this.units;
+    this.units = unitsElement("state", texts.networks.bitmap);
+    this.units.append(canvas);
+    const list = element("ol", { class: "targets", start: "0", "aria-label": texts.networks.bitmapDistances });
     description.bitmaps!.forEach((bits, i) => {
       const target = element("canvas", { "aria-hidden": "true" });
       const distance = element("span", { class: "distance" }, "");
@@ -167,10 +214,15 @@ class BitmapView extends LayerView {
       const values = Float32Array.from(bits, (bit) => (bit === "1" ? 1 : 0));
       this.targets.push({ cell, distance, map: new PixelCanvas(target, ...BITMAP), values });
     });
-    this.figure.querySelector(".maps")!.replaceWith(element("div", { class: "bitmaps" }, canvas, list));
+    grid.replaceWith(element("div", { class: "bitmaps" }, this.units, list));
+  }
+
+  override get canvases(): HTMLCanvasElement[] {
+    return [this.state.canvas];
   }
 
   override show(values: Float32Array, logits: Float32Array, palette: Palette): void {
+    this.values = values;
     // Paper is −1 and ink +1, in the state as in the targets.
     this.state.draw(
       palette,
@@ -185,10 +237,11 @@ class BitmapView extends LayerView {
       cell.classList.toggle("best", i === nearest);
       setText(distance, (-logits[i]).toFixed(-logits[i] < 9.95 ? 1 : 0));
     });
-    setText(this.scale, "the nearest bitmap wins");
+    setText(this.scale, texts.networks.nearest);
   }
 
   override showNothing(palette: Palette): void {
+    this.values = null;
     this.state.draw(palette, new Float32Array(84), 0, 1);
     for (const { cell, distance, map, values } of this.targets) {
       map.draw(palette, values, 0, 1);
@@ -199,19 +252,28 @@ class BitmapView extends LayerView {
   }
 }
 
-/** One column per network, one row per layer, and a heading over each row. */
-export function networkTable(views: NetworkView[]): HTMLElement[] {
-  const columns = views.map((view) => view.cells());
-  const rows: HTMLElement[] = [element("div", { class: "row heads" }, ...columns.map((cells) => cells[0]))];
-  LAYERS.forEach((name, i) => {
-    const [count, height = 1, width = 1] = views[0].description.layers.find((layer) => layer.name === name)!.output;
-    const shape = height * width > 1 ? `${count} maps of ${height} × ${width}` : `${count} units`;
-    const heading = element("h3", {}, name, " ", element("small", {}, shape));
-    rows.push(element("section", { class: "row" }, heading, ...columns.map((cells) => cells[i + 1])));
-  });
-  return rows;
+/** The layer's canvases, as one thing for the keyboard and for screen readers. */
+function unitsElement(kind: string, label: string): HTMLElement {
+  const attributes = { class: `units ${kind}`, role: "application", tabindex: "0" };
+  return element("div", { ...attributes, "aria-label": `${label}. ${texts.unit.choose}` });
 }
 
-function setText(node: HTMLElement, text: string): void {
-  if (node.textContent !== text) node.textContent = text;
+/** One column per network, one row per layer, and a heading and a sentence over each row. */
+export function networkTable(views: NetworkView[]): HTMLElement[] {
+  const columns = views.map((view) => view.cells());
+  const words = texts.networks;
+  const row = (i: number, heading: HTMLElement, text: string) => {
+    const note = element("p", { class: "note" });
+    note.innerHTML = text;
+    return element("section", { class: "row" }, heading, note, ...columns.map((cells) => cells[i]));
+  };
+  const rows: HTMLElement[] = [element("div", { class: "row heads" }, ...columns.map((cells) => cells[0]))];
+  const { changes, changesText, units } = texts.page;
+  rows.push(row(1, element("h3", {}, changes), changesText), element("p", { class: "note" }, units));
+  LAYERS.forEach((name, i) => {
+    const [count, height = 1, width = 1] = views[0].description.layers.find((layer) => layer.name === name)!.output;
+    const shape = height * width > 1 ? words.maps(count, height, width) : words.units(count);
+    rows.push(row(i + 2, element("h3", {}, name, " ", element("small", {}, shape)), words.layers[name]));
+  });
+  return rows;
 }

@@ -1,12 +1,12 @@
 // Reads pictures beside the page, so that a large one does not block it. In: { turn, file }. Out: ReaderAnswer.
 
-import { PictureError, readPicture, type Picture } from "./pictures/reading";
+import { PictureError, readPicture, type Fault, type Picture } from "./pictures/reading";
 
 export interface ReaderAnswer {
   turn: number;
   picture?: Picture;
-  /** What is wrong with the file, for the reader of the page. */
-  error?: string;
+  /** What is wrong with the file. */
+  fault?: Fault;
 }
 
 self.onmessage = async ({ data: { turn, file } }: MessageEvent<{ turn: number; file: Blob }>) => {
@@ -15,7 +15,7 @@ self.onmessage = async ({ data: { turn, file } }: MessageEvent<{ turn: number; f
     answer.picture = await readPicture(file);
   } catch (error) {
     // Out of memory, for one.
-    answer.error = error instanceof PictureError ? error.message : `The picture cannot be read: ${error}`;
+    answer.fault = error instanceof PictureError ? error.fault : { kind: "unreadable", why: String(error) };
   }
   self.postMessage(answer, { transfer: answer.picture ? [answer.picture.bitmap] : [] });
 };

@@ -61,6 +61,8 @@ export class Site {
       ],
       viewport: { width: 1280, height: 900 },
       reducedMotion: "reduce",
+      locale: "en-GB",
+      serviceWorkers: "block", // it fetches all files again; the test without a network lets it
       ...options,
     });
     site = new Site(server, context, profile);
@@ -87,6 +89,13 @@ export class Site {
     await page.goto(this.url);
     if (ready) await page.waitForSelector("body[data-state=digit]");
     return visit;
+  }
+
+  /** From now on nothing answers, and the browser knows it. */
+  async goOffline(): Promise<void> {
+    await this.context.setOffline(true);
+    this.server.closeAllConnections();
+    this.server.close();
   }
 
   async close(): Promise<void> {
@@ -116,6 +125,7 @@ export class Visit {
     origin: string,
   ) {
     page.on("console", (message) => {
+      if (message.text().startsWith("Service Worker registration blocked by Playwright")) return;
       if (["error", "warning"].includes(message.type())) this.complaints.push(`${message.type()}: ${message.text()}`);
     });
     page.on("pageerror", (error) => this.complaints.push(`exception: ${error.message}`));

@@ -5,8 +5,19 @@ import { greyFromRgba } from "./grey";
 import { blockMeans, floorDiv, reduction } from "./kernels";
 import { found, type Found } from "./refusals";
 
-/** A picture that cannot be used, with a text for the reader of the page. */
-export class PictureError extends Error {}
+/** What is wrong with a picture; `faultText` says it. */
+export type Fault =
+  | { kind: "notAPicture"; name: string }
+  | { kind: "tooLarge"; width: number; height: number }
+  | { kind: "unreadable"; why: string }
+  | { kind: "noReader" };
+
+/** A picture that cannot be used. */
+export class PictureError extends Error {
+  constructor(readonly fault: Fault) {
+    super(fault.kind);
+  }
+}
 
 export interface Picture extends Found {
   /** For the eye: at most VIEW_SIDE pixels high and wide. */
@@ -37,13 +48,10 @@ export async function readPicture(file: Blob): Promise<Picture> {
       imageOrientation: "from-image",
     });
   } catch {
-    const name = file instanceof File && file.name ? `“${file.name}”` : "That";
-    throw new PictureError(`${name} is not a picture that this browser can read. PNG, JPEG, WebP and GIF are.`);
+    throw new PictureError({ kind: "notAPicture", name: file instanceof File ? file.name : "" });
   }
   const { width, height } = bitmap;
-  if (width * height > MAX_PIXELS) {
-    throw new PictureError(`The picture has ${width} × ${height} pixels: 64 million are the most.`);
-  }
+  if (width * height > MAX_PIXELS) throw new PictureError({ kind: "tooLarge", width, height });
   const pixels = opaquePixels(bitmap) ?? (await transparentPixels(bitmap, file));
   const grey = greyFromRgba(pixels.data, pixels.height, pixels.width);
   return { ...found(() => digitFromGrey(grey, pixels.height, pixels.width)), bitmap: await viewOf(bitmap) };

@@ -14,11 +14,16 @@ describe("opening", () => {
     const reading = await visit.reading();
     for (const name of NETWORKS) expect(reading.answers[name].label).toBe(3);
     expect((await said(visit)).map(({ big }) => big)).toEqual(["3", "3"]);
-    const weight = [...browser.site().sent].reduce(
-      (total, [name, bytes]) => total + (name.endsWith(".wasm") ? 0 : bytes),
-      0,
-    );
-    expect([...browser.site().sent.keys()].filter((name) => name.endsWith(".onnx")).length).toBe(2);
+    const loaded = await visit.page.evaluate(() => {
+      const answered = performance.getEntriesByName("answer")[0].startTime;
+      const entries = performance.getEntries() as PerformanceResourceTiming[];
+      return entries
+        .filter(({ encodedBodySize, startTime }) => encodedBodySize && startTime < answered)
+        .map(({ name, encodedBodySize }) => ({ name: name.split("/").at(-1)!, bytes: encodedBodySize }));
+    });
+    const isOf = (ending: string) => loaded.filter(({ name }) => name.endsWith(ending));
+    expect([".onnx", ".wasm", ".css"].map((ending) => isOf(ending).length)).toEqual([2, 1, 1]);
+    const weight = loaded.reduce((total, { name, bytes }) => total + (name.endsWith(".wasm") ? 0 : bytes), 0);
     expect(weight).toBeLessThan(400_000);
   });
 

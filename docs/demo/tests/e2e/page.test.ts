@@ -61,7 +61,7 @@ describe("the networks on the page", () => {
     const { page } = visit;
     const reading = await visit.draw(samples[7].strokes);
     const labels = await page
-      .locator(".layer [role=img]")
+      .locator(".layer [role=application]")
       .evaluateAll((all) => all.map((each) => each.getAttribute("aria-label")!));
     for (const layer of ["C1", "S2", "C3", "S4", "C5", "F6"]) {
       expect(labels.filter((label) => label.startsWith(`${layer}:`)).length, layer).toBe(2);
