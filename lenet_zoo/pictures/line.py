@@ -3,8 +3,9 @@
 The steps are those of `character`, with the height of the line in place of the side of one character:
 
     1. Fit: the picture is scaled to a height of 96 px (1,536 px wide at most).
-    2. Polarity, slope of light, paper (`ground`), Otsu's threshold; one tone and noise are refused.
-    3. Rules along the line are taken out (`rules`).
+    2. Polarity, slope of light, paper (`ground`), Otsu's threshold; one tone and noise are refused. Ink is less than
+       half of the picture, or the polarity was that of a frame.
+    3. Rules along the line are taken out (`rules`), and those that the upper or lower border cuts.
     4. Pieces: edges of the paper, remnants that touch the border, specks and pale patterns go. The height of the
        writing is the median of the pieces that have half the tallest one's height.
     5. Lines: pieces that share rows are one line. Where others have a quarter of its ink, each is cut out, and all
@@ -27,7 +28,7 @@ import numpy.typing as npt
 
 from lenet_zoo.errors import InputError, NoDigitError
 from lenet_zoo.pictures.character import digit_from_grey
-from lenet_zoo.pictures.components import Pieces, components
+from lenet_zoo.pictures.components import Pieces, components, run_lengths
 from lenet_zoo.pictures.grey import to_grey
 from lenet_zoo.pictures.ground import ink_is_bright, levelled, refuse_noise, rise_above_paper
 from lenet_zoo.pictures.kernels import Bytes, Mask, box_of, extreme, halved, nearest, otsu, scale_to
@@ -239,9 +240,12 @@ def _written(picture: Bytes, pixels: int, single: bool) -> _Writing:
     """Steps 2 to 5."""
     height, width = picture.shape
     bright = ink_is_bright(picture)
-    rise = rise_above_paper(levelled(picture if bright else 255 - picture), 3 * min(height, width) // 10)
-    threshold, paper, ink = otsu(rise)
-    mask = rise >= threshold
+    for ink_above in (bright, not bright):
+        rise = rise_above_paper(levelled(picture if ink_above else 255 - picture), 3 * min(height, width) // 10)
+        threshold, paper, ink = otsu(rise)
+        mask = rise >= threshold
+        if 2 * np.count_nonzero(mask) <= mask.size:
+            break  # else that is the paper, within a frame of the ink's tone
     if ink - paper >= _LEAST_CONTRAST:
         rules = rules_along(mask, min(height, width))
         if rules is not None:
@@ -255,11 +259,22 @@ def _written(picture: Bytes, pixels: int, single: bool) -> _Writing:
             refuse_noise(rise, mask, ink - paper, max(2, -(-height // pixels)))
         except NoDigitError:
             raise NoDigitError("no number: the picture is noise") from None
-    pieces = components(mask)
+    pieces = components(_without_edges(mask))
     keep, tall, lines = _kept(pieces, rise, (threshold + ink) // 2, single)
     kept = pieces.mask(keep)
     ramp = np.clip((np.arange(256) - paper) * 255 // (ink - paper), 0, 255).astype(np.uint8)
     return _Writing(ramp[rise] * extreme(kept, 2, np.logical_or), kept, tall, lines)
+
+
+def _without_edges(mask: Mask) -> Mask:
+    """Without the rules of a form that are cut along the upper or lower border, where characters may stand on them."""
+    deep = max(1, len(mask) // 24)
+    for rows in (slice(0, deep), slice(len(mask) - 1, len(mask) - 1 - deep, -1)):
+        whole = np.flatnonzero(2 * run_lengths(np.ascontiguousarray(mask[rows])).max(1) >= mask.shape[1])
+        if whole.size:
+            mask = mask.copy()
+            mask[rows][: int(whole[-1]) + 1] = False
+    return mask
 
 
 def _kept(

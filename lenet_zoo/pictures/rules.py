@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from lenet_zoo.pictures.components import components, run_lengths
@@ -48,7 +50,10 @@ def rules_in(mask: Mask, rise: Bytes) -> Mask | None:
 
 
 def rules_along(mask: Mask, unit: int) -> Mask | None:
-    """The pixels of rules along a line of writing, of a picture whose characters are `unit` px high at most."""
+    """The pixels of rules along a line of writing, of a picture whose characters are `unit` px high at most.
+
+    These may end within the picture: what is straight over half of its width is no stroke of a digit.
+    """
     found = _lying_rules(mask, unit)
     return None if found is None or not (mask & ~found[0]).any() else found[0]
 
@@ -65,8 +70,10 @@ def _lying_rules(mask: Mask, unit: int | None = None) -> tuple[Mask, Mask] | Non
     `unit` is the side of one character's picture, if the mask is not that.
     """
     height, width = mask.shape
-    if not mask[:, :2].any() and not mask[:, -2:].any():
+    if not unit and not mask[:, :2].any() and not mask[:, -2:].any():
         return None
+    # How long a stretch is a rule wherever it ends.
+    free = max(width / 2, 1.5 * unit) if unit else math.inf
     unit = unit or max(height, width)
     thick, reach = unit // 9, max(2, unit // 14)
     mask = np.ascontiguousarray(mask)
@@ -90,10 +97,11 @@ def _lying_rules(mask: Mask, unit: int | None = None) -> tuple[Mask, Mask] | Non
         start, end = int(columns[0]), int(columns[-1]) + 1
         if 5 * (bottom - top - 1) > end - start or 4 * columns.size < 3 * (end - start):
             continue
-        if 5 * columns.size < 4 * width or (start > 1 and end < width - 1):
-            continue
-        if not all(_leaves(part[:, at].nonzero()[0] + first, at, mask.shape) for at in (start, end - 1)):
-            continue
+        if columns.size < free:
+            if 5 * columns.size < 4 * width or (start > 1 and end < width - 1):
+                continue
+            if not all(_leaves(part[:, at].nonzero()[0] + first, at, mask.shape) for at in (start, end - 1)):
+                continue
         depths = np.sort(depth[band][part & mask[band]])
         if not depths.size or depths[depths.size // 2] > thick:
             continue

@@ -104,6 +104,26 @@ def test_a_rule_under_the_line_goes(digits: Dataset) -> None:
     assert len(groups(line_from_grey(ruled).pixels)) == 4
 
 
+def test_a_rule_that_ends_within_the_picture_goes(digits: Dataset) -> None:
+    paper = written(digits, (0, 3, 5, 8))
+    paper[-42:-40, 12:-12] = 100  # through the feet
+    assert len(groups(line_from_grey(paper).pixels)) == 4
+
+
+def test_digits_that_stand_on_a_cut_rule_are_kept(digits: Dataset) -> None:
+    paper = written(digits, (0, 3, 5, 8), scale=3)[:-42]
+    assert (paper[-3] < 170).any()
+    paper[-2:, : -paper.shape[1] // 4] = 60
+    assert len(groups(line_from_grey(paper).pixels)) == 4
+
+
+def test_a_frame_as_dark_as_the_ink_is_not_the_paper(digits: Dataset) -> None:
+    paper = written(digits, (0, 3, 5, 8), margin=8)
+    paper[:3] = paper[-3:] = 60
+    paper[:, :3] = paper[:, -3:] = 60
+    assert len(groups(line_from_grey(paper).pixels)) == 4
+
+
 @pytest.mark.parametrize(
     ("picture", "reason"),
     [
