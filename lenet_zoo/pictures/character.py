@@ -80,7 +80,7 @@ from lenet_zoo.errors import InputError, NoDigitError
 from lenet_zoo.pictures.components import components
 from lenet_zoo.pictures.grey import to_grey
 from lenet_zoo.pictures.ground import ink_is_bright, levelled, refuse_noise, refuse_soft_light, rise_above_paper
-from lenet_zoo.pictures.kernels import Box, Bytes, Mask, box_of, extreme, fit, otsu, ring
+from lenet_zoo.pictures.kernels import LEVELS, Box, Bytes, Mask, box_of, extreme, fit, otsu, ring
 from lenet_zoo.pictures.pieces import kept_pieces
 from lenet_zoo.pictures.placing import even_stroke, is_normal, place
 from lenet_zoo.pictures.reading import PictureSource, load_picture, picture_name
@@ -166,8 +166,8 @@ def _ink(grey: Bytes) -> Bytes:
     short = min(bottom - top, right - left)
     if long < 2 * short and 10 * np.count_nonzero(kept) >= 9 * (bottom - top) * (right - left):
         raise NoDigitError("no digit: the picture is full")
-    ramp = np.clip((np.arange(256) - paper) * 255 // (ink - paper), 0, 255).astype(np.uint8)
-    soft: Bytes = ramp[rise] * extreme(kept, 4, np.logical_or)
+    ramp = np.minimum(np.maximum((LEVELS - paper) * 255 // (ink - paper), 0), 255).astype(np.uint8)
+    soft: Bytes = ramp.take(rise) * extreme(kept, 4, np.logical_or)
     top, bottom, left, right = box_of(soft >= 64)
     return soft[top:bottom, left:right]
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lenet_zoo.errors import NoDigitError
-from lenet_zoo.pictures.kernels import Bytes, Ints, Mask, extreme, nearest, ring, spread, window_mean
+from lenet_zoo.pictures.kernels import Bytes, Ints, Mask, extreme, nearest, opened, ranges, ring, spread, window_mean
 
 __all__ = ["ink_is_bright", "levelled", "refuse_noise", "refuse_soft_light", "rise_above_paper"]
 
@@ -35,16 +35,17 @@ def _border_plane(picture: Bytes) -> Shorts:
     are three independent quotients.
     """
     height, width = picture.shape
-    by_row, by_column = picture[:, 0].astype(np.int64), picture[0].astype(np.int64)
-    if width > 1:
-        by_row += picture[:, -1]
-    if height > 1:
-        by_column += picture[-1]
-    by_row[0], by_row[-1] = picture[0].sum(), picture[-1].sum()
-    by_column[0], by_column[-1] = picture[:, 0].sum(), picture[:, -1].sum()
+    sides = picture[0], picture[-1], picture[:, 0], picture[:, -1]
+    top, bottom, left, right = (side.astype(np.int64) for side in sides)
+    by_row = left + right if width > 1 else left.copy()
+    by_column = top + bottom if height > 1 else top.copy()
+    by_row[0], by_row[-1] = np.add.reduce(top), np.add.reduce(bottom)  # half the time of .sum()
+    by_column[0], by_column[-1] = np.add.reduce(left), np.add.reduce(right)
     rows, row_square = _border_axis(height, width)
     columns, column_square = _border_axis(width, height)
-    middle = int(nearest(int(by_row.sum()), 2 * (height + width) - 4 if min(height, width) > 1 else height * width))
+    middle = int(
+        nearest(int(np.add.reduce(by_row)), 2 * (height + width) - 4 if min(height, width) > 1 else height * width)
+    )
     along_rows = nearest(rows * int(rows @ by_row), row_square) if row_square else rows
     along_columns = nearest(columns * int(columns @ by_column), column_square) if column_square else columns
     return (along_rows + middle).astype(np.int16)[:, None] + along_columns.astype(np.int16)[None, :]
@@ -72,7 +73,7 @@ def levelled(picture: Bytes) -> Bytes:
 def rise_above_paper(picture: Bytes, radius: int | None = None) -> Bytes:
     """Step 5, second half; with a `radius` of the opening that suits another picture than one of one character."""
     radius = max(1, 3 * max(picture.shape) // 10 if radius is None else radius)
-    paper = extreme(extreme(window_mean(picture, 1), radius, np.minimum), radius, np.maximum)
+    paper = opened(window_mean(picture, 1), radius)
     return picture - np.minimum(picture, paper)
 
 
@@ -80,7 +81,7 @@ def refuse_noise(rise: Bytes, mask: Mask, contrast: int, pitch: int) -> None:
     """Step 6, the background's steps from one original pixel to the next, which are `pitch` pixels apart."""
     calm = ~(mask[:, pitch:] | mask[:, :-pitch])
     one, other = rise[:, pitch:], rise[:, :-pitch]
-    steps = int(((np.maximum(one, other) - np.minimum(one, other)) * calm).sum())
+    steps = int(((np.maximum(one, other) - np.minimum(one, other)) * calm).sum(dtype=np.uint32))
     if contrast * np.count_nonzero(calm) < 4 * steps:
         raise NoDigitError("no digit: the picture is noise")
 
@@ -88,6 +89,6 @@ def refuse_noise(rise: Bytes, mask: Mask, contrast: int, pitch: int) -> None:
 def refuse_soft_light(rise: Bytes, mask: Mask, contrast: int, radius: int) -> None:
     """Step 6, the edge of the ink."""
     edge = mask & ~extreme(mask, 1, np.logical_and)
-    climb = extreme(rise, radius, np.maximum) - extreme(rise, radius, np.minimum)
-    if 4 * int((climb * edge).sum()) < 3 * contrast * np.count_nonzero(edge):
+    climb = ranges(rise, radius)[edge]
+    if 4 * int(climb.sum(dtype=np.uint32)) < 3 * contrast * climb.size:
         raise NoDigitError("no digit: the picture is light and shade without a stroke")

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 __all__ = [
+    "LEVELS",
     "Box",
     "Bytes",
     "Ints",
@@ -23,7 +24,9 @@ __all__ = [
     "fit",
     "halved",
     "nearest",
+    "opened",
     "otsu",
+    "ranges",
     "ring",
     "scale_to",
     "spread",
@@ -42,9 +45,9 @@ def nearest(numerator: Any, denominator: Any) -> Any:
     return (2 * numerator + denominator) // (2 * denominator)
 
 
-def spread(values: Ints) -> int:
-    """The squared deviations from the mean, times the number of values."""
-    return values.size * int(values @ values) - int(values.sum()) ** 2
+def spread(values: npt.NDArray[Any]) -> int:
+    """The squared deviations from the mean, times the number of values, which are whole numbers of any type."""
+    return values.size * int(values @ values) - int(np.add.reduce(values)) ** 2
 
 
 def ring(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -96,17 +99,25 @@ def _resample_rows(values: Bytes, rows: int) -> Bytes:
     if rows == values.shape[0]:
         return values
     parts, whole = _shares(values.shape[0], rows)
-    kind = np.uint16 if 256 * whole <= 65536 else np.uint32  # holds 255 · whole + whole // 2
-    total = np.full((rows, values.shape[1]), whole // 2, kind)
+    total = np.full((rows, values.shape[1]), whole // 2, whole.dtype)
     for index, share in parts:
-        total += values[index] * share.astype(kind)
-    total //= kind(whole)
+        total += values.take(index, 0) * share
+    total //= whole
     return total.astype(np.uint8)
 
 
 @lru_cache(maxsize=256)
-def _shares(before: int, rows: int) -> tuple[list[tuple[Ints, Ints]], int]:
-    """New row i is the sum of old rows index[i] times share[i], over the parts, divided by the whole."""
+def _shares(before: int, rows: int) -> tuple[list[tuple[Ints, npt.NDArray[Any]]], Any]:
+    """New row i is the sum of old rows index[i] times share[i], over the parts, divided by the whole.
+
+    Shares and whole are uint16 where that holds 255 · whole + whole // 2, else uint32.
+    """
+    parts, whole = _whole_shares(before, rows)
+    kind = np.uint16 if 256 * whole <= 65536 else np.uint32
+    return [(index, share.astype(kind)) for index, share in parts], kind(whole)
+
+
+def _whole_shares(before: int, rows: int) -> tuple[list[tuple[Ints, Ints]], int]:
     places = np.arange(rows)
     if rows < before:  # means of areas: row i covers i·before … (i + 1)·before, where an old row is `rows` long
         start = places * before
@@ -131,17 +142,27 @@ def window_mean(values: Bytes, radius: int) -> Bytes:
         return _mean_of_three(_mean_of_three(values).T).T
     for _ in range(2):
         # No matrix product, which BLAS would hand to threads that wait for each other longer than all of this takes.
-        length = values.shape[0]
-        reach = min(radius, length - 1)
-        sums = values.cumsum(0, dtype=np.int32)
-        totals = np.empty(values.shape, np.float32)
-        totals[: length - reach] = sums[reach:]
-        totals[length - reach :] = sums[-1]
-        totals[reach + 1 :] -= sums[: length - reach - 1]
+        reach = min(radius, values.shape[0] - 1)
         # Sums of whole numbers below 2^24, and quotients that are whole or 1/count away from it: float32 is exact.
-        totals /= _window_counts(length, reach)
-        values = np.ascontiguousarray(totals.astype(np.uint8).T)
+        means = _window_sums(values, reach).astype(np.float32, copy=False) / _window_counts(values.shape[0], reach)
+        values = np.ascontiguousarray(means.astype(np.uint8).T)
     return values
+
+
+def _window_sums(values: Bytes, reach: int) -> npt.NDArray[Any]:
+    """The sums over 2·reach + 1 rows: of sums over 1, 2, 4, … rows, those that add up to so many."""
+    length, wanted = values.shape[0], 2 * reach + 1
+    sums = np.zeros((length + 2 * reach, values.shape[1]), np.uint16 if wanted <= 257 else np.uint32)
+    sums[reach : reach + length] = values
+    total = sums[:length].copy()  # `wanted` is odd
+    done, span = 1, 1
+    while done < wanted:
+        sums = sums[:-span] + sums[span:]
+        span *= 2
+        if wanted & span:
+            total += sums[done : done + length]
+            done += span
+    return total
 
 
 def _mean_of_three(values: Bytes) -> Bytes:
@@ -174,6 +195,23 @@ def extreme(values: npt.NDArray[Any], radius: int, choose: np.ufunc) -> npt.NDAr
     return np.ascontiguousarray(extreme_along(columns, radius, choose).T)
 
 
+def opened(values: Bytes, radius: int) -> Bytes:
+    """`extreme` of the minima, and of these the maxima."""
+    # Rows and columns may take turns in any order: so the picture is turned twice, not four times.
+    columns = np.ascontiguousarray(extreme_along(values, radius, np.minimum).T)
+    columns = extreme_along(extreme_along(columns, radius, np.minimum), radius, np.maximum)
+    return extreme_along(np.ascontiguousarray(columns.T), radius, np.maximum)
+
+
+def ranges(values: Bytes, radius: int) -> Bytes:
+    """The maximum less the minimum over the same squares."""
+    high, low = (
+        extreme_along(np.ascontiguousarray(extreme_along(values, radius, choose).T), radius, choose)
+        for choose in (np.maximum, np.minimum)
+    )
+    return (high - low).T
+
+
 def extreme_along(values: npt.NDArray[Any], radius: int, choose: np.ufunc) -> npt.NDArray[Any]:
     """The same over 2·radius + 1 rows."""
     length = values.shape[0]
@@ -200,7 +238,7 @@ def extreme_along(values: npt.NDArray[Any], radius: int, choose: np.ufunc) -> np
 
 # ---- Threshold -------------------------------------------------------------------------------------------------------
 
-_LEVELS = np.arange(256)
+LEVELS = np.arange(256)
 
 
 def otsu(levels: Bytes) -> tuple[int, int, int]:
@@ -209,7 +247,7 @@ def otsu(levels: Bytes) -> tuple[int, int, int]:
     Of several thresholds that are equally good, the lowest. On one level only: 256, and both means are it.
     """
     histogram = np.bincount(levels.ravel(), minlength=256)
-    below, sum_below = histogram.cumsum(), (histogram * _LEVELS).cumsum()
+    below, sum_below = histogram.cumsum(), (histogram * LEVELS).cumsum()
     count, total = int(below[-1]), int(sum_below[-1])
     weight = below * (count - below)
     distance = (count * sum_below - below * total).astype(np.float64)
