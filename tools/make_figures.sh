@@ -17,6 +17,7 @@ draw filters-modern filters lenet5_modern
 draw maps-classic maps lenet5_classic.lecun1998_mnist mnist:1
 draw maps-modern maps lenet5_modern mnist:1
 draw f6 f6 lenet5_classic.lecun1998_mnist mnist:1 mnist:61 mnist:7
+draw line line mnist:7,2,1,17,4,18,11,19
 draw confusion confusion lenet5_modern
 draw mistakes mistakes lenet5_modern
 draw mistakes-1998 mistakes lenet5_classic.lecun1998_mnist

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -14,19 +13,13 @@ from lenet_zoo.cli._app import (
     DataDir,
     DataRoot,
     Download,
-    Json,
     app,
     check_one_source,
-    print_json,
+    is_onnx,
     say,
 )
+from lenet_zoo.cli._plotting import Network, Picture, Target, draws, full, line_of, pixels_of, plain
 from lenet_zoo.errors import InputError, did_you_mean
-
-if TYPE_CHECKING:
-    import numpy as np
-    from matplotlib.figure import Figure
-
-    from lenet_zoo.models._base import LeNet5
 
 
 class _Whats(typer.core.TyperGroup):
@@ -44,105 +37,11 @@ class _Whats(typer.core.TyperGroup):
 plot = typer.Typer(cls=_Whats, no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(plot, name="plot", help="Pictures of filters, feature maps, mistakes, training and benchmarks.")
 
-Network = Annotated[
-    str, typer.Argument(metavar="NAME", help="lenet5_modern, lenet5_classic.mnist, local-dir:FOLDER, …")
-]
-Picture = Annotated[
-    str,
-    typer.Argument(metavar="PICTURE", help="A picture file, or DATASET:INDEX for a test picture: digits:0, mnist:247."),
-]
-Output = Annotated[
-    Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where to: .svg, .pdf or .png, by the suffix.")
-]
-Theme = Annotated[str, typer.Option("--theme", help="The page that the picture is for: light or dark.")]
-Slide = Annotated[bool, typer.Option("--slide", help="A slide of 16:9 with a large title.")]
-
-
-@dataclass(frozen=True)
-class _Target:
-    """Where a picture goes, and in which form. Made before the work, it fails early.
-
-    Raises: InputError for an unknown theme, a file that cannot be written, and nothing to draw to.
-    """
-
-    output: Path | None
-    json: bool
-    theme: str
-    slide: bool
-
-    def __post_init__(self) -> None:
-        from lenet_zoo import figures
-
-        figures.check_theme(self.theme)
-        if self.output is not None:
-            figures.check_target(self.output)
-        elif not self.json:
-            raise InputError("nothing to draw to: name a file with -o FILE (.svg, .pdf or .png), or ask for --json")
-
-    def finish(
-        self,
-        title: str,
-        draw: Callable[[], Figure],
-        numbers: Callable[[], Any],
-        titled: bool = True,
-        letters: float = 1.25,
-    ) -> None:
-        """Draw and print what was asked for.
-
-        Args:
-            titled: whether the figure gets its title on a page, too.
-            letters: how much larger its letters are on a slide.
-        """
-        if self.output is not None:
-            from lenet_zoo import figures
-
-            figure = draw()
-            if self.slide:
-                figure = figures.slide(figure, title, self.theme, letters)
-            elif titled:
-                figure = figures.titled(figure, title, self.theme)
-            path = figures.save(figure, self.output)
-            say(f"{path}: {path.stat().st_size / 1000:.0f} kB")
-        if self.json:
-            print_json(numbers())
-
-
-def _full(name: str) -> str:
-    """A network's name with its tag, or as it was typed for one of the user's own."""
-    from lenet_zoo.registry import is_foreign, resolve
-
-    return name if is_foreign(name) else resolve(name)
-
-
-def _plain(values: np.ndarray) -> Any:
-    """An array as JSON takes it: nested lists, with null for NaN."""
-    if values.ndim:
-        return [_plain(value) for value in values]
-    number = values.item()
-    return None if isinstance(number, float) and math.isnan(number) else number
-
-
-def _pixels(model: LeNet5, picture: str, data_root: Path | None, download: bool) -> np.ndarray:
-    """uint8 pixels of a picture file, as `model` reads it, or of a test picture named as DATASET:INDEX."""
-    from lenet_zoo.datasets.loading import DATASETS, load_dataset
-
-    dataset, colon, index = picture.rpartition(":")
-    if colon and index.isdecimal() and not Path(picture).exists():
-        data = load_dataset(dataset, train=False, root=data_root, download=download)
-        if int(index) >= len(data):
-            raise InputError(f"{picture}: {dataset} has {len(data):,} test pictures, from 0 to {len(data) - 1}")
-        return data.images[int(index)].numpy()
-    if picture in DATASETS and not Path(picture).exists():
-        raise InputError(f"{picture} has many pictures: name a test picture by its place in the set, as {picture}:0")
-    return model.card.preparation.pixels(picture)
-
 
 @plot.command(epilog="Example: lenet-zoo plot architecture lenet5_classic -o architecture.svg")
-def architecture(
-    name: Network, output: Output = None, theme: Theme = "light", slide: Slide = False, json: Json = False
-) -> None:
+@draws
+def architecture(target: Target, name: Network) -> None:
     """The network as the paper draws it, made from the network itself."""
-    target = _Target(output, json, theme, slide)
     from lenet_zoo import figures
     from lenet_zoo.models.layers import layer_table
     from lenet_zoo.registry import load_network
@@ -150,8 +49,8 @@ def architecture(
     model = load_network(name)
     layers, side = layer_table(model), figures.input_side(model)
     target.finish(
-        "The layers of " + _full(name),
-        lambda: figures.architecture(layers, model.card.architecture, side, model.in_chans, theme),
+        "The layers of " + full(name),
+        lambda: figures.architecture(layers, model.card.architecture, side, model.in_chans, target.theme),
         lambda: [asdict(layer) for layer in layers],
         titled=False,
         letters=1.0,  # they stand close
@@ -159,50 +58,47 @@ def architecture(
 
 
 @plot.command(epilog="Example: lenet-zoo plot filters lenet5_modern -o filters.svg")
-def filters(
-    name: Network, output: Output = None, theme: Theme = "light", slide: Slide = False, json: Json = False
-) -> None:
+@draws
+def filters(target: Target, name: Network) -> None:
     """The kernels of C1 and C3."""
-    target = _Target(output, json, theme, slide)
     from lenet_zoo import figures
     from lenet_zoo.registry import load_network
 
     found = figures.kernels(load_network(name))
     target.finish(
-        "The kernels of " + _full(name),
-        lambda: figures.filters(found, theme),
-        lambda: {layer: _plain(weights) for layer, weights in found.items()},
+        "The kernels of " + full(name),
+        lambda: figures.filters(found, target.theme),
+        lambda: {layer: plain(weights) for layer, weights in found.items()},
     )
 
 
 @plot.command(epilog="Example: lenet-zoo plot maps lenet5_modern digits:0 -o maps.svg")
+@draws
 def maps(
+    target: Target,
     name: Network,
     picture: Picture,
     data_root: DataRoot = None,
     download: Download = False,
-    output: Output = None,
-    theme: Theme = "light",
-    slide: Slide = False,
-    json: Json = False,
 ) -> None:
     """A picture on its way through the layers to the answer."""
-    target = _Target(output, json, theme, slide)
     from lenet_zoo import figures
     from lenet_zoo.registry import load_network
 
     model = load_network(name)
     labels = list(model.card.labels)
-    states = figures.layer_states(model, _pixels(model, picture, data_root, download))
+    states = figures.layer_states(model, pixels_of(model, picture, data_root, download))
     target.finish(
-        f"{_full(name)} reads {Path(picture).name}",
-        lambda: figures.maps(states, labels, theme, model.card.confidence),
-        lambda: {"labels": labels, **{layer: _plain(values) for layer, values in states.items()}},
+        f"{full(name)} reads {Path(picture).name}",
+        lambda: figures.maps(states, labels, target.theme, model.card.confidence),
+        lambda: {"labels": labels, **{layer: plain(values) for layer, values in states.items()}},
     )
 
 
 @plot.command(epilog="Example: lenet-zoo plot f6 lenet5_classic.lecun1998_mnist digits:0 -o f6.svg")
+@draws
 def f6(
+    target: Target,
     name: Network,
     pictures: Annotated[
         list[str],
@@ -210,37 +106,32 @@ def f6(
     ],
     data_root: DataRoot = None,
     download: Download = False,
-    output: Output = None,
-    theme: Theme = "light",
-    slide: Slide = False,
-    json: Json = False,
 ) -> None:
     """The classic's F6 as a bitmap, beside those of the classes.
 
     Only weights trained by a loss of 1998 make F6 look like a bitmap, as lenet5_classic.lecun1998_mnist do.
     """
-    target = _Target(output, json, theme, slide)
     from lenet_zoo import figures
     from lenet_zoo.registry import load_network
 
     model = load_network(name)
     labels, codes = model.card.labels, figures.bitmaps(model)
-    states = [figures.layer_states(model, _pixels(model, picture, data_root, download)) for picture in pictures]
+    states = [figures.layer_states(model, pixels_of(model, picture, data_root, download)) for picture in pictures]
     nearest = min(float(-state["output"].max()) for state in states)
-    if output is not None and nearest > figures.ZERO_STATE:
+    if target.output is not None and nearest > figures.ZERO_STATE:
         say(
             f"F6 resembles no bitmap: the nearest is at y = {nearest:.0f}, and an F6 of zeros would be at "
             f"{figures.ZERO_STATE:g}. Cross-entropy looks at differences of y only; the losses of 1998, by which "
             "lenet5_classic.lecun1998_mnist was trained, draw F6 to the bitmaps"
         )
     target.finish(
-        "F6 and the bitmaps of " + _full(name),
-        lambda: figures.f6(states, codes, labels, theme),
+        "F6 and the bitmaps of " + full(name),
+        lambda: figures.f6(states, codes, labels, target.theme),
         lambda: [
             {
                 "picture": picture,
-                "F6": _plain(state["F6"]),
-                "y": dict(zip(labels, _plain(-state["output"]), strict=True)),
+                "F6": plain(state["F6"]),
+                "y": dict(zip(labels, plain(-state["output"]), strict=True)),
             }
             for picture, state in zip(pictures, states, strict=True)
         ],
@@ -248,7 +139,9 @@ def f6(
 
 
 @plot.command(epilog="Example: lenet-zoo plot confusion lenet5_modern -o confusion.svg")
+@draws
 def confusion(
+    target: Target,
     name: Network,
     dataset: Annotated[
         str, typer.Option("--dataset", help="Run the network on it; else the matrix is the card's.")
@@ -256,13 +149,8 @@ def confusion(
     data_dir: DataDir = None,
     data_root: DataRoot = None,
     download: Download = False,
-    output: Output = None,
-    theme: Theme = "light",
-    slide: Slide = False,
-    json: Json = False,
 ) -> None:
     """The confusion matrix on a test set or on your own pictures."""
-    target = _Target(output, json, theme, slide)
     check_one_source(dataset, data_dir)
     import numpy as np
 
@@ -290,29 +178,26 @@ def confusion(
         if matrix is None:
             raise InputError(f"the card of {name} has no confusion matrix: name a data set to run it on with --dataset")
     target.finish(
-        f"{_full(name)} on {on}",
-        lambda: figures.confusion(np.array(matrix), labels, theme),
+        f"{full(name)} on {on}",
+        lambda: figures.confusion(np.array(matrix), labels, target.theme),
         lambda: {"labels": labels, "confusion": matrix},
     )
 
 
 @plot.command(epilog="Example: lenet-zoo plot mistakes lenet5_modern --dataset digits -o mistakes.svg")
+@draws
 def mistakes(
+    target: Target,
     name: Network,
     dataset: Annotated[str, typer.Option("--dataset", help="The data set whose test pictures are read.")] = "",
     data_root: DataRoot = None,
     download: Download = False,
     count: Annotated[int, typer.Option("--count", min=1, help="How many are drawn, the worst first.")] = 40,
-    output: Output = None,
-    theme: Theme = "light",
-    slide: Slide = False,
-    json: Json = False,
 ) -> None:
     """The worst mistakes on a test set, beside those of 1998.
 
     Of MNIST, a picture is framed where the network of 1998 erred too (the paper's Fig. 8).
     """
-    target = _Target(output, json, theme, slide)
     from lenet_zoo import figures
     from lenet_zoo.classify.torch import logits_of
     from lenet_zoo.datasets.loading import DATASETS, load_dataset
@@ -335,8 +220,8 @@ def mistakes(
     found = figures.worst_mistakes(logits_of(model)(pictures), data.labels.numpy(), model.card.confidence)
     paper = figures.paper_fig8() if data.name == "mnist" else None
     target.finish(
-        f"{_full(name)} on {dataset}",
-        lambda: figures.mistakes(found, pictures, data.classes, paper, count, theme, figures.has_bitmaps(model)),
+        f"{full(name)} on {dataset}",
+        lambda: figures.mistakes(found, pictures, data.classes, paper, count, target.theme, figures.has_bitmaps(model)),
         lambda: {
             "pictures": len(data),
             "mistakes": [asdict(mistake) | ({"fig8": mistake.index in paper} if paper else {}) for mistake in found],
@@ -344,19 +229,57 @@ def mistakes(
     )
 
 
+@plot.command(epilog="Example: lenet-zoo plot line cheque.png -o line.svg")
+@draws
+def line(
+    target: Target,
+    picture: Annotated[
+        str,
+        typer.Argument(
+            metavar="PICTURE", help="A picture file, or DATASET:I,J,… for test digits side by side: mnist:7,2,1."
+        ),
+    ],
+    model: Annotated[
+        str, typer.Option("--model", metavar="NAME_OR_ONNX", help="A tag that reads numbers, or an .onnx file of one.")
+    ] = "lenet5_modern.numbers",
+    data_root: DataRoot = None,
+    download: Download = False,
+) -> None:
+    """A line of digits, the outputs along it, and the number that is read: the paper's Fig. 25."""
+    import numpy as np
+
+    from lenet_zoo import figures
+    from lenet_zoo.pictures.line import line_from_image
+    from lenet_zoo.tags import reader_of
+
+    reader = reader_of(model)
+    strip = line_from_image(line_of(picture, data_root, download))
+    answers, reading = reader.log_probabilities(strip.pixels), reader.read_strip(strip)
+    labels = reader.card.labels
+    classes = [labels.index(one.label) for one in reading.characters]
+    target.finish(
+        f"{model if is_onnx(model) else full(model)} reads {Path(picture).name}",
+        lambda: figures.line(strip.pixels, answers, labels, classes, target.theme),
+        lambda: {
+            "labels": labels,
+            "text": reading.text,
+            "confidence": reading.confidence,
+            "pixels": plain(strip.pixels),
+            "probabilities": plain(np.exp(answers)),
+        },
+    )
+
+
 @plot.command(epilog="Example: lenet-zoo plot curves runs/best -o curves.svg")
+@draws
 def curves(
+    target: Target,
     logs: Annotated[
         list[Path], typer.Argument(metavar="RUN...", help="Folders that `train` wrote, or their log.jsonl.")
     ],
     paper: Annotated[bool, typer.Option("--paper", help="With the values of the paper's Fig. 5.")] = False,
-    output: Output = None,
-    theme: Theme = "light",
-    slide: Slide = False,
-    json: Json = False,
 ) -> None:
     """The error after each epoch of training runs."""
-    target = _Target(output, json, theme, slide)
     from lenet_zoo import figures
 
     runs: dict[str, Any] = {}
@@ -365,25 +288,22 @@ def curves(
         runs[str(path) if name in runs else name] = figures.read_log(path)
     target.finish(
         "Error after each epoch",
-        lambda: figures.curves(runs, paper, theme),
+        lambda: figures.curves(runs, paper, target.theme),
         lambda: runs | ({"fig5": figures.paper_fig5()} if paper else {}),
         titled=False,
     )
 
 
 @plot.command(epilog="Example: lenet-zoo plot curvature lenet5_classic.lecun1998_mnist -o curvature.svg")
+@draws
 def curvature(
+    target: Target,
     name: Network,
     dataset: Annotated[str, typer.Option("--dataset", help="Whose test pictures the loss is taken on.")] = "digits",
     data_root: DataRoot = None,
     download: Download = False,
-    output: Output = None,
-    theme: Theme = "light",
-    slide: Slide = False,
-    json: Json = False,
 ) -> None:
     """The second derivatives of the loss of 1998 (Eq. 8) by each layer's weights, on 500 pictures."""
-    target = _Target(output, json, theme, slide)
     from lenet_zoo import figures
     from lenet_zoo.classify.torch import normalized
     from lenet_zoo.datasets.loading import load_dataset
@@ -402,23 +322,20 @@ def curvature(
     found = estimate(model, normalized(model, data.images[:500]), data.labels[:500], PenaltyLoss())
     h = {key: found[parameter].numpy() for key, parameter in model.named_parameters()}
     target.finish(
-        f"Curvature in {_full(name)}, on {dataset}",
-        lambda: figures.curvature(h, theme=theme),
-        lambda: {key: _plain(values) for key, values in h.items()},
+        f"Curvature in {full(name)}, on {dataset}",
+        lambda: figures.curvature(h, theme=target.theme),
+        lambda: {key: plain(values) for key, values in h.items()},
     )
 
 
 @plot.command(epilog="Example: lenet-zoo plot bench bench.json -o bench.svg")
+@draws
 def bench(
+    target: Target,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What `bench inference --json` printed.")],
-    output: Output = None,
-    theme: Theme = "light",
-    slide: Slide = False,
-    json: Json = False,
 ) -> None:
     """The bars of a benchmark."""
-    target = _Target(output, json, theme, slide)
     from lenet_zoo import figures
 
     document = figures.read_bench(file)
-    target.finish("Pictures per second", lambda: figures.bench(document, theme), lambda: document, titled=False)
+    target.finish("Pictures per second", lambda: figures.bench(document, target.theme), lambda: document, titled=False)

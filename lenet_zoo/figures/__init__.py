@@ -25,6 +25,7 @@ from lenet_zoo.figures.curvature import curvature
 from lenet_zoo.figures.curves import curves, read_log
 from lenet_zoo.figures.f6 import ZERO_STATE, f6
 from lenet_zoo.figures.filters import filters
+from lenet_zoo.figures.line import line
 from lenet_zoo.figures.maps import maps
 from lenet_zoo.figures.mistakes import Mistake, mistakes, worst_mistakes
 from lenet_zoo.figures.networks import bitmaps, has_bitmaps, input_side, kernels, layer_states
@@ -54,6 +55,7 @@ __all__ = [
     "input_side",
     "kernels",
     "layer_states",
+    "line",
     "maps",
     "mistakes",
     "paper_fig5",

@@ -37,6 +37,11 @@ class Theme:
         return colours.with_extremes(bad="none")
 
     @property
+    def heat(self) -> Colormap:
+        """From paper to positive."""
+        return LinearSegmentedColormap.from_list("heat", [self.paper, self.positive])
+
+    @property
     def grey(self) -> Colormap:
         """From paper to ink."""
         return LinearSegmentedColormap.from_list("grey", [self.paper, self.ink])

@@ -319,3 +319,20 @@ def test_without_matplotlib_the_extra_is_named() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr == f"lenet-zoo: pictures are drawn by matplotlib: {to_install('plots')}\n"
+
+
+def test_a_line_is_drawn_and_printed_as_the_reader_reads_it(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["plot", "line", "digits:1,0,7", "-o", "line.png", "--json", "--theme", "dark"]
+    assert run(argv) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["text"] == "107"
+    assert np.array(document["pixels"]).shape[0] == 28
+    probabilities = np.array(document["probabilities"])
+    assert probabilities.shape[1] == len(document["labels"]) == 11
+    assert probabilities.sum(1) == pytest.approx(1)
+    with Image.open("line.png") as drawn:
+        assert drawn.width > 400
+    assert run(["plot", "line", "digits:1,9999", "--json"]) == 2
+    assert "digits:1,9999: digits has 1,797 test pictures" in capsys.readouterr().err
+    assert run(["plot", "line", "digits:1", "--model", "lenet5_modern", "--json"]) == 2
+    assert "reads single characters, not numbers" in capsys.readouterr().err
