@@ -179,7 +179,7 @@ ENGINES: dict[str, tuple[str, str]] = {
 
 def limit_of(engine: str, stem: str) -> str:
     """Why an engine cannot read a kind of file, whoever wrote it; else ''."""
-    network, input, precision, form = stem.split("-")
+    _, input, precision, _ = stem.split("-")
     if engine == "onnxruntime 1.15" and precision == "int8":
         return "opset 19 is too new: export with `opset=17`"
     if engine == "ncnn (pnnx)" and precision != "fp32":
@@ -192,8 +192,6 @@ def limit_of(engine: str, stem: str) -> str:
         return "no QuantizeLinear"
     if engine == "quantize_static" and precision != "fp32":
         return "quantizes float32 files"
-    if engine == "version_converter" and (network, precision, form) == ("modern", "int8", "fast"):
-        return "no way back from Split 18: export with `opset=14`"
     return ""
 
 

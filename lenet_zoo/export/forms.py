@@ -113,6 +113,23 @@ def phases(weight: Array) -> Array:
     return placed.reshape(4 * out, channels, k + 1, k + 1)
 
 
+def with_input(weight: Array, bias: Array, spec: InputSpec, pad: int, background: float) -> tuple[Array, Array, Array]:
+    """C1's weight and bias with the normalisation of the input folded in, and what to subtract from the input first.
+
+    The model pads with `background` after normalising, y = a·x + b; the convolution pads x with 0. The two are the same
+    when `background` is the normalised value of x = 0, as it is for pixels in both networks as shipped; then nothing is
+    to be subtracted.
+    """
+    a, b = np.ones(spec.channels), np.zeros(spec.channels)
+    if spec.name == "pixels":
+        std, mean = np.asarray(spec.std, np.float64), np.asarray(spec.mean, np.float64)
+        a, b = 1 / (255 * std), -mean / std
+    shift = (background - b) / a if pad else np.zeros(spec.channels)
+    shift[np.abs(shift * a) < 1e-7] = 0.0  # rounding of mean and std, far below float32's own
+    bias = bias + np.einsum("ocij,c->o", weight, b + a * shift)
+    return weight * a[:, None, None], bias, shift
+
+
 def check_whole(model: LeNet5Modern | LeNet5Classic) -> None:
     """A replaced layer (pruned away, quantized, adapted) has weights that this module does not know how to read."""
     import torch
@@ -152,21 +169,8 @@ class _Form:
     # -- the input ----------------------------------------------------------------------------------------------
 
     def c1(self, pad: int, background: float) -> tuple[Array, Array, Array]:
-        """C1's weight and bias over the graph's own input, and what to subtract from that input first (usually 0).
-
-        The model pads with `background` after normalising, y = a·x + b; the convolution pads x with 0. The two are the
-        same when `background` is the normalised value of x = 0, as it is for pixels in both networks as shipped.
-        """
-        weight, bias = array(self.model.C1.weight), array(self.model.C1.bias)
-        channels = self.spec.channels
-        a, b = np.ones(channels), np.zeros(channels)
-        if self.spec.name == "pixels":
-            std, mean = np.asarray(self.spec.std, np.float64), np.asarray(self.spec.mean, np.float64)
-            a, b = 1 / (255 * std), -mean / std
-        shift = (background - b) / a if pad else np.zeros(channels)
-        shift[np.abs(shift * a) < 1e-7] = 0.0  # rounding of mean and std, far below float32's own
-        bias = bias + np.einsum("ocij,c->o", weight, b + a * shift)
-        return weight * a[:, None, None], bias, shift
+        """C1's weight and bias over the graph's own input, and what to subtract from that input first (usually 0)."""
+        return with_input(array(self.model.C1.weight), array(self.model.C1.bias), self.spec, pad, background)
 
     def read(self, g: Graph, shift: Array) -> str:
         """The graph's input as the layers compute."""
@@ -175,7 +179,10 @@ class _Form:
             x = g.cast(x, f"{x}_float")
         if shift.any():
             x = g.add("Sub", [x, g.constant("background", shift[:, None, None])], "shifted")
-        elif self.spec.name == "pixels" and g.quantizer is not None:
+        if self.fast:
+            # In int8 too C1 stays float32: it has 1 % of the weights, and with one channel integers take longer.
+            return x
+        if self.spec.name == "pixels" and not shift.any() and g.quantizer is not None:
             # Pixels are integers as they come. OpenCV needs the way over floats: it reads a DequantizeLinear of the
             # graph's own uint8 input wrong.
             return g.quantized(x, np.float32(1), np.uint8(0))
@@ -223,8 +230,13 @@ class _Modern(_Form):
         x = self.read(g, shift)
         if self.fast:
             c1 = g.conv("C1_sum", x, phases(weight), np.tile(bias, 4), stride=2, pad=2)
-            c1 = g.activation(g.add("Relu", [c1], "C1_phases"))
-            x = g.requantized(self.largest(g, c1, rows, columns), c1)
+            if g.quantizer is None:
+                x = self.largest(g, g.add("Relu", [c1], "C1_phases"), rows, columns, "S2_map")
+            else:
+                # onnxruntime moves a quantization up past a maximum, and takes the maximum of integers 15 times as
+                # slowly. The Relu keeps it down.
+                x = g.add("Relu", [self.largest(g, c1, rows, columns, "S2_sum")], "S2_map")
+            x = g.activation(x)
         else:
             c1 = g.conv("C1_sum", x, weight, bias, pad=2)
             c1 = g.activation(g.add("Relu", [c1], "C1_map"))
@@ -237,24 +249,19 @@ class _Modern(_Form):
         c5 = g.activation(g.add("Relu", [c5], "C5_map"))
         x, rank = self.pooled(g, c5, 2)
         x = g.linear("F6_sum", x, array(model.F6.weight), array(model.F6.bias), rank)
-        x = g.widened(g.add("Relu", [x], "F6_state"))
+        x = g.activation(g.widened(g.add("Relu", [x], "F6_state")))
         self.maps |= dict(C3=c3, S4=s4, C5=c5, F6=x)
         if model.num_classes:
-            x = g.linear("output", x, array(model.output.weight), array(model.output.bias), rank)
+            x = g.linear("output", x, array(model.output.weight), array(model.output.bias), rank, exact=True)
         return self.output(g, x, rank)
 
-    def largest(self, g: Graph, x: str, rows: int, columns: int) -> str:
-        """S2's maps from the four groups of six. ReduceMax is what few importers read."""
-        if g.quantizer is None:
-            wide = self.spec.any_width  # −1: as many as there are
-            pixels = g.shape("C1_groups", 0, 1, 4, -1 if wide else 6 * rows * columns)
-            x = g.add("Reshape", [x, pixels], "C1_grouped")
-            x = g.pool("MaxPool", x, "S2_largest", kernel=(4, 1), stride=1)
-            return g.add("Reshape", [x, g.shape("S2_shape", 0, 6, rows, -1 if wide else columns)], "S2_map")
-        # onnxruntime takes twice as long to pool integers in this shape.
-        groups = g.split(x, "C1_group", 6, 6, 6, 6)
-        pairs = [g.add("Max", groups[i : i + 2], f"C1_larger{i // 2}") for i in (0, 2)]
-        return g.add("Max", pairs, "S2_map")
+    def largest(self, g: Graph, x: str, rows: int, columns: int, name: str) -> str:
+        """The largest of four groups of six maps. ReduceMax is what few importers read."""
+        wide = self.spec.any_width  # −1: as many as there are
+        pixels = g.shape("C1_groups", 0, 1, 4, -1 if wide else 6 * rows * columns)
+        x = g.add("Reshape", [x, pixels], "C1_grouped")
+        x = g.pool("MaxPool", x, "S2_largest", kernel=(4, 1), stride=1)
+        return g.add("Reshape", [x, g.shape("S2_shape", 0, 6, rows, -1 if wide else columns)], name)
 
 
 class _Classic(_Form):
@@ -280,8 +287,6 @@ class _Classic(_Form):
         coefficient, offset = array(model.S2.weight)[:, None, None], array(model.S2.bias)[:, None, None]
         if self.fast:
             c1 = g.conv("C1_sum", x, phases(weight * s), np.tile(bias * s, 4), stride=2, pad=pad)
-            # In int8 too, C1's sums stay float32 up to the tanh: 256 steps over their whole range cost as much accuracy
-            # as all the rest together, and integers would not be faster here.
             c1 = self.squash(g, c1, "C1_phases")
             kernel = np.tile(np.diag(coefficient.ravel() * a * s), 4)[:, :, None, None]  # over the four groups
             x = g.conv("S2_sum", c1, kernel, offset.ravel() * s)
@@ -303,7 +308,7 @@ class _Classic(_Form):
         c5 = self.c5(g, s4, array(model.C5.weight) * a * s, array(model.C5.bias) * s, pad)
         c5 = g.activation(self.squash(g, g.activation(c5), "C5_map"))
         x, rank = self.pooled(g, c5, pad)
-        x = g.linear("F6_sum", x, array(model.F6.weight) * a * s, array(model.F6.bias) * s, rank)
+        x = g.activation(g.linear("F6_sum", x, array(model.F6.weight) * a * s, array(model.F6.bias) * s, rank))
         x = g.widened(self.squash(g, x, "F6_state"))
         self.maps |= dict(S2=s2, C3=c3, S4=s4, C5=c5, F6=x)
         if model.num_classes:

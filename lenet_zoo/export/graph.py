@@ -117,12 +117,6 @@ class Graph:
         self.nodes.append(helper.make_node(op, list(inputs), [name], name=name, **attributes))
         return name
 
-    def split(self, x: str, name: str, *sizes: int) -> list[str]:
-        """Parts of so many channels each."""
-        parts = [f"{name}{i}" for i in range(len(sizes))]
-        self.nodes.append(helper.make_node("Split", [x, self.shape(f"{name}s", *sizes)], parts, name=name, axis=1))
-        return parts
-
     def rename(self, tensor: str, name: str) -> str:
         for node in self.nodes:
             for names in (node.input, node.output):
@@ -180,10 +174,13 @@ class Graph:
     def _window(kernel: Sequence[int], stride: int, pad: int) -> dict[str, list[int]]:
         return dict(kernel_shape=list(kernel), strides=[stride] * 2, pads=[pad] * 4)
 
-    def linear(self, name: str, x: str, weight: Array, bias: Array, rank: int = 2) -> str:
-        """…×in → …×out; weight out×in. The bias is float32 in int8 too: OpenCV reads a quantised one wrong."""
+    def linear(self, name: str, x: str, weight: Array, bias: Array, rank: int = 2, exact: bool = False) -> str:
+        """…×in → …×out; weight out×in, in float32 whatever `x` is if `exact`.
+
+        The bias is float32 in int8 too: OpenCV reads a quantised one wrong.
+        """
         if rank == 2:
-            stored, _ = self._weight(name, x, weight)
+            stored = self.constant(f"{name}.weight", weight) if exact else self._weight(name, x, weight)[0]
             return self.add("Gemm", [x, stored, self.constant(f"{name}.bias", bias)], name, transB=1)
         product = self.add("MatMul", [x, self.constant(f"{name}.weight", weight.T)], f"{name}_product")
         return self.add("Add", [product, self.constant(f"{name}.bias", bias)], name)
