@@ -17,8 +17,12 @@ def export(
     name: Annotated[str, typer.Argument(metavar="NAME", help="lenet5_modern, lenet5_classic.mnist, …")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The file to write.")],
     target: Annotated[
-        Literal["onnx", "c"],
-        typer.Option("--target", help="An ONNX file; or one C99 file for microcontrollers, which reads uint8 pixels."),
+        Literal["onnx", "c", "litert", "executorch"],
+        typer.Option(
+            "--target",
+            help="An ONNX file; one C99 file for microcontrollers, which reads uint8 pixels; or a file for LiteRT or "
+            "ExecuTorch, which run on phones.",
+        ),
     ] = "onnx",
     input: Annotated[
         Literal["normalized", "pixels", "pixels_float"],
@@ -35,7 +39,12 @@ def export(
         typer.Option("--opset", help="The version of ONNX's operators, 13 … 21; by default 17, and 19 for int8."),
     ] = None,
     batch: Annotated[
-        int | None, typer.Option("--batch", metavar="N", help="A fixed number of pictures at once, in place of any.")
+        int | None,
+        typer.Option(
+            "--batch",
+            metavar="N",
+            help="A fixed number of pictures at once, in place of any (LiteRT, ExecuTorch: of one).",
+        ),
     ] = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Add the output `probabilities`.")] = False,
     intermediates: Annotated[
@@ -58,7 +67,7 @@ def export(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Write a network as one ONNX or C file, compared with the network before it is put in place."""
+    """Write a network as one file for ONNX or a device, compared with the network before it is put in place."""
     from lenet_zoo.export import export as run
     from lenet_zoo.registry import load_network
 

@@ -8,8 +8,9 @@ ONNX:
 - `metadata.py`: what a file says about itself
 - `verification.py`: whether a graph is the model
 
-`targets/` has the others, for devices: C. `lenet_zoo.export(…)` is a call of this very module, which stands for its
-function `export`: Python binds a package's part to its name in the package, and one name can mean one thing only.
+`targets/` has the others, for devices: C, LiteRT and ExecuTorch. `lenet_zoo.export(…)` is a call of this very module,
+which stands for its function `export`: Python binds a package's part to its name in the package, and one name can mean
+one thing only.
 """
 
 from __future__ import annotations
@@ -33,13 +34,15 @@ from lenet_zoo.export.checks import INPUTS, card_for, check_choice, check_path, 
 from lenet_zoo.export.forms import build_graph
 from lenet_zoo.export.graph import OPSET, OPSETS, InputSpec, Quantizer
 from lenet_zoo.export.metadata import attach
-from lenet_zoo.export.targets import c
+from lenet_zoo.export.targets import c, executorch, litert
 from lenet_zoo.export.verification import Parity, check_model, compare, open_session, verify
 from lenet_zoo.models import LeNet5Classic, LeNet5Modern
 from lenet_zoo.models._card import weights_sha256
 from lenet_zoo.pictures.preparation import LINE
 
 __all__ = ["Export", "Parity", "export", "export_onnx"]
+
+_TARGETS = {"c": c, "litert": litert, "executorch": executorch}
 
 
 @dataclass(frozen=True)
@@ -151,31 +154,37 @@ def export(
     Args:
         model: a network of the zoo, on any device, in any mode.
         path: the file to write; an older file there stays until the new one is complete.
-        target: 'onnx', as `export_onnx` writes it; or 'c': one C99 file that needs no other, with a function
-            `lenet_read` from a picture's uint8 pixels to its class, and no malloc. It reads pictures of the nominal
-            size.
+        target: 'onnx', as `export_onnx` writes it; 'c': one C99 file that needs no other, with a function `lenet_read`
+            from a picture's uint8 pixels to its class, and no malloc; 'litert': a file for LiteRT (.tflite), or
+            'executorch': one for ExecuTorch (.pte), each of which needs the extra of that name. All but 'onnx' read
+            pictures of the nominal size.
         precision: 'fp32' or 'int8' (for 'c' in integer arithmetic alone); for 'onnx' also 'fp16'.
         calibration, card: as for `export_onnx`.
-        input, opset, batch, probabilities, fast, intermediates, input_size: for 'onnx' alone, as for `export_onnx`.
+        input, batch: as for `export_onnx`; without `batch`, files for LiteRT and ExecuTorch take one picture at a time.
+            'c' has no choice of them.
+        opset, probabilities, fast, intermediates, input_size: for 'onnx' alone, as for `export_onnx`.
 
     Returns:
         Path, size and measured parity; it can be used as the path.
 
-    Raises: as `export_onnx`.
+    Raises:
+        MissingExtraError: the target's converter is not installed.
+        Others as `export_onnx`.
     """
     path = Path(path)
-    check_choice("target", target, ("onnx", "c"))
+    check_choice("target", target, ("onnx", *_TARGETS))
     check_choice("input", input, tuple(INPUTS))
     if target != "onnx":
         alone: dict[str, object] = dict(
-            opset=opset, batch=batch, probabilities=probabilities, intermediates=intermediates
+            opset=opset, probabilities=probabilities, intermediates=intermediates, fast=not fast, input_size=input_size
         )
-        alone |= dict(fast=not fast, input_size=input_size, input=input == "pixels_float")
+        if target == "c":
+            alone |= dict(batch=batch, input=input == "pixels_float")
+            input = "pixels"
         wrong = [name for name, value in alone.items() if value]
         if wrong:
             raise InputError(f"{wrong[0]} is an option of target='onnx', and target={target!r} has no such choice")
-        input = "pixels"
-    check_choice("precision", precision, c.PRECISIONS if target == "c" else ("fp32", "fp16", "int8"))
+    check_choice("precision", precision, _TARGETS[target].PRECISIONS if target != "onnx" else tuple(OPSET))
     if opset is None:
         opset = OPSET[precision]
     if opset not in OPSETS:
@@ -190,10 +199,11 @@ def export(
     network = float_copy(model)
     known = card_for(network, card)
     if known.preparation.kind == LINE:
-        if target == "c":
-            raise InputError("target='c' reads pictures of one size, and this network lines of any width: take 'onnx'")
+        if target != "onnx":
+            one = f"target={target!r} reads pictures of one size"
+            raise InputError(f"{one}, and this network lines of any width: take 'onnx'")
         input_size = input_size or (network.picture_size()[0], None)
-    spec = input_spec(network, input, 1 if target == "c" else batch, input_size)
+    spec = input_spec(network, input, batch if target == "onnx" else batch or 1, input_size)
     if calibration is None:
         pixels = bundled(known.dataset)
     else:
@@ -201,8 +211,8 @@ def export(
         pixels = sample(load_calibration(calibration, preparation))
     real = fit(pixels, spec.channels, spec.height, spec.width)
     sha256 = weights_sha256(network.state_dict())
-    if target == "c":
-        data, answers = c.build(network, known, spec, precision, sha256, real)
+    if target != "onnx":
+        data, answers = _TARGETS[target].build(network, known, spec, precision, sha256, real)
         parity = compare(lambda batch: [answers(batch)], ["logits"], network, spec, real, precision, what="file")
     else:
         quantizer = _calibrate(network, spec, real, fast) if precision == "int8" else None

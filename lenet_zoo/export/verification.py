@@ -107,9 +107,8 @@ def verify(
     outputs = [output.name for output in session.get_outputs()]
 
     def answers(batch: NDArray[Any]) -> list[Any]:
-        size = spec.batch or len(batch)
-        runs = [session.run(None, {spec.name: batch[i : i + size]}) for i in range(0, len(batch), size)]
-        return [np.concatenate(parts) for parts in zip(*runs, strict=True)]
+        found: list[Any] = session.run(None, {spec.name: batch})
+        return found
 
     return compare(answers, outputs, model, spec, real, precision, confidence)
 
@@ -125,6 +124,12 @@ def compare(
     what: str = "graph",
 ) -> Parity:
     """`verify` of anything that answers: `answers` maps a batch to `outputs`; `what` an error calls it."""
+
+    def answer(batch: NDArray[Any]) -> list[NDArray[Any]]:
+        size = spec.batch or len(batch)
+        runs = [answers(batch[i : i + size]) for i in range(0, len(batch), size)]
+        return [np.concatenate(parts) for parts in zip(*runs, strict=True)]
+
     random = np.random.default_rng(0)
     noise = random.integers(0, 256, (17, *real.shape[1:]), dtype=np.uint8)
     batches = [spec.feed(batch) for batch in (real[:1], noise[:2], noise, real)]
@@ -139,7 +144,7 @@ def compare(
         batches = [np.resize(x, (-(-len(x) // spec.batch) * spec.batch, *x.shape[1:])) for x in batches]
     difference = largest = 0.0
     for batch in batches:
-        answered = dict(zip(outputs, answers(batch), strict=True))
+        answered = dict(zip(outputs, answer(batch), strict=True))
         found = answered[outputs[0]]
         x = spec.normalize(batch) if spec.name == "pixels" else batch
         with torch.inference_mode():

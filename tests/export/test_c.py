@@ -131,7 +131,7 @@ def test_a_wrong_file_is_not_written(network: Build, tmp_path: Path, monkeypatch
 @pytest.mark.parametrize(
     ("build", "options", "text"),
     [
-        (dict(), dict(target="rust"), "target='rust': one of 'onnx' and 'c'"),
+        (dict(), dict(target="rust"), "target='rust': one of 'onnx', 'c', 'litert' and 'executorch'"),
         (dict(), dict(opset=17), "opset is an option of target='onnx', and target='c' has no such choice"),
         (dict(), dict(probabilities=True), "probabilities is an option of target='onnx'"),
         (dict(), dict(fast=False), "fast is an option of target='onnx'"),
