@@ -14,8 +14,19 @@ from typing import Any
 
 from lenet_zoo.errors import LenetZooError
 
-__all__ = ["atomic_path", "one_writer", "parse_json", "read_regular", "user_cache", "utf8_name", "write_atomic"]
+__all__ = [
+    "atomic_path",
+    "naming",
+    "one_writer",
+    "parse_json",
+    "read_regular",
+    "to_make_room",
+    "user_cache",
+    "utf8_name",
+    "write_atomic",
+]
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _DEEPEST = 32  # levels of lists and objects; our own files have six
 
 
@@ -42,14 +53,31 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
         # The user knows the file that was asked for, not the temporary one.
         raise type(error)(error.errno, error.strerror, str(asked)) from None
     try:
-        yield temporary
-        with temporary.open("rb+") as stream:
-            os.fsync(stream.fileno())
-        if mode is not None:
-            temporary.chmod(mode)
-        os.replace(temporary, target)
+        with naming(asked, temporary):
+            yield temporary
+            with temporary.open("rb+") as stream:
+                os.fsync(stream.fileno())
+            if mode is not None:
+                temporary.chmod(mode)
+            os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(target: str | os.PathLike[str], temporary: Path | None = None) -> Iterator[None]:
+    """Let an OSError that names no file, as that of a full disk, or that names `temporary`, name `target`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, str(temporary)):
+            raise
+        raise OSError(error.errno, error.strerror, str(target)) from error
+
+
+def to_make_room(error: OSError) -> str:
+    """What an error's line ends in where a disk is full: what to do. Else nothing."""
+    return ": make room there, or write to another disk" if error.errno in _FULL else ""
 
 
 def _mode(target: Path) -> int | None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from lenet_zoo._onnxruntime import load_onnxruntime
 from lenet_zoo.bench.timing import Call
 from lenet_zoo.classify import OnnxClassifier
 from lenet_zoo.errors import MissingExtraError, to_install
@@ -134,7 +135,7 @@ def _matmul(size: int) -> bytes:
 
 
 def _session(model: bytes, threads: int) -> Any:
-    import onnxruntime
+    onnxruntime = load_onnxruntime()
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads

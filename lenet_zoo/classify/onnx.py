@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenet_zoo._cores import cores
+from lenet_zoo._onnxruntime import load_onnxruntime
 from lenet_zoo.classify.answers import Classifier
-from lenet_zoo.classify.onnx_file import OnnxFile, card_in, metadata_of, read_file
+from lenet_zoo.classify.onnx_file import OnnxFile, card_in, metadata_of, read_file, refuse_unusual
 from lenet_zoo.errors import ArtifactError, InputError
 from lenet_zoo.pictures.preparation import LINE
 
@@ -74,10 +75,10 @@ class OnnxClassifier(Classifier):
         if threads is not None and threads < 1:
             raise InputError(f"threads={threads}: at least 1")
         file = read_file(path)
-        if file.unusual and not trusted:
-            raise ArtifactError(
-                f"{file.path} has {file.unusual}, which no network of the zoo has and which could take any time and "
-                "memory: if it is from somebody you trust, lenet_zoo.OnnxClassifier(FILE, trusted=True) runs it"
+        if not trusted:
+            refuse_unusual(
+                file,
+                "lenet_zoo.OnnxClassifier(FILE, trusted=True) runs it, as do `predict` and `evaluate` with --trusted",
             )
         self.path = file.path
         self.metadata = dict(
@@ -248,7 +249,7 @@ class Running:
 
 
 def _session(file: OnnxFile, providers: Sequence[str] | None) -> Any:
-    import onnxruntime
+    onnxruntime = load_onnxruntime()
 
     available = onnxruntime.get_available_providers()
     if providers is None:
@@ -269,7 +270,7 @@ def _session(file: OnnxFile, providers: Sequence[str] | None) -> Any:
 
 
 def cannot_run(file: OnnxFile, error: Exception) -> ArtifactError:
-    import onnxruntime
+    onnxruntime = load_onnxruntime()
 
     what = " ".join(str(error).split()).removeprefix("[ONNXRuntimeError] : ")
     sets = ", ".join(f"{name or 'ai.onnx'} {version}" for name, version in file.opsets.items())

@@ -40,6 +40,7 @@ _OPERATORS = {
 # Attributes that make a map larger than it was, and the most pixels that they may add.
 _SIZES = ("pads", "kernel_shape", "strides", "dilations")
 _MOST_PIXELS = 1_024
+_MOST_JOINED = 1_024  # times that all of a graph's Concat together may repeat what they are given
 
 # Field numbers of onnx.proto, message → field → message in it, as far as tensors and operators can hide there.
 _NESTED: dict[str, dict[int, str]] = {
@@ -78,6 +79,8 @@ def _inspect(data: memoryview, message: str, path: Path, depth: int, found: list
     if message == "Function":
         found.append("a function of its own")
     nodes = 0
+    if message == "Graph":
+        _check_growth(data, found)
     if message == "Node":
         nodes = 1
         names = {number: text_of(value) for number, value in fields_of(data) if number in (4, 7)}
@@ -91,6 +94,63 @@ def _inspect(data: memoryview, message: str, path: Path, depth: int, found: list
         if number in nested:
             nodes += _inspect(bytes_of(value), nested[number], path, depth + 1, found)
     return nodes
+
+
+def _check_growth(data: memoryview, found: list[str]) -> None:
+    """Note what makes a map larger by its inputs: Pad by amounts that are no small constants, and many Concat."""
+    constants = _constants(data)
+    joined = 1
+    for number, value in fields_of(data):
+        if number != 1:
+            continue
+        fields = [*fields_of(bytes_of(value))]
+        operator = next((text_of(content) for field, content in fields if field == 4), "")
+        inputs = [text_of(content) for field, content in fields if field == 1]
+        if operator == "Concat":
+            joined *= max(len(inputs), 1)
+            if joined > _MOST_JOINED:
+                found.append(f"Concat that repeat their inputs {joined:,} times")
+        if operator == "Pad" and len(inputs) > 1:  # of older operator sets the amounts are an attribute
+            amounts = constants.get(inputs[1])
+            if amounts is None:
+                found.append("a Pad whose amounts are computed")
+            elif max(amounts, default=0) > _MOST_PIXELS:
+                found.append(f"a Pad of {max(amounts):,} pixels")
+
+
+def _constants(graph: memoryview) -> dict[str, list[int]]:
+    """The int64 tensors that a graph holds, as initializers and as Constant nodes, by name."""
+    found: dict[str, list[int]] = {}
+    for number, value in fields_of(graph):
+        if number == 5:
+            tensor = bytes_of(value)
+            name = next((text_of(content) for field, content in fields_of(tensor) if field == 8), "")
+            found[name] = _integers(tensor)
+        elif number == 1:
+            node = [*fields_of(bytes_of(value))]
+            if any(field == 4 and text_of(content) == "Constant" for field, content in node):
+                for field, content in node:
+                    if field != 5:
+                        continue
+                    tensors = [inner for at, inner in fields_of(bytes_of(content)) if at == 5]
+                    for output in (text_of(one) for at, one in node if at == 2):
+                        found[output] = [amount for tensor in tensors for amount in _integers(bytes_of(tensor))]
+    return found
+
+
+def _integers(tensor: memoryview) -> list[int]:
+    """The values of an int64 tensor, from its raw bytes or from its list; of another tensor, what is as large."""
+    values: list[int] = []
+    for number, value in fields_of(tensor):
+        if number == 9:
+            raw = bytes_of(value)
+            if len(raw) > 8 * _MOST_NODES:
+                return []  # weights
+            values += [int.from_bytes(raw[at : at + 8], "little", signed=True) for at in range(0, len(raw), 8)]
+        elif number == 7:
+            several = [value] if isinstance(value, int) else _packed(value)
+            values += [one - 2**64 if one >= 2**63 else one for one in several]
+    return values
 
 
 def _check_size(data: memoryview, found: list[str]) -> None:

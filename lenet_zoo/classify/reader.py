@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from lenet_zoo.cards import Card
 from lenet_zoo.classify.decoding import Path, beam_search, best_path, log_probability, spans
 from lenet_zoo.classify.onnx import Running, cannot_run, cores, normalization_of
-from lenet_zoo.classify.onnx_file import card_in, metadata_of, read_file
+from lenet_zoo.classify.onnx_file import card_in, metadata_of, read_file, refuse_unusual
 from lenet_zoo.errors import ArtifactError, InputError, NoDigitError
 from lenet_zoo.pictures.line import HEIGHT, Strip, lines_from_image
 from lenet_zoo.pictures.preparation import LINE
@@ -247,6 +247,7 @@ class OnnxReader(Reader):
         if threads is not None and threads < 1:
             raise InputError(f"threads={threads}: at least 1")
         self._file, self._wanted_providers = read_file(path), providers
+        refuse_unusual(self._file, "run it in onnxruntime itself")
         self.path = self._file.path
         self.metadata = metadata_of(self._file)
         self.card = card_in(self.metadata, self.path)

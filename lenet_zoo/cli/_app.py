@@ -6,6 +6,7 @@ import glob
 import importlib
 import io
 import json
+import logging
 import os
 import re
 import sys
@@ -19,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lenet_zoo._files import to_make_room
 from lenet_zoo._version import __version__
 from lenet_zoo.errors import InputError, LenetZooError, exit_status, printable
 
@@ -29,6 +31,7 @@ __all__ = [
     "Json",
     "Terminal",
     "Terminated",
+    "Trusted",
     "app",
     "check_one_source",
     "columns",
@@ -97,6 +100,9 @@ console = Terminal()
 messages = Terminal(stderr=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Trusted = Annotated[
+    bool, typer.Option("--trusted", help="Run an .onnx file whatever is in it, also what could take any memory.")
+]
 DataRoot = Annotated[
     Path | None,
     typer.Option("--data-root", help="Folder with the data sets; else LENET_ZOO_DATA, else the user's cache folder."),
@@ -173,6 +179,8 @@ def _version(show: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but results and errors.")] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show other packages' warnings, too.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     pass
@@ -180,11 +188,13 @@ def _root(
 
 def run(argv: list[str]) -> int:
     """Run one command line; returns the exit status."""
-    # A traceback is wanted by whoever types --debug, wherever on the line it stands.
-    debug = "--debug" in argv
-    argv = [argument for argument in argv if argument != "--debug"]
-    # torch's own second derivatives still use what torch warns about; nobody at a terminal can do anything about it.
-    warnings.filterwarnings("ignore", message=r"`torch\.jit\.script` is deprecated", category=FutureWarning)
+    argv, asked = _general(argv)
+    debug, messages.quiet = "--debug" in asked, not {"-q", "--quiet"}.isdisjoint(asked)
+    # Nobody at a terminal can do anything about what other packages warn of; our own warnings are RuntimeWarnings.
+    if {"-v", "--verbose"}.isdisjoint(asked) and not sys.warnoptions:
+        for kind in (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ResourceWarning, UserWarning):
+            warnings.simplefilter("ignore", kind)
+        logging.getLogger("matplotlib").setLevel(logging.ERROR)  # of a home that cannot be written
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a name that its encoding lacks is no reason to fail
             stream.reconfigure(errors="backslashreplace")
@@ -213,6 +223,13 @@ def run(argv: list[str]) -> int:
     return 0
 
 
+def _general(argv: list[str]) -> tuple[list[str], set[str]]:
+    """The options of every command, which may stand anywhere on the line, and the line without them."""
+    end = argv.index("--") if "--" in argv else len(argv)
+    general = ("--debug", "-q", "--quiet", "-v", "--verbose")
+    return [one for at, one in enumerate(argv) if at >= end or one not in general], {*argv[:end]} & {*general}
+
+
 def _expanded(argument: str) -> list[str]:
     """The files that a pattern such as *.png matches, which the shells of Windows leave to the program."""
     return (sorted(glob.glob(argument)) if glob.has_magic(argument) else []) or [argument]
@@ -220,5 +237,6 @@ def _expanded(argument: str) -> list[str]:
 
 def _one_line(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
-        return printable(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
+        what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        return printable(what + to_make_room(error))
     return " ".join(printable(str(error)).split())

@@ -67,6 +67,7 @@ def finetune(
         typer.Option("--strict", help="Stop at the first picture that cannot be used, in place of leaving it out."),
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what the folder holds.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove the folder's run, and begin anew.")] = False,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
     threads: Threads = None,
     tensorboard: Annotated[
@@ -101,6 +102,7 @@ def finetune(
             amp=amp,
             strict=strict,
             resume=resume,
+            overwrite=overwrite,
             device=device,
             threads=threads,
             tensorboard=tensorboard,

@@ -38,6 +38,7 @@ def train(
         ),
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what the folder holds.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove the folder's run, and begin anew.")] = False,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
     threads: Threads = None,
     tensorboard: Annotated[
@@ -61,6 +62,7 @@ def train(
             seeds=range(seed, seed + seeds),
             validate=val,
             resume=resume,
+            overwrite=overwrite,
             device=device,
             threads=threads,
             tensorboard=tensorboard,

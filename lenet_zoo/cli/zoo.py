@@ -18,6 +18,7 @@ from lenet_zoo.cli._app import (
     DataRoot,
     Download,
     Json,
+    Trusted,
     app,
     check_one_source,
     columns,
@@ -162,6 +163,7 @@ def predict(
     min_confidence: Annotated[
         float, typer.Option("--min-confidence", min=0, max=1, help="Below it, a picture is rejected.")
     ] = 0.0,
+    trusted: Trusted = False,
     json: Json = False,
 ) -> None:
     """Label and confidence of each picture of one character."""
@@ -169,7 +171,7 @@ def predict(
     from lenet_zoo.pictures.reading import pictures_in
 
     paths = [path for image in images for path in pictures_in(image)]
-    classifier = _fast_classifier(name)
+    classifier = _fast_classifier(name, trusted)
     classifier.check_answers(top_k, min_confidence)  # the loop would repeat the error for every picture
     rows: list[dict[str, Any]] = []
     with Progress(console=messages, transient=True, disable=len(paths) < 50) as progress:
@@ -200,12 +202,12 @@ def _answer(row: dict[str, Any]) -> str:
     return f"{row['path']}: " + ", ".join(f"{top['label']} ({percent(top['confidence'])})" for top in row["top"])
 
 
-def _fast_classifier(name: str) -> Classifier:
+def _fast_classifier(name: str, trusted: bool) -> Classifier:
     """A tag's classifier, from an ONNX file in the user's cache, so that torch is loaded once to write it."""
     from lenet_zoo.registry import is_foreign, resolve
 
     if is_onnx(name) or is_foreign(name):
-        return _classifier(name)
+        return _classifier(name, trusted)
     from lenet_zoo.classify.cached import cached_classifier
     from lenet_zoo.tags import writer_of
 
@@ -213,12 +215,12 @@ def _fast_classifier(name: str) -> Classifier:
     return cached_classifier(tag, writer_of(tag))
 
 
-def _classifier(name: str) -> Classifier:
+def _classifier(name: str, trusted: bool) -> Classifier:
     """The classifier of an .onnx file, or of a network by name."""
     if is_onnx(name):
         from lenet_zoo.classify import OnnxClassifier
 
-        return OnnxClassifier(name)
+        return OnnxClassifier(name, trusted=trusted)
     from lenet_zoo.classify.torch import TorchClassifier
     from lenet_zoo.registry import load_network
 
@@ -235,6 +237,7 @@ def evaluate(
     data_root: DataRoot = None,
     download: Download = False,
     train: Annotated[bool, typer.Option("--train", help="The training set in place of the test set.")] = False,
+    trusted: Trusted = False,
     json: Json = False,
 ) -> None:
     """Average loss, accuracy and accuracy per class on a data set or on your own pictures."""
@@ -249,7 +252,7 @@ def evaluate(
             raise InputError(f"{name} reads numbers, which a folder for each label cannot hold: take --dataset")
         evaluate_on_lines(name, dataset or "mnist", train, data_root, download, json)
         return
-    classifier = _classifier(name)
+    classifier = _classifier(name, trusted)
     split = "train" if train else "test"
     if data_dir is not None:
         data, split = load_labelled(data_dir, classifier.labels, classifier.preparation, train=train, say=say)

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from lenet_zoo._files import write_atomic
+from lenet_zoo._files import to_make_room, write_atomic
 from lenet_zoo.cards import Card
 from lenet_zoo.errors import ArtifactError, InputError
 from lenet_zoo.export.calibration import bundled, fit, load_calibration, sample
@@ -233,7 +233,7 @@ def export(
     try:
         write_atomic(path, data)
     except OSError as error:
-        raise ArtifactError(f"cannot write {path}: {error.strerror or error}") from error
+        raise ArtifactError(f"cannot write {path}: {error.strerror or error}{to_make_room(error)}") from error
     return Export(path, len(data), parity)
 
 

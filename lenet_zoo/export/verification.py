@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from lenet_zoo._onnxruntime import load_onnxruntime
 from lenet_zoo.cards import Confidence
 from lenet_zoo.classify.confidence import probabilities
 from lenet_zoo.errors import ArtifactError
@@ -65,7 +66,7 @@ def check_model(model: onnx.ModelProto) -> bytes:
 
 def open_session(data: bytes) -> Any:
     """An onnxruntime session on one thread of the CPU."""
-    import onnxruntime
+    onnxruntime = load_onnxruntime()
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1

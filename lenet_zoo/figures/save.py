@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from lenet_zoo._files import atomic_path
+from lenet_zoo._files import write_atomic
 from lenet_zoo.errors import InputError
 
 __all__ = ["check_target", "save"]
@@ -44,6 +45,8 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
     # figure gives the same bytes.
     fixed: Any = {"svg.hashsalt": "lenet-zoo", "svg.fonttype": "path", "pdf.fonttype": 42}
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
-    with mpl.rc_context(fixed), atomic_path(path) as temporary:
-        figure.savefig(temporary, format=kind, dpi=figure.dpi, metadata=metadata)
-    return path
+    # Into memory first: on a full disk matplotlib's PDF writer fails on closing with an error of its own.
+    drawn = io.BytesIO()
+    with mpl.rc_context(fixed):
+        figure.savefig(drawn, format=kind, dpi=figure.dpi, metadata=metadata)
+    return write_atomic(path, drawn.getvalue())

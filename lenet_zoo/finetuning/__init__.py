@@ -28,7 +28,7 @@ from lenet_zoo.finetuning.start import Start
 from lenet_zoo.models._card import attach
 from lenet_zoo.pictures.preparation import Preparation
 from lenet_zoo.registry import create_model
-from lenet_zoo.training.checkpoint import RunFolder, difference, sole_writer
+from lenet_zoo.training.checkpoint import RunFolder, check_once, difference, sole_writer
 from lenet_zoo.training.engine import fit
 from lenet_zoo.training.monitor import Monitor, Result, TensorBoard
 from lenet_zoo.training.processes import find_ranks
@@ -78,6 +78,7 @@ def finetune(
     amp: bool = False,
     strict: bool = False,
     resume: bool = False,
+    overwrite: bool = False,
     device: str = "auto",
     threads: int | None = None,
     tensorboard: bool = False,
@@ -121,6 +122,7 @@ def finetune(
         amp: mixed precision, bfloat16.
         strict: stop at the first picture that cannot be used, in place of leaving it out.
         resume: go on with what `out` holds.
+        overwrite: begin anew, whatever run `out` holds.
         device: 'auto' (the best that this machine has), 'cpu', 'cuda' or 'mps'.
         threads: of torch on the CPU; by default as many as pay, see `lenet_zoo.training.threads`.
         tensorboard: also write scalars for TensorBoard, to the folder `tensorboard` in `out`.
@@ -141,6 +143,7 @@ def finetune(
     from lenet_zoo import figures  # noqa: F401  fail early where matplotlib is missing
 
     check_threads(threads)
+    check_once(resume, overwrite)
     check_seed(seed)
     ranks = find_ranks(device)
     if monitor is None or ranks.rank > 0:
@@ -153,7 +156,7 @@ def finetune(
     home = Path(out)
     if tensorboard and ranks.rank == 0:
         monitor = TensorBoard(monitor, home / "tensorboard")
-    ranks.on_rank_zero(lambda: _check_target(home, resume))
+    ranks.on_rank_zero(lambda: _check_target(home, resume, overwrite))
     start = Start.named(model, weights, scratch, in_chans, freeze)
     with ranks.first_on_its_machine() if download else nullcontext():
         data = load_splits(
@@ -179,6 +182,8 @@ def finetune(
         "seed": seed,
     }
     with sole_writer(home, ranks):
+        if overwrite:
+            ranks.on_rank_zero(lambda: RunFolder(home).clear(RESULTS))
         ranks.on_rank_zero(lambda: _check_target(home, resume))  # again: another job may have ended there meanwhile
         finished = ranks.on_rank_zero(lambda: _finished(home, run) if (home / "card.json").is_file() else None)
         if finished is not None:
@@ -200,13 +205,13 @@ def finetune(
     return FineTuned(home, result.model, card.as_dict())
 
 
-def _check_target(home: Path, resume: bool) -> None:
+def _check_target(home: Path, resume: bool, overwrite: bool = False) -> None:
     """Raise TrainingError if `home` cannot take this run without overwriting other files."""
     if home.exists() and not home.is_dir():
         raise TrainingError(f"{home} is a file: name a folder")
     if (home / "card.json").is_file():
-        if not resume:
-            raise TrainingError(f"{home} holds a finished network: name another folder")
+        if not resume and not overwrite:
+            raise TrainingError(f"{home} holds a finished network: begin anew with --overwrite, or name another folder")
     elif not (home / "checkpoint.pt").is_file():
         for name in RESULTS:
             if (home / name).exists():

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from lenet_zoo import cards
+from lenet_zoo._files import naming
 from lenet_zoo.cards import Card, Confidence
 from lenet_zoo.classify.confidence import fitted_temperature
 from lenet_zoo.classify.torch import logits_of
@@ -69,7 +70,7 @@ def write_results(
     found = evaluate(lambda pixels: logits, data.test, confidence)
     for abandoned in home.glob(".result-*"):
         shutil.rmtree(abandoned, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=".result-", dir=home) as name:
+    with naming(home), tempfile.TemporaryDirectory(prefix=".result-", dir=home) as name:
         staging = Path(name)
         (staging / "model.safetensors").write_bytes(weight_bytes(network.state_dict(), {"format": "pt"}))
         card = _card(start, data, result, recipe, recipe_name, found, watched, confidence)

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lenet_zoo._files import atomic_path, parse_json
+from lenet_zoo._files import atomic_path, naming, parse_json
 from lenet_zoo.cards import sha256_of
 from lenet_zoo.errors import InputError, ScoringError
 from lenet_zoo.scoring.inputs import Input, Unit
@@ -143,7 +143,8 @@ def claim(out: Path, job: dict[str, Any], network: Path) -> None:
     staged = out / f"{_STAGED}{os.urandom(8).hex()}"
     staged.mkdir()
     try:
-        shutil.copyfile(network, staged / "model.onnx")
+        with naming(model_path(out)):  # copyfile would name the file that it reads
+            (staged / "model.onnx").write_bytes(network.read_bytes())
         whole = {**job, "onnx_sha256": sha256_of(staged / "model.onnx")}
         (staged / "job.json").write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         for file in staged.iterdir():

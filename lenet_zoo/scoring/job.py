@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import tempfile
 import time
 from collections import Counter
@@ -17,7 +16,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from lenet_zoo._files import one_writer, utf8_name
+from lenet_zoo._files import one_writer, to_make_room, utf8_name, write_atomic
 from lenet_zoo.classify import read_metadata
 from lenet_zoo.classify.onnx_file import read_file
 from lenet_zoo.errors import InputError, ScoringError
@@ -110,7 +109,7 @@ def score(
     with tempfile.TemporaryDirectory() as scratch:
         path, network = _network(model, out, Path(scratch))
         if overwrite:  # the file may lie in the folder that will be cleared
-            path = Path(shutil.copyfile(path, Path(scratch) / "network.onnx"))
+            path = write_atomic(Path(scratch) / "network.onnx", path.read_bytes())
         _check_reads(model, path, as_)
         answers = answering(path, {"as": as_, "top_k": top_k, "min_confidence": min_confidence, "expect": expect})
         with closing(
@@ -152,7 +151,7 @@ def _alone_in(out: Path) -> Iterator[None]:
         with one_writer(out, ScoringError):
             yield
     except OSError as error:
-        raise ScoringError(f"{error.filename or out}: {reason(error)}") from error
+        raise ScoringError(f"{error.filename or out}: {reason(error)}{to_make_room(error)}") from error
 
 
 def _engine(name: str, address: str | None) -> Engine:

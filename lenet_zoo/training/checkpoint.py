@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from lenet_zoo._files import one_writer, write_atomic
+from lenet_zoo._files import one_writer, to_make_room, write_atomic
 from lenet_zoo.cards import Card
-from lenet_zoo.errors import TrainingError
+from lenet_zoo.errors import InputError, TrainingError
 from lenet_zoo.models._card import weight_bytes
 from lenet_zoo.models.weight_files import check_intact
 from lenet_zoo.training.processes import Ranks
@@ -93,11 +92,22 @@ class RunFolder:
         except OSError as error:
             raise _unwritable(self.path, error) from error
         free = shutil.disk_usage(self.path).free
-        if free < _ROOM:
+        if free < _ROOM and not self.checkpoint.is_file():  # a run that was begun here replaces its own files
             raise TrainingError(
-                f"{free / 2**20:.0f} MB free at {self.path}, and a run needs {_ROOM / 2**20:.0f} MB: make room, "
+                f"{free // 2**20} MB free at {self.path}, and a run needs {_ROOM // 2**20} MB: make room, "
                 "or name another folder"
             )
+
+    def clear(self, results: Iterable[str] = ()) -> None:
+        """Remove the run that the folder holds, its card first: what this class names, and `results`.
+
+        A folder without a checkpoint and without a card holds no run, and stays as it is.
+        """
+        if not self.card.exists() and not self.checkpoint.exists():
+            return
+        ours = (self.card, self.weights, self.checkpoint, self.log, self.curves)
+        for file in (*ours, *(self.path / name for name in results)):
+            file.unlink(missing_ok=True)
 
     def write(self, target: Path, data: bytes | str) -> None:
         """Write one file whole or not at all.
@@ -107,9 +117,7 @@ class RunFolder:
         try:
             write_atomic(target, data)
         except OSError as error:
-            advice = (
-                "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "make it writable again"
-            )
+            advice = "make room" if to_make_room(error) else "make it writable again"
             raise TrainingError(
                 f"cannot write {target}: {error.strerror}; what was saved before is whole: {advice}, "
                 "then go on with --resume"
@@ -145,7 +153,8 @@ class RunFolder:
             ) from error
         if not resume:
             raise TrainingError(
-                f"{self.path} holds a run of {epochs} epochs: go on with --resume, or name another folder"
+                f"{self.path} holds a run of {epochs} epochs: go on with --resume, begin anew with --overwrite, or "
+                "name another folder"
             )
         if what := difference(saved, run):
             raise TrainingError(f"{self.path} holds another run: {what}; resume it as it was, or name another folder")
@@ -173,7 +182,15 @@ class RunFolder:
             with self.log.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(record) + "\n")
         except OSError as error:
-            raise TrainingError(f"cannot write {self.log}: {error.strerror}; the last checkpoint is whole") from error
+            raise TrainingError(
+                f"cannot write {self.log}: {error.strerror}; the last checkpoint is whole{to_make_room(error)}"
+            ) from error
+
+
+def check_once(resume: bool, overwrite: bool) -> None:
+    """Raises: InputError when a run is to be both gone on with and begun anew."""
+    if resume and overwrite:
+        raise InputError("--resume and --overwrite exclude each other: go on with the run, or begin anew")
 
 
 def threads_in(checkpoint: Path) -> int | None:

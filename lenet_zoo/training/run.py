@@ -31,7 +31,7 @@ from lenet_zoo.models._card import attach
 from lenet_zoo.models.lenet5_modern import LeNet5Modern
 from lenet_zoo.pictures.preparation import LINE, Preparation
 from lenet_zoo.registry import create_model, list_models
-from lenet_zoo.training.checkpoint import RunFolder, sole_writer
+from lenet_zoo.training.checkpoint import RunFolder, check_once, sole_writer
 from lenet_zoo.training.distillation import EnsembleLogits, TeacherLogits
 from lenet_zoo.training.engine import check, fit
 from lenet_zoo.training.lines import build_for_lines, fit_lines, line_figures
@@ -69,6 +69,7 @@ def train(
     seeds: Sequence[int] = (0,),
     validate: bool = False,
     resume: bool = False,
+    overwrite: bool = False,
     device: str = "auto",
     threads: int | None = None,
     tensorboard: bool = False,
@@ -90,6 +91,7 @@ def train(
         validate: train without the last training pictures (see `validation_split`) and evaluate on them, not on the
             test set: for choosing a recipe. Goes to `out`/validation.
         resume: go on with what `out` holds.
+        overwrite: begin anew, whatever run `out` holds; teachers that were trained there are kept.
         device: 'auto', 'cpu', 'cuda' or 'mps'.
         threads: of torch on the CPU; by default as many as pay, see `lenet_zoo.training.threads`.
         tensorboard: also write scalars for TensorBoard, to the folder `tensorboard` of each run.
@@ -107,6 +109,7 @@ def train(
     """
     # Fail early: check everything before a folder is made or a teacher is trained.
     check_threads(threads)
+    check_once(resume, overwrite)
     known = [*list_models(), *TEACHERS]
     if architecture not in known:
         raise InputError(f"no network {architecture!r}.{did_you_mean(architecture, known)} One of {', '.join(known)}")
@@ -135,7 +138,7 @@ def train(
         training = _with_no_digits(training, chosen.no_digits)
     plan = _Plan(
         architecture, chosen, Path(recipe).stem, training, held_out, validate, Path(out), seeds, resume, tensorboard,
-        ranks, monitor if monitor and ranks.rank == 0 else Monitor(), command or command_line(), validation,
+        ranks, monitor if monitor and ranks.rank == 0 else Monitor(), command or command_line(), validation, overwrite,
     )  # fmt: skip
     plan.check()
     saved = [folder / "checkpoint.pt" for folder in plan.places] if resume else []
@@ -171,6 +174,7 @@ class _Plan:
     monitor: Monitor
     command: str
     validation: Dataset | None = None  # what a run on lines is measured on after each epoch
+    overwrite: bool = False
 
     @property
     def split(self) -> str:
@@ -259,8 +263,11 @@ def _carry_out(plan: _Plan) -> Card:
 
 
 def _folders(plan: _Plan) -> list[RunFolder]:
-    """The folder of each seed; nothing of another run is overwritten."""
+    """The folder of each seed; nothing of another run is overwritten, unless that was asked for."""
     home, places = plan.home, plan.places
+    if plan.overwrite:
+        for place in {home, *places, *home.glob("seed-*")}:
+            RunFolder(place).clear(("config.json", "README.md"))
     begun = {place for place in places if (place / "checkpoint.pt").is_file()}
     if begun and home not in places:
         begun.add(home)  # it sums them up
@@ -298,9 +305,11 @@ def _train_teacher(plan: _Plan, name: str) -> str:
     """Train the teacher `name` on the same pictures, or find it trained; gives the file of its weights."""
     own = replace(
         plan, architecture=name, recipe=load_recipe("teacher", architecture=name, dataset=plan.training.name),
-        recipe_name="teacher", out=plan.out / name, seeds=(0,), resume=True, tensorboard=False,
+        recipe_name="teacher", out=plan.out / name, seeds=(0,), resume=True, tensorboard=False, overwrite=False,
     )  # fmt: skip
     with sole_writer(own.out, own.ranks):
+        if card_in(own.home) is None:
+            plan.monitor.say(f"first its teacher is trained, {name}, {own.recipe.epochs} epochs")
         card = _carry_out(own)
     accuracy = card.metrics[plan.split]["accuracy"]
     plan.monitor.say(f"the teacher is ready: {100 * accuracy:.2f} % on {plan.split}")

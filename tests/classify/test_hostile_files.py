@@ -13,7 +13,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 import lenet_zoo
 from lenet_zoo.classify import OnnxClassifier
+from lenet_zoo.cli._app import run
 from lenet_zoo.errors import ArtifactError
+
+SEVEN = str(Path(__file__).parents[1] / "fixtures" / "pictures" / "pen_fat.png")
 
 FLAT = [
     helper.make_node("Cast", ["pixels"], ["float"], to=TensorProto.FLOAT),
@@ -94,7 +97,8 @@ def test_what_could_take_any_time_or_memory_is_not_run(
         OnnxClassifier(path)
     assert str(refusal.value) == (
         f"{path} has the operator {operator}, which no network of the zoo has and which could take any time and "
-        "memory: if it is from somebody you trust, lenet_zoo.OnnxClassifier(FILE, trusted=True) runs it"
+        "memory: if it is from somebody you trust, lenet_zoo.OnnxClassifier(FILE, trusted=True) runs it, as do "
+        "`predict` and `evaluate` with --trusted"
     )
 
 
@@ -119,8 +123,60 @@ def test_huge_maps_and_pictures_are_not_run(tmp_path: Path, properties: dict[str
         OnnxClassifier(path)
 
 
+def padded(amounts: list[TensorProto], *before: Any) -> tuple[list[Any], list[TensorProto]]:
+    """A graph that pads its picture, and what follows."""
+    nodes = [
+        FLAT[0],
+        *before,
+        helper.make_node("Pad", ["float", "amounts"], ["big"]),
+        helper.make_node("GlobalAveragePool", ["big"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "W"], ["logits"]),
+    ]
+    return nodes, [constant("W", np.zeros((1, 10)), np.float32), *amounts]
+
+
+def test_amounts_of_pad_are_small_constants(tmp_path: Path, properties: dict[str, str]) -> None:
+    wide = [0, 0, 0, 0, 0, 0, 2**20, 2**20]
+    listed = helper.make_tensor("amounts", TensorProto.INT64, [8], wide)  # not as raw bytes
+    as_node = helper.make_node("Constant", [], ["amounts"], value=listed)
+    computed = helper.make_node("Add", ["half", "half"], ["amounts"])
+    for graph, why in (
+        (padded([constant("amounts", wide)]), "a Pad of 1,048,576 pixels"),
+        (padded([listed]), "a Pad of 1,048,576 pixels"),
+        (padded([], as_node), "a Pad of 1,048,576 pixels"),
+        (padded([constant("half", [0, 0, 0, 0, 0, 0, 2**19, 2**19])], computed), "a Pad whose amounts are computed"),
+    ):
+        path = write(tmp_path / "m.onnx", properties, *graph)
+        with pytest.raises(ArtifactError, match=f"has {why}, which no network of the zoo has"):
+            OnnxClassifier(path)
+    path = write(tmp_path / "m.onnx", properties, *padded([constant("amounts", [0, 0, 2, 2, 0, 0, 2, 2])]))
+    assert np.allclose(OnnxClassifier(path).predict_array(np.zeros((2, 28, 28), np.uint8)), 0.1)
+
+
+def test_maps_that_are_joined_with_themselves_again_and_again(tmp_path: Path, properties: dict[str, str]) -> None:
+    nodes = [FLAT[0], *[helper.make_node("Concat", [f"x{i}", f"x{i}"], [f"x{i + 1}"], axis=2) for i in range(33)]]
+    nodes[0] = helper.make_node("Cast", ["pixels"], ["x0"], to=TensorProto.FLOAT)
+    nodes += [
+        helper.make_node("GlobalAveragePool", ["x33"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["f"]),
+    ]
+    nodes += [helper.make_node("MatMul", ["f", "W"], ["logits"])]
+    path = write(tmp_path / "m.onnx", properties, nodes, [constant("W", np.zeros((1, 10)), np.float32)])
+    with pytest.raises(ArtifactError, match="has Concat that repeat their inputs 2,048 times, which no network"):
+        OnnxClassifier(path)
+
+
+def test_what_reads_numbers_is_looked_through_as_well(tmp_path: Path, properties: dict[str, str]) -> None:
+    nodes, weights = GRAPHS["Loop"]
+    path = write(tmp_path / "m.onnx", properties, [*FLAT, *nodes], [WEIGHTS, *weights])
+    with pytest.raises(ArtifactError, match=r"has the operator Loop, .* you trust, run it in onnxruntime itself$"):
+        lenet_zoo.OnnxReader(path)
+
+
 def test_whoever_is_trusted_may_use_any_operator(tmp_path: Path, properties: dict[str, str]) -> None:
     nodes = [helper.make_node("Expand", ["plain", "s"], ["logits"])]
     path = write(tmp_path / "m.onnx", properties, [*FLAT, *nodes], [WEIGHTS, constant("s", [1, 10])])
     rows = OnnxClassifier(path, trusted=True).predict_array(np.zeros((2, 28, 28), np.uint8))
     assert np.allclose(rows, 0.1)
+    assert (run(["predict", str(path), SEVEN]), run(["predict", str(path), SEVEN, "--trusted"])) == (1, 0)

@@ -101,8 +101,14 @@ def test_nothing_of_another_is_overwritten(tmp_path: Path) -> None:
         finetune(tmp_path / "file", few_shot=1, changes=QUICK)
     (out / "config.json").unlink()
     finetune(out, few_shot=1, changes=QUICK)
-    with pytest.raises(TrainingError, match="holds a finished network: name another folder"):
+    with pytest.raises(
+        TrainingError, match="holds a finished network: begin anew with --overwrite, or name another folder"
+    ):
         finetune(out, few_shot=1, changes=QUICK)
+    (out / "notes.txt").write_text("mine")
+    done = finetune(out, few_shot=2, changes=QUICK, overwrite=True)
+    assert done.card["pictures"]["train"] == 20
+    assert (out / "notes.txt").read_text() == "mine"
 
 
 def test_a_folder_has_one_writer(tmp_path: Path) -> None:

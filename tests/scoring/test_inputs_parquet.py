@@ -96,11 +96,16 @@ def test_rows_of_parquet_that_hold_no_picture(tmp_path: Path, digits: Digits) ->
         "the row has no pixels (null)",
         "the row is not 28 lists of 28 pixels",
     ]
-    structs = [{"bytes": b"x", "path": None}, None, {"bytes": None, "path": "elsewhere.png"}]
+    structs = [{"bytes": b"x", "path": None}, None, {"bytes": None, "path": None}, {"bytes": None, "path": "a/1.png"}]
     pq.write_table(
         pa.table({"image": pa.array(structs, pa.struct([("bytes", pa.binary()), ("path", pa.string())]))}), path
     )
-    assert [content for _, content in read(path)] == [b"x", *["the row has no picture (null)"] * 2]
+    *found, without_bytes = [content for _, content in read(path)]
+    assert found == [b"x", *["the row has no picture (null)"] * 2]
+    assert without_bytes == (
+        "the row has no picture, but only its path 'a/1.png': embed the pictures in the Parquet file, or score the "
+        "folder that they are in"
+    )
 
 
 USABLE = (

@@ -199,7 +199,10 @@ def test_a_folder_that_cannot_be_made_is_refused_before_the_run(tmp_path):
 
 def test_another_runs_folder_is_refused_by_what_differs(few, tmp_path, train):
     train(few, tmp_path, Recipe(epochs=1))
-    with pytest.raises(TrainingError, match=r"holds a run of 1 epochs: go on with --resume, or name another folder$"):
+    with pytest.raises(
+        TrainingError,
+        match=r"holds a run of 1 epochs: go on with --resume, begin anew with --overwrite, or name another folder$",
+    ):
         train(few, tmp_path, Recipe(epochs=1))
     with pytest.raises(TrainingError, match=r"holds another run: there lr=0\.001, here 0\.1; resume it as it was"):
         train(few, tmp_path, Recipe(epochs=1, lr=0.1), resume=True)

@@ -164,7 +164,12 @@ def test_nothing_of_another_run_is_overwritten(small_mnist, tmp_path):
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     for out, seeds, text in [
         ("one", (0, 1), f"{tmp_path / 'one'} holds one run, and several seeds were asked for: name another folder"),
-        ("one", (0,), f"{tmp_path / 'one'} holds a run of 1 epochs: go on with --resume, or name another folder"),
+        (
+            "one",
+            (0,),
+            f"{tmp_path / 'one'} holds a run of 1 epochs: go on with --resume, begin anew with --overwrite, or name "
+            "another folder",
+        ),
         ("two", (0,), f"{tmp_path / 'two'} holds a model.safetensors that is not of this run: name another folder"),
         ("tuned", (0,), f"{tmp_path / 'tuned'} holds a card.json that is not of this run: name another folder"),
         ("tuned", (0, 1), f"{tmp_path / 'tuned'} holds a card.json that is not of this run: name another folder"),
@@ -174,6 +179,15 @@ def test_nothing_of_another_run_is_overwritten(small_mnist, tmp_path):
         assert str(refusal.value) == text
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
     run_in("two", seeds=(0, 1), resume=True)
+    with pytest.raises(InputError, match="--resume and --overwrite exclude each other"):
+        run_in("one", resume=True, overwrite=True)
+    (tmp_path / "two" / "notes.txt").write_text("mine")
+    run_in("two", overwrite=True)  # of two runs, one is left
+    assert json.loads((tmp_path / "two" / "card.json").read_text())["seeds"]["n"] == 1
+    assert {path.name for path in (tmp_path / "two").rglob("*") if path.is_file()} == {
+        *("card.json", "checkpoint.pt", "config.json", "curves.png", "log.jsonl", "model.safetensors", "notes.txt"),
+        "README.md",
+    }
 
 
 def test_a_folder_has_one_writer(small_mnist, tmp_path):

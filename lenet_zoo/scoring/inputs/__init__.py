@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from lenet_zoo._files import utf8_name
-from lenet_zoo.errors import InputError
+from lenet_zoo.errors import InputError, ScoringError
 from lenet_zoo.scoring.inputs import idx, parquet, pictures
 from lenet_zoo.scoring.inputs.kind import DAMAGED, Content, Kind, Row, Unit, reason, unzipped
 
@@ -104,6 +104,7 @@ def list_input(
             Parquet files without a usable column.
         DataError: Parquet and IDX files that are damaged.
         MissingExtraError: a Parquet file without pyarrow.
+        ScoringError: the disk has no room for the listing.
     """
     path = Path(path)
     if kind is not None and kind not in KINDS:
@@ -139,6 +140,12 @@ def list_input(
         part_rows = part_rows or min(max(math.ceil(rows / _UNITS), _LEAST_ROWS), _MOST_ROWS)
         own_name, fingerprint = utf8_name(path.resolve().name), digest.hexdigest()
         return Input(root, own_name, kind, files, size_of_all, rows, fingerprint, part_rows, column, key, table)
+    except sqlite3.OperationalError as error:  # of the file that the listing is sorted in
+        table.close()
+        raise ScoringError(
+            f"the listing of {path} cannot be sorted: {reason(error)}: make room in the folder of temporary files, or "
+            "name another one in SQLITE_TMPDIR"
+        ) from None
     except BaseException:
         table.close()
         raise

@@ -207,11 +207,23 @@ def _encoded(column: pyarrow.Array) -> Iterator[Content]:
 
     column = getattr(column, "storage", column)
     whole = column.is_valid().to_pylist()
+    names: list[str | None] = [None] * len(column)
     if types.is_struct(column.type):
+        at = column.type.get_field_index("path")  # as Hugging Face's data sets have it
+        if at >= 0 and types.is_string(column.type.field(at).type):
+            names = column.field(at).to_pylist()
         column = column.field(column.type.get_field_index("bytes"))
-    for valid, value in zip(whole, column, strict=True):
+    for valid, value, name in zip(whole, column, names, strict=True):
         data = value.as_py() if valid else None
-        yield "the row has no picture (null)" if data is None else data
+        if data is not None:
+            yield data
+        elif valid and name:
+            yield (
+                f"the row has no picture, but only its path {name!r}: embed the pictures in the Parquet file, or score "
+                "the folder that they are in"
+            )
+        else:
+            yield "the row has no picture (null)"
 
 
 def _pixels(column: pyarrow.Array, size: Size) -> list[Content]:
