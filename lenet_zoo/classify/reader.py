@@ -131,8 +131,7 @@ class Reader(ABC):
                 strips = lines_from_image(picture)
             except NoDigitError as error:
                 return Reading(None, 0.0, (), " ".join(str(error).split()))
-            found = [self.read_strip(strip, min_confidence, pattern) for strip in strips]
-            return found[0] if len(found) == 1 else _together(found)
+            return self.read_strips(strips, min_confidence, pattern)
 
         if len(several) == 1 or self.threads == 1:
             return [read_one(picture) for picture in several]
@@ -144,9 +143,25 @@ class Reader(ABC):
         if not 0 <= min_confidence <= 1:
             raise InputError(f"min_confidence={min_confidence}: a probability, from 0 to 1")
 
+    def read_strips(
+        self, strips: Sequence[Strip], min_confidence: float = 0.0, expect: re.Pattern[str] | None = None
+    ) -> Reading:
+        """Read a picture that is prepared already: its lines, from top to bottom."""
+        found = [self.read_strip(strip, min_confidence, expect) for strip in strips]
+        return found[0] if len(found) == 1 else _together(found)
+
     def read_strip(self, strip: Strip, min_confidence: float = 0.0, expect: re.Pattern[str] | None = None) -> Reading:
         """Read a line that is prepared already."""
-        answers = self.log_probabilities(strip.pixels)
+        return self.decode(self.log_probabilities(strip.pixels), strip, min_confidence, expect)
+
+    def decode(
+        self,
+        answers: NDArray[np.float64],
+        strip: Strip,
+        min_confidence: float = 0.0,
+        expect: re.Pattern[str] | None = None,
+    ) -> Reading:
+        """The number in a strip, from what `log_probabilities` gave of it."""
         found = _decoded(answers, expect)
         if found is None:
             text = "".join(map(str, best_path(answers)))

@@ -1,4 +1,4 @@
-"""`bench inference` and `bench pictures`: ratios measured in one run on this machine."""
+"""`bench inference`, `bench pictures` and `bench lines`: ratios measured in one run on this machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.table import Table
 
 from lenet_zoo.cli._app import Json, app, console, messages, print_json
 
-__all__ = ["bench", "inference", "pictures"]
+__all__ = ["bench", "inference", "lines", "pictures"]
 
 bench = typer.Typer(
     name="bench", help="Ratios measured in one run on this machine.", no_args_is_help=True, rich_markup_mode=None
@@ -89,4 +89,32 @@ def pictures(
     for row in result.rows:
         cells = [f"{row.decoding:.2f}", f"{row.digit:.2f}", f"{row.ratio:.2f}", f"{row.otsu:.2f}", f"{row.network:.3f}"]
         table.add_row(row.picture, *cells)
+    console.print(table)
+
+
+@bench.command(epilog="Example: lenet-zoo bench lines --digits 8")
+def lines(
+    name: Annotated[str, typer.Argument(metavar="[NAME]", help="A network of the zoo.")] = "lenet5_modern.numbers",
+    digits: Annotated[
+        list[int] | None, typer.Option("--digits", min=1, help="Repeat for several; default: 1, 4, 8 and 16.")
+    ] = None,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Turns of each stage.")] = 15,
+    json: Json = False,
+) -> None:
+    """Time what it takes to read a line of digits: picture to strip, the network, and the decoding."""
+    from lenet_zoo.bench.lines import time_lines
+
+    with messages.status("exporting") as status:
+        result = time_lines(name, digits or (1, 4, 8, 16), rounds, status.update)
+    if json:
+        print_json(asdict(result))
+        return
+    console.print(", ".join(f"{key} {value}" for key, value in result.machine.items()))
+    table = Table("digits", title=f"µs a line, one core, medians of {rounds} rounds", title_justify="left")
+    for heading in ("strip in px", "picture to strip", "network, twice", "decoding"):
+        table.add_column(heading, justify="right")
+    for row in result.rows:
+        table.add_row(
+            *map(str, (row.digits, row.width)), *(f"{v:,.0f}" for v in (row.strip, row.network, row.decoding))
+        )
     console.print(table)

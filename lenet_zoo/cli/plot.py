@@ -254,7 +254,8 @@ def line(
 
     reader = reader_of(model)
     strip = line_from_image(line_of(picture, data_root, download))
-    answers, reading = reader.log_probabilities(strip.pixels), reader.read_strip(strip)
+    answers = reader.log_probabilities(strip.pixels)
+    reading = reader.decode(answers, strip)
     labels = reader.card.labels
     classes = [labels.index(one.label) for one in reading.characters]
     target.finish(

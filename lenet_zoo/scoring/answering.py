@@ -18,7 +18,7 @@ from lenet_zoo.classify import OnnxClassifier
 from lenet_zoo.classify.confidence import none_of_these, refusal
 from lenet_zoo.classify.reader import OnnxReader, expected
 from lenet_zoo.errors import ArtifactError, InputError
-from lenet_zoo.pictures.line import Strip, line_from_image
+from lenet_zoo.pictures.line import Strip, lines_from_image
 from lenet_zoo.scoring.parts import Rows
 
 __all__ = ["KINDS", "Answering", "Characters", "Numbers", "answering", "put_answers"]
@@ -140,7 +140,7 @@ def put_answers(
 
 
 class Numbers:
-    """A line of digits a picture. Arguments and errors as of `answering`."""
+    """A line of digits a picture, or a few. Arguments and errors as of `answering`."""
 
     size: tuple[int, int] | None = None
     labels: tuple[str, ...] | None = None
@@ -155,13 +155,13 @@ class Numbers:
         self.expect: re.Pattern[str] | None = expected(expect)
         self.options = {"as": "numbers", "min_confidence": self.least, "expect": expect}
 
-    def prepare(self, picture: bytes) -> Strip:
-        return line_from_image(picture)
+    def prepare(self, picture: bytes) -> tuple[Strip, ...]:
+        return lines_from_image(picture)
 
-    def answer(self, rows: Rows, found: dict[int, Strip], as_pixels: set[int]) -> None:
-        for row, strip in found.items():
+    def answer(self, rows: Rows, found: dict[int, tuple[Strip, ...]], as_pixels: set[int]) -> None:
+        for row, strips in found.items():
             try:
-                reading = self.reader.read_strip(strip, self.least, self.expect)
+                reading = self.reader.read_strips(strips, self.least, self.expect)
             except ArtifactError:  # one line among a million must not end the job
                 rows.fail(row, "the network's answer is not a number")
                 continue

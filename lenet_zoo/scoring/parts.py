@@ -131,7 +131,7 @@ class Rows:
         answered = [len(labels) > 0 for labels in self.labels]
         found = [label for label in self.label if label is not None]
         if self.known is None:
-            lengths = Counter(map(len, found))
+            lengths = Counter(len(label.replace("\n", "")) for label in found)  # of several lines, all digits
             each = {_LENGTHS: {str(length): lengths[length] for length in sorted(lengths)}}
         else:
             counts = Counter(found)

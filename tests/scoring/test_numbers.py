@@ -121,6 +121,20 @@ def test_networks_and_options_of_the_other_kind_are_named(
     assert not out.exists()
 
 
+def test_several_lines_are_several_in_the_label(tmp_path: Path, run: Score, digits: Digits, reading: Path) -> None:
+    folder = tmp_path / "pages"
+    folder.mkdir()
+    rows = [np.concatenate([np.pad(digits[i], 3) for i in row], 1) for row in ((0, 1, 2), (3, 5, 7))]
+    page = np.concatenate([np.pad(row, ((12, 12), (8, 8))) for row in rows])
+    Image.fromarray(255 - np.kron(page, np.ones((2, 2), np.uint8))).save(folder / "two.png")
+    result = run(folder, tmp_path / "out", model=str(reading), as_="numbers")
+    (row,) = rows_of(tmp_path / "out")
+    (found,) = lenet_zoo.OnnxReader(reading, threads=1).read(folder / "two.png")
+    assert len(found.lines) == 2
+    assert row["label"] == found.text == "\n".join(str(line.text) for line in found.lines)
+    assert result["lengths"] == {str(len(row["labels"])): 1}
+
+
 def test_a_line_whose_answers_are_no_numbers_is_a_row(
     tmp_path: Path, run: Score, lines: Path, reading: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
