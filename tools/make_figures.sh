@@ -23,4 +23,5 @@ draw mistakes mistakes lenet5_modern
 draw mistakes-1998 mistakes lenet5_classic.lecun1998_mnist
 draw curves curves ../data/lecun1998.jsonl --paper
 draw curvature curvature lenet5_classic.lecun1998_mnist --dataset mnist
+draw ablation ablation ../data/ablation.json
 draw bench bench ../data/bench-modern.json

@@ -340,3 +340,20 @@ def bench(
 
     document = figures.read_bench(file)
     target.finish("Pictures per second", lambda: figures.bench(document, target.theme), lambda: document, titled=False)
+
+
+@plot.command(epilog="Example: lenet-zoo plot ablation ablation.json -o ablation.svg")
+@draws
+def ablation(
+    target: Target,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `python examples/ablate.py --out FILE` wrote.")],
+) -> None:
+    """The networks between 1998 and today, one switch at a time."""
+    from lenet_zoo import figures
+
+    document = figures.read_ablation(file)
+    target.finish(
+        "From lenet5_classic to lenet5_modern, one switch at a time",
+        lambda: figures.ablation(document, target.theme),
+        lambda: document,
+    )

@@ -18,6 +18,7 @@ try:
 except ImportError as error:
     raise MissingExtraError(f"pictures are drawn by matplotlib: {to_install('plots')}") from error
 
+from lenet_zoo.figures.ablation import ablation, read_ablation
 from lenet_zoo.figures.architecture import architecture
 from lenet_zoo.figures.bench import bench, read_bench
 from lenet_zoo.figures.confusion import confusion
@@ -41,6 +42,7 @@ __all__ = [
     "ZERO_STATE",
     "Mistake",
     "Theme",
+    "ablation",
     "architecture",
     "bench",
     "bitmaps",
@@ -60,6 +62,7 @@ __all__ = [
     "mistakes",
     "paper_fig5",
     "paper_fig8",
+    "read_ablation",
     "read_bench",
     "read_log",
     "save",
