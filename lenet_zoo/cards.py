@@ -90,6 +90,8 @@ class Confidence:
         j: penalty of the rubbish class ("none of these") of the 1998 paper's Eq. 9, whose logit is always −j; None
             for no such class.
         fitted_on: what the temperature was fitted on.
+        edge_temperature: the temperature for pictures whose edge cuts ink off, as it is where characters are cut out of
+            a page (`lenet_zoo.pictures.character.Found`); None for the same.
 
     Raises: InputError for a number out of range.
     """
@@ -97,17 +99,24 @@ class Confidence:
     temperature: float
     j: float | None = None
     fitted_on: str = ""
+    edge_temperature: float | None = None
 
     def __post_init__(self) -> None:
-        for name, value in (("temperature", self.temperature), ("j", self.j)):
+        for name in ("temperature", "j", "edge_temperature"):
+            value = getattr(self, name)
             number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not (number and math.isfinite(value) and value > 0) and (name, value) != ("j", None):  # type: ignore[arg-type, operator]
+            if not (number and math.isfinite(value) and value > 0) and (value is not None or name == "temperature"):
                 raise InputError(f"its confidence has {name} {_short(value)}, and must have a finite number above 0")
         if not isinstance(self.fitted_on, str):
             raise InputError(f"its confidence was fitted on {_short(self.fitted_on)}, and must say so in a text")
 
     def as_dict(self) -> dict[str, Any]:
-        found = dict(temperature=self.temperature, j=self.j, fitted_on=self.fitted_on or None)
+        found = dict(
+            temperature=self.temperature,
+            j=self.j,
+            edge_temperature=self.edge_temperature,
+            fitted_on=self.fitted_on or None,
+        )
         return {key: value for key, value in found.items() if value is not None}
 
 
@@ -302,9 +311,11 @@ def _input(document: dict[str, Any]) -> InputConvention:
 
 
 def _confidence(document: dict[str, Any]) -> Confidence:
-    unknown = document.keys() - {"temperature", "j", "fitted_on"}
+    unknown = document.keys() - {"temperature", "j", "fitted_on", "edge_temperature"}
     if unknown or "temperature" not in document:
-        raise ValueError(f"its confidence {_short(document)} must hold temperature and, if known, j and fitted_on")
+        raise ValueError(
+            f"its confidence {_short(document)} must hold temperature and, if known, j, edge_temperature and fitted_on"
+        )
     return Confidence(**document)
 
 

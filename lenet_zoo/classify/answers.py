@@ -40,12 +40,14 @@ class Prediction:
         confidence: the best label's probability, 0 when there was nothing to read.
         top: the best answers, best first; they are there for a rejected picture too, if anything was read.
         reason: why the picture was rejected, else None.
+        at_edge: whether ink reaches the edge of the picture, which may cut the character off; never of pixels.
     """
 
     label: str | None
     confidence: float
     top: tuple[Candidate, ...]
     reason: str | None = None
+    at_edge: bool = False
 
 
 class Classifier(ABC):
@@ -75,19 +77,21 @@ class Classifier(ABC):
     def predict_logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """As `predict_array`, but the logits: float32 N×classes, larger is better."""
 
-    def predict_array(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def predict_array(self, pixels: NDArray[np.uint8], at_edge: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
         """Probabilities of pictures that are prepared like MNIST.
 
         Args:
             pixels: uint8 N×28×28 (the file's own height and width), 0 background and 255 ink; or N×C×28×28 for a
                 network of C channels.
+            at_edge: bool N, which are of a picture whose edge cuts ink off, as `find` says: they get the card's
+                `edge_temperature`. None: none of them.
 
         Returns: float32 N×classes. Rows sum to 1 or, where the card's `confidence` has a rubbish class, to 1 less the
             probability of "none of these".
 
         Raises: InputError for another dtype, rank or size, and for an empty batch.
         """
-        return probabilities(self.predict_logits(pixels), self.card.confidence)
+        return probabilities(self.predict_logits(pixels), self.card.confidence, at_edge)
 
     def predict(
         self,
@@ -149,10 +153,14 @@ class Classifier(ABC):
 
         Raises: InputError for a picture that cannot be read; NoDigitError, which is one, for one without a character.
         """
+        return self.find(image)[0]
+
+    def find(self, image: PictureSource) -> tuple[NDArray[np.uint8], bool]:
+        """`prepare`, and whether ink reaches the edge of the picture; arguments and errors are the same."""
         height, width = self.size
         if height != width:
             raise InputError(f"the network takes {height}×{width} pixels: give an array of that size")
-        return self.preparation.pixels(image)
+        return self.preparation.found(image)
 
     def _checked(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """`pixels` as N×C×H×W, or an InputError."""
@@ -175,25 +183,30 @@ class Classifier(ABC):
     def _predict_pictures(self, images: list[Any], top_k: int, min_confidence: float) -> list[Prediction]:
         if not images:
             raise InputError("an empty list of pictures: give at least one")
-        found: dict[int, NDArray[np.uint8]] = {}
+        found: dict[int, tuple[NDArray[np.uint8], bool]] = {}
         out = [Prediction(None, 0.0, ())] * len(images)
         for i, image in enumerate(images):
             try:
-                found[i] = self.prepare(image)
+                found[i] = self.find(image)
             except NoDigitError as error:
                 out[i] = Prediction(None, 0.0, (), " ".join(str(error).split()))
         if found:
-            rows = self.predict_array(np.stack(list(found.values())))
-            for i, row in zip(found, rows, strict=True):
-                out[i] = self._prediction(row, top_k, min_confidence)
+            pixels, at_edge = zip(*found.values(), strict=True)
+            rows = self.predict_array(np.stack(pixels), np.array(at_edge))
+            for i, row, edge in zip(found, rows, at_edge, strict=True):
+                out[i] = self._prediction(row, top_k, min_confidence, edge)
         return out
 
-    def _prediction(self, row: NDArray[np.float32], top_k: int, min_confidence: float) -> Prediction:
+    def _prediction(
+        self, row: NDArray[np.float32], top_k: int, min_confidence: float, at_edge: bool = False
+    ) -> Prediction:
         best = np.argsort(-row, kind="stable")[:top_k]
         top = tuple(Candidate(self.labels[i], float(row[i])) for i in best)
         if none_of_these(row[None])[0]:
-            return Prediction(None, top[0].confidence, top, refusal(row, top[0].label))
+            return Prediction(None, top[0].confidence, top, refusal(row, top[0].label), at_edge)
         if top[0].confidence < min_confidence:
             reason = f"the best answer, {top[0].label!r}, has confidence {top[0].confidence:.3f} < {min_confidence:g}"
-            return Prediction(None, top[0].confidence, top, reason)
-        return Prediction(top[0].label, top[0].confidence, top)
+            if at_edge:
+                reason += ": ink reaches the edge of the picture, which may cut the character off"
+            return Prediction(None, top[0].confidence, top, reason, at_edge)
+        return Prediction(top[0].label, top[0].confidence, top, at_edge=at_edge)

@@ -22,20 +22,26 @@ BINS = 15
 _COLDEST, _HOTTEST = 0.01, 100.0
 
 
-def probabilities(logits: NDArray[Any], confidence: Confidence | None = None) -> NDArray[Any]:
+def probabilities(
+    logits: NDArray[Any], confidence: Confidence | None = None, at_edge: NDArray[np.bool_] | None = None
+) -> NDArray[Any]:
     """The probability of each class.
 
     Args:
         logits: float N×classes; the result is written over them.
         confidence: the card's; None for the plain softmax.
+        at_edge: bool N, the pictures that have the card's `edge_temperature`; None for none.
 
     Returns: `logits`. Rows sum to 1, or, with a rubbish class, to 1 less its probability.
     """
     rubbish = None
     if confidence is not None:
-        logits /= logits.dtype.type(confidence.temperature)
+        temperature: Any = confidence.temperature
+        if at_edge is not None and confidence.edge_temperature is not None:
+            temperature = np.where(at_edge, confidence.edge_temperature, temperature)[:, None]
+        logits /= np.asarray(temperature, logits.dtype)
         if confidence.j is not None:
-            rubbish = logits.dtype.type(-confidence.j / confidence.temperature)
+            rubbish = np.asarray(-confidence.j / temperature, logits.dtype)
     top = logits.max(axis=1, keepdims=True)
     if rubbish is not None:
         top = np.maximum(top, rubbish)

@@ -46,7 +46,9 @@ Grey to digit (`digit_from_grey`; `//` rounds down; S = 96 is the longer side of
        stroke that crosses it stays. There are none if the heaviest piece of the rest (as in step 8) does not measure
        S/6, or if the rules are at least 9/10 as dark as the rest and fill the picture, within S/32, across the rules
        together with the pieces of the rest that touch them: that is the bar of a 4 or 7. The rules and the pixels
-       around them go that are no ink and up to 1.5 times the rule's median rise, and the threshold is asked again.
+       around them go that are no ink and up to 1.5 times the rule's median rise, and the threshold is asked again. If
+       ink is left on the border of the picture (of the sheet, where there is one), the edge cuts something off
+       (`Found.at_edge`).
     8. Pieces (`pieces`): 8-connected; in a picture of twice S or more with ink on under 1/32 of it over gaps of 2 px,
        as a hair line may have broken. A piece that runs along half of one side of the picture, or that crosses it at up
        to 1/10 of its other side, is an edge, and goes if the rest measures S/6 and its heaviest piece weighs 1/4 of the
@@ -74,6 +76,8 @@ Grey to digit (`digit_from_grey`; `//` rounds down; S = 96 is the longer side of
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from lenet_zoo.errors import InputError, NoDigitError
@@ -86,7 +90,7 @@ from lenet_zoo.pictures.placing import even_stroke, is_normal, place
 from lenet_zoo.pictures.reading import PictureSource, load_picture, picture_name
 from lenet_zoo.pictures.rules import rules_in, without_rules
 
-__all__ = ["digit_from_grey", "digit_from_image"]
+__all__ = ["Found", "digit_from_grey", "digit_from_image", "find_character"]
 
 # The longer side of the working picture: 64 loses 0.7 points of digits cut from cheques, 128 gains nothing that lasts.
 # Chosen on the dev halves of pictures from the wild (drawings, records, cheques, numbers), as were the constants of
@@ -96,6 +100,20 @@ _SIDE = 96
 _ENOUGH = 4 * _SIDE
 # Levels between ink and paper: pencil that is hardly to be seen has 9.
 _LEAST_CONTRAST = 4
+
+
+class Found(NamedTuple):
+    """A character as MNIST would have it, and what the picture of it was like.
+
+    Attributes:
+        pixels: uint8 size×size, as `digit_from_image` gives them.
+        at_edge: whether ink reaches the edge of the picture: that of the character, which may be cut off, or of what
+            stands beside it. So it is where characters are cut out of a page. False for a digit that was as MNIST has
+            them already.
+    """
+
+    pixels: Bytes
+    at_edge: bool
 
 
 def digit_from_image(image: PictureSource, size: int = 28) -> Bytes:
@@ -115,16 +133,25 @@ def digit_from_image(image: PictureSource, size: int = 28) -> Bytes:
         NoDigitError: the picture is empty, full or noise, or shows several characters.
         InputError: the picture cannot be read, or `size` is below 8.
     """
+    return find_character(image, size).pixels
+
+
+def find_character(image: PictureSource, size: int = 28) -> Found:
+    """`digit_from_image`, and whether the picture's edge cuts something off; arguments and errors are the same."""
     picture = load_picture(image, _ENOUGH)
     name = picture_name(image)
     try:
-        return digit_from_grey(to_grey(picture), size)
+        return _found_in(to_grey(picture), size)
     except NoDigitError as error:
         raise NoDigitError(str(error) if name == "the picture" else f"{name}: {error}") from None
 
 
 def digit_from_grey(grey: Bytes, size: int = 28) -> Bytes:
     """Steps 1 to 13 of this module: uint8 H×W of one character → uint8 size×size; errors as `digit_from_image`."""
+    return _found_in(grey, size).pixels
+
+
+def _found_in(grey: Bytes, size: int) -> Found:
     if not isinstance(size, int) or size < 8:
         raise InputError(f"size must be a whole number of at least 8 pixels, not {size!r}")
     if grey.ndim != 2 or grey.dtype != np.uint8 or not grey.size:
@@ -132,12 +159,13 @@ def digit_from_grey(grey: Bytes, size: int = 28) -> Bytes:
     if grey.shape == (size, size):
         for candidate in (grey, 255 - grey):
             if is_normal(candidate, size):
-                return candidate.copy()
-    return place(even_stroke(_ink(grey)), size)
+                return Found(candidate.copy(), at_edge=False)
+    ink, at_edge = _ink(grey)
+    return Found(place(even_stroke(ink), size), at_edge)
 
 
-def _ink(grey: Bytes) -> Bytes:
-    """Steps 2 to 10: the ink alone, 0 … 255, cut to its box."""
+def _ink(grey: Bytes) -> tuple[Bytes, bool]:
+    """Steps 2 to 10: the ink alone, 0 … 255, cut to its box; and whether ink reaches the edge of the picture."""
     crop, picture = grey, fit(grey, _SIDE)
     for _ in range(3):
         sheet = _sheet(picture)
@@ -145,9 +173,11 @@ def _ink(grey: Bytes) -> Bytes:
             break
         crop = _cut(crop, sheet, picture.shape)
         picture = fit(crop, _SIDE)
-    bright = ink_is_bright(picture)
+    bright, at_edge = ink_is_bright(picture), False
     for turn in range(4):
         rise, threshold, paper, ink, mask = _threshold(levelled(picture if bright else 255 - picture))
+        if not turn:
+            at_edge = bool(ring(mask).any())
         pitch = max(2, -(-_SIDE // max(crop.shape)))
         if max(crop.shape) >= 16:
             refuse_noise(rise, mask, ink - paper, pitch)
@@ -169,7 +199,7 @@ def _ink(grey: Bytes) -> Bytes:
     ramp = np.minimum(np.maximum((LEVELS - paper) * 255 // (ink - paper), 0), 255).astype(np.uint8)
     soft: Bytes = ramp.take(rise) * extreme(kept, 4, np.logical_or)
     top, bottom, left, right = box_of(soft >= 64)
-    return soft[top:bottom, left:right]
+    return soft[top:bottom, left:right], at_edge
 
 
 def _threshold(picture: Bytes) -> tuple[Bytes, int, int, int, Mask]:

@@ -69,15 +69,22 @@ class Preparation:
 
         Raises: InputError when the picture cannot be read; NoDigitError, which is one, for one without a character.
         """
+        return self.found(image)[0]
+
+    def found(self, image: PictureSource) -> tuple[Bytes, bool]:
+        """`pixels`, and whether ink reaches the edge of the picture (`pictures.character.Found`).
+
+        False for pictures that are taken as they are. Arguments and errors as of `pixels`.
+        """
         if self.kind == LINE:
             raise InputError(
                 "this network reads numbers, not single characters: take lenet_zoo.read or `lenet-zoo read`"
             )
         if self.kind == "character":
-            from lenet_zoo.pictures.character import digit_from_image
+            from lenet_zoo.pictures.character import find_character
 
-            return digit_from_image(image, self.size)
-        return self._as_it_is(image)
+            return find_character(image, self.size)
+        return self._as_it_is(image), False
 
     def _as_it_is(self, image: PictureSource) -> Bytes:
         """The picture scaled, which is what `lenet_zoo.create_transform` takes."""

@@ -92,18 +92,20 @@ class Characters:
             raise InputError(f"top_k={top_k}: from 1 to the network's {classes} classes")
         self.options = {"top_k": self.top_k, "min_confidence": self.least}
 
-    def prepare(self, picture: bytes) -> NDArray[np.uint8]:
-        return self.classifier.prepare(picture)
+    def prepare(self, picture: bytes) -> tuple[NDArray[np.uint8], bool]:
+        return self.classifier.find(picture)
 
-    def answer(self, rows: Rows, found: dict[int, NDArray[np.uint8]], as_pixels: set[int]) -> None:
+    def answer(self, rows: Rows, found: dict[int, Any], as_pixels: set[int]) -> None:
+        found = {row: (one, False) if row in as_pixels else one for row, one in found.items()}
         if as_pixels:
-            blank = self.classifier.blank(np.stack(list(found.values())))
+            blank = self.classifier.blank(np.stack([pixels for pixels, _ in found.values()]))
             for row, why in zip(list(found), blank, strict=True):
                 if why is not None and row in as_pixels:
                     rows.reject(row, why)
                     del found[row]
         if found:
-            answers = self.classifier.predict_array(np.stack(list(found.values())))
+            pixels, at_edge = zip(*found.values(), strict=True)
+            answers = self.classifier.predict_array(np.stack(pixels), np.array(at_edge))
             put_answers(rows, list(found), answers, self.classifier.labels, self.top_k, self.least)
 
 

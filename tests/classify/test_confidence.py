@@ -148,8 +148,8 @@ def test_a_temperature_is_a_finite_number_above_0(value: Any) -> None:
     ("confidence", "says"),
     [
         (0.5, "its 'confidence' is 0.5, and must be an object"),
-        ({}, "its confidence {} must hold temperature and, if known, j and fitted_on"),
-        ({"temperature": 1, "scale": 2}, "must hold temperature and, if known, j and fitted_on"),
+        ({}, "its confidence {} must hold temperature and, if known, j, edge_temperature and fitted_on"),
+        ({"temperature": 1, "scale": 2}, "must hold temperature and, if known, j, edge_temperature and fitted_on"),
         ({"temperature": 1, "fitted_on": 5}, "its confidence was fitted on 5, and must say so in a text"),
     ],
 )

@@ -96,6 +96,7 @@ def test_an_uploaded_file_is_read_as_the_classifier_reads_it(client: httpx.Clien
             "confidence": pytest.approx(wanted.confidence, abs=1e-6),
             "top": [{"label": t.label, "confidence": pytest.approx(t.confidence, abs=1e-6)} for t in wanted.top],
             "reason": None,
+            "at_edge": wanted.at_edge,
         }
 
 
