@@ -1,4 +1,4 @@
-"""Writes the page's networks, models/*.onnx, and src/networks.json, which describes them.
+"""Writes the page's networks, models/*.onnx, and src/networks.json and src/numbers.json, which describe them.
 
     python docs/demo/make_models.py
 
@@ -10,7 +10,7 @@ writes, with three changes. Large weights are stored in half precision and widen
 loads both networks, and half the bytes are half the wait. The arithmetic stays in float32, except that the classic's
 RBF layer is computed in float64: a wrong class has a logit of some −300, and WebAssembly and a desktop processor, which
 add in different orders, would differ by 1e-4 in it. And the kernels are outputs, too: the page shows them, and
-onnxruntime gives nothing out that is no output.
+onnxruntime gives nothing out that is no output. Of the network that reads numbers the page takes the logits alone.
 """
 
 from __future__ import annotations
@@ -32,11 +32,13 @@ HERE = Path(__file__).parent
 # The 1998 network as it was trained in 1998: Eq. 9 pulls F6 towards the bitmaps, which the page shows. The modern one
 # of many writers: what is drawn on the pad, or photographed, is no picture of MNIST.
 NAMES = ("lenet5_classic.lecun1998_mnist", "lenet5_modern.handwriting")
+NUMBERS = "lenet5_modern.numbers"
 LARGE = 100  # elements; what is smaller stays as it is
 
 
 def file_of(name: str) -> Path:
-    return HERE / "models" / f"{name.split('.')[0]}.onnx"
+    stem = "lenet5_numbers" if name == NUMBERS else name.split(".")[0]
+    return HERE / "models" / f"{stem}.onnx"
 
 
 def halve(model: onnx.ModelProto) -> None:
@@ -86,17 +88,18 @@ def give_kernels_out(model: onnx.ModelProto) -> None:
                 graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, list(constant.dims)))
 
 
-def exported(model: Any) -> onnx.ModelProto:
+def exported(model: Any, *, layers: bool) -> onnx.ModelProto:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.onnx")
-        lenet_zoo.export_onnx(model, path, input="pixels", probabilities=True, intermediates=True)
+        lenet_zoo.export_onnx(model, path, input="pixels", probabilities=layers, intermediates=layers)
         return onnx.load(path)
 
 
-def onnx_file(model: Any) -> bytes:
-    """What models/<architecture>.onnx holds."""
-    graph = exported(model)
-    give_kernels_out(graph)
+def onnx_file(name: str, model: Any) -> bytes:
+    """What models/*.onnx holds of a network."""
+    graph = exported(model, layers=name != NUMBERS)
+    if name != NUMBERS:
+        give_kernels_out(graph)
     halve(graph)
     add_in_double(graph)
     # The file lives in the repository, beside what made it: its bytes are to change with the weights and the graph, and
@@ -125,17 +128,27 @@ def network_facts(name: str, model: Any) -> dict[str, Any]:
     return facts
 
 
-def text(descriptions: list[dict[str, Any]]) -> str:
+def numbers_description(model: Any) -> dict[str, Any]:
+    """What the page says about the network that reads numbers, and the temperature of its logits."""
+    confidence = model.card.confidence
+    parameters = sum(weights.numel() for weights in model.parameters())
+    return dict(name=NUMBERS, parameters=parameters, temperature=confidence.temperature if confidence else 1.0)
+
+
+def text(descriptions: Any) -> str:
     return json.dumps(descriptions, indent=1, ensure_ascii=False) + "\n"
 
 
 def main() -> None:
     descriptions = []
-    for name in NAMES:
+    for name in (*NAMES, NUMBERS):
         model = lenet_zoo.create_model(name, pretrained=True).eval()
         path = file_of(name)
-        write_atomic(path, onnx_file(model))
-        descriptions.append(description(name, model))
+        write_atomic(path, onnx_file(name, model))
+        if name == NUMBERS:
+            write_atomic(HERE / "src" / "numbers.json", text(numbers_description(model)).encode())
+        else:
+            descriptions.append(description(name, model))
         print(f"{path.name}: {path.stat().st_size:,} bytes")
     write_atomic(HERE / "src" / "networks.json", text(descriptions).encode())
 

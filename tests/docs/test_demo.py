@@ -32,12 +32,12 @@ def make_models() -> ModuleType:
     return script("make_models")
 
 
-@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("place", [0, 1, 2])
 def test_the_page_carries_the_shipped_weights(make_models: ModuleType, place: int) -> None:
-    name = make_models.NAMES[place]
+    name = (*make_models.NAMES, make_models.NUMBERS)[place]
     path = make_models.file_of(name)
     committed = path.read_bytes()
-    made = make_models.onnx_file(lenet_zoo.create_model(name, pretrained=True))
+    made = make_models.onnx_file(name, lenet_zoo.create_model(name, pretrained=True))
     assert committed == made, f"{path.name} is not of the weights {name}: {STALE}"
 
 
@@ -46,6 +46,9 @@ def test_the_page_describes_the_shipped_networks(make_models: ModuleType) -> Non
     made = make_models.text([make_models.description(name, model) for name, model in models.items()])
     committed = (DEMO / "src" / "networks.json").read_text(encoding="utf-8")
     assert committed == made, f"networks.json is not of these weights: {STALE}"
+    numbers = make_models.numbers_description(lenet_zoo.create_model(make_models.NUMBERS, pretrained=True))
+    committed = (DEMO / "src" / "numbers.json").read_text(encoding="utf-8")
+    assert committed == make_models.text(numbers), f"numbers.json is not of these weights: {STALE}"
 
 
 @pytest.mark.parametrize("place", [0, 1])

@@ -33,6 +33,10 @@ export class Lessons {
     for (const view of views) for (const layer of view.layers) this.inspector.attach(layer);
   }
 
+  hide(): void {
+    this.inspector.hide();
+  }
+
   private weightsOf(layer: LayerView): Partial<Record<LayerName, Kernels>> {
     const place = this.views.findIndex(({ layers }) => layers.includes(layer));
     return this.weights.get(this.networks[place].architecture) ?? {};

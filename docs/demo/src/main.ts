@@ -1,8 +1,10 @@
 import { PixelCanvas, readPalette } from "./colours";
 import { $, element, setText } from "./elements";
+import { latest } from "./latest";
 import type { Lessons } from "./lessons";
 import { loadNetworks, networks as descriptions, type Answer, type Network } from "./network";
-import { Pad, PEN_WIDTH } from "./pad";
+import type { NumberDesk } from "./numbers";
+import { Pad, PEN_WIDTH, type Points } from "./pad";
 import { digitFromDrawing } from "./pictures/character";
 import { PictureError, type Picture } from "./pictures/reading";
 import { found, SEVERAL, type Found } from "./pictures/refusals";
@@ -28,6 +30,7 @@ const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
 let palette = readPalette(document.documentElement);
 let networks: Network[] | null = null;
 let lessons: Lessons | null = null;
+let numbers: NumberDesk | null = null;
 let views: NetworkView[] = [];
 let rows: HTMLElement[] = [$("heads")];
 
@@ -44,36 +47,20 @@ function build(): void {
 
 // -- from the pad to the page ----------------------------------------------------------------------------------------
 
-let pending: number | null = null;
-let busy = false;
-
-pad.onchange = (since) => {
-  pending = since;
-  void answer();
-};
-
-/** Reads the pad; while that runs, any number of further changes make one more reading. */
-async function answer(): Promise<void> {
-  if (busy || !networks) return;
-  busy = true;
-  document.body.dataset.busy = ""; // for whoever waits for the last answer
+const answer = latest(async (since) => {
+  if (!networks) return;
+  const digit = read();
+  const { pixels } = digit;
   try {
-    while (pending !== null) {
-      const since = pending;
-      pending = null;
-      const digit = read();
-      const { pixels } = digit;
-      const answers = pixels ? await Promise.all(networks.map((network) => network.read(pixels))) : null;
-      show(digit, answers, since);
-    }
+    const answers = pixels ? await Promise.all(networks.map((network) => network.read(pixels))) : null;
+    show(digit, answers, since);
   } catch (error) {
     say(texts.said.stopped(wordsOf(error)), true);
     throw error;
-  } finally {
-    busy = false;
-    delete document.body.dataset.busy;
   }
-}
+});
+
+pad.onchange = (since) => void answer(since);
 
 function read(): Found {
   if (pad.empty) return { pixels: null, reason: "" };
@@ -88,7 +75,7 @@ function show({ pixels, reason }: Found, answers: Answer[] | null, since: number
   shown = { pixels, reason, answers };
   const said = paint();
   lessons?.changed(answers);
-  document.body.dataset.state = pixels ? "digit" : "empty";
+  if (!numberMode()) document.body.dataset.state = pixels ? "digit" : "empty";
   performance.mark("answer");
   const detail: AnswerDetail = { pixels, answers: {}, latency: performance.now() - since };
   networks!.forEach((network, i) => {
@@ -99,8 +86,7 @@ function show({ pixels, reason }: Found, answers: Answer[] | null, since: number
 
 function paint(): Verdict[] {
   const { pixels, answers, reason } = shown;
-  $<HTMLButtonElement>("undo").disabled = !pad.canUndo;
-  $<HTMLButtonElement>("clear").disabled = pad.empty;
+  showTools();
   $("pad-hint").hidden = !pad.empty;
   digit.draw(palette, pixels ?? new Uint8Array(784), 0, 255);
   if (!answers) {
@@ -148,12 +134,20 @@ pad.onlift = (down) => sayAtOnce(down ? texts.said.penDown : texts.said.penUp);
 
 // -- controls --------------------------------------------------------------------------------------------------------
 
-$("undo").addEventListener("click", () => pad.undo());
-$("clear").addEventListener("click", () => pad.clear());
+/** The pad that is on the page. */
+const desk = () => (numberMode() && numbers ? numbers.pad : pad);
+
+function showTools(): void {
+  $<HTMLButtonElement>("undo").disabled = !desk().canUndo;
+  $<HTMLButtonElement>("clear").disabled = desk().empty;
+}
+
+$("undo").addEventListener("click", () => desk().undo());
+$("clear").addEventListener("click", () => desk().clear());
 document.addEventListener("keydown", (event) => {
   if ((event.ctrlKey || event.metaKey) && !event.shiftKey && event.key.toLowerCase() === "z") {
     event.preventDefault();
-    pad.undo();
+    desk().undo();
   }
 });
 
@@ -169,15 +163,17 @@ function showThreshold(): void {
 
 const pen = $<HTMLInputElement>("pen");
 pen.value = String(100 * PEN_WIDTH);
-pen.addEventListener("input", () => (pad.penWidth = Number(pen.value) / 100));
+pen.addEventListener("input", setPen);
 
-type Strokes = [number, number][][];
+function setPen(): void {
+  for (const each of [pad, numbers?.pad]) if (each) each.penWidth = Number(pen.value) / 100;
+}
 
 for (const { strokes } of samples) {
   const button = element("button", { type: "button" });
   const lines = strokes.map((stroke) => `M${stroke.map((point) => point.join(" ")).join("L")}`).join("");
   button.innerHTML = `<svg viewBox="0 0 1 1" aria-hidden="true"><path d="${lines}"/></svg>`;
-  button.addEventListener("click", () => pad.write(strokes as Strokes, reducedMotion.matches ? 0 : 500));
+  button.addEventListener("click", () => pad.write(strokes as Points[], reducedMotion.matches ? 0 : 500));
   $("samples").append(element("li", {}, button));
 }
 
@@ -187,8 +183,13 @@ pad.onact = () => reader.stop(); // what is done last is what stands on the pad
 async function load(file: Blob): Promise<void> {
   const slow = setTimeout(() => say(texts.said.reading), 300);
   try {
-    const picture = await reader.read(file);
-    if (picture) pad.show(picture);
+    if (numberMode() && numbers) {
+      const picture = await reader.readLine(file);
+      if (picture) numbers.pad.show(picture);
+    } else {
+      const picture = await reader.read(file);
+      if (picture) pad.show(picture);
+    }
   } catch (error) {
     if (!(error instanceof PictureError)) throw error;
     say(faultText(error.fault), true);
@@ -222,6 +223,33 @@ document.addEventListener("paste", (event) => {
   if (pasted) void load(pasted);
 });
 
+// -- a digit or a number ---------------------------------------------------------------------------------------------
+
+function numberMode(): boolean {
+  return document.body.dataset.mode === "number";
+}
+
+for (const radio of document.querySelectorAll<HTMLInputElement>("input[name=mode]")) {
+  radio.addEventListener("change", () => void enter(radio.value));
+}
+
+async function enter(mode: string): Promise<void> {
+  reader.stop();
+  say("");
+  document.body.dataset.mode = mode;
+  lessons?.hide();
+  if (!numberMode()) return void answer(performance.now());
+  if (!numbers) {
+    const { NumberDesk } = await import("./numbers");
+    numbers ??= new NumberDesk(() => palette, announce, showTools);
+    numbers.pad.setColours(palette.ink, palette.cursor);
+    numbers.pad.onact = pad.onact;
+    numbers.pad.onlift = pad.onlift;
+    setPen();
+  }
+  await numbers.open();
+}
+
 // -- languages -------------------------------------------------------------------------------------------------------
 
 const languages = $<HTMLSelectElement>("language");
@@ -241,15 +269,17 @@ async function translate(code: string): Promise<void> {
   if (networks) paint();
   else for (const view of views) view.showNothing(palette, texts.said.loading);
   lessons?.repaint(palette);
+  numbers?.paint();
 }
 
 // -- start -----------------------------------------------------------------------------------------------------------
 
 function readColours(): void {
   palette = readPalette(document.documentElement);
-  pad.setColours(palette.ink, palette.cursor);
+  for (const each of [pad, numbers?.pad]) each?.setColours(palette.ink, palette.cursor);
   if (networks) paint();
   lessons?.repaint(palette);
+  numbers?.paint();
 }
 
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", readColours);
@@ -259,11 +289,11 @@ const loading = loadNetworks();
 loading.catch(() => {}); // it is waited for below
 await translate(wantedLanguage()).catch(() => translate("en"));
 // The page opens with an answer, so that nobody has to guess what it does.
-pad.write(samples[3].strokes as Strokes, 0);
+pad.write(samples[3].strokes as Points[], 0);
 
 try {
   networks = await loading;
-  await answer();
+  await answer(performance.now());
 } catch (error) {
   say(texts.said.notLoadedBecause(wordsOf(error)), true);
   for (const view of views) view.showNothing(palette, texts.said.notLoaded);

@@ -56,10 +56,7 @@ export class Network {
   }
 
   static async load(description: Description): Promise<Network> {
-    const response = await fetch(files[architectureOf(description)]);
-    if (!response.ok) throw new Error(`${response.url}: ${response.status} ${response.statusText}`);
-    const file = new Uint8Array(await response.arrayBuffer());
-    return new Network(description, await InferenceSession.create(file, { executionProviders: ["wasm"] }));
+    return new Network(description, await loadSession(files[architectureOf(description)]));
   }
 
   /** 784 pixels, 0 background, 255 ink → the answer. */
@@ -86,7 +83,7 @@ export class Network {
   }
 
   private run(pixels: Uint8Array, count: number, outputs: string[]): ReturnType<InferenceSession["run"]> {
-    return this.session.run({ pixels: new Tensor("uint8", pixels, [count, 1, 28, 28]) }, outputs);
+    return this.session.run({ pixels: pixelsOf(pixels, [count, 1, 28, 28]) }, outputs);
   }
 }
 
@@ -96,10 +93,24 @@ export function architectureOf(description: Description): string {
   return description.name.split(".")[0];
 }
 
-export function loadNetworks(): Promise<Network[]> {
-  // One thread: two networks of 0.4 million multiplications each gain nothing from more, and threads would need
-  // cross-origin isolation, which is a server's setting.
+export function pixelsOf(
+  pixels: Uint8Array,
+  shape: [count: number, channels: 1, height: number, width: number],
+): Tensor {
+  return new Tensor("uint8", pixels, shape);
+}
+
+export async function loadSession(url: string): Promise<InferenceSession> {
+  // One thread: networks of 0.4 million multiplications each gain nothing from more, and threads would need cross-origin
+  // isolation, which is a server's setting.
   env.wasm.numThreads = 1;
   env.wasm.wasmPaths = { wasm: wasmUrl };
+  const response = await fetch(url);
+  if (!response.ok) throw new Error(`${response.url}: ${response.status} ${response.statusText}`);
+  const file = new Uint8Array(await response.arrayBuffer());
+  return InferenceSession.create(file, { executionProviders: ["wasm"] });
+}
+
+export function loadNetworks(): Promise<Network[]> {
   return Promise.all(networks.map((description) => Network.load(description)));
 }

@@ -5,6 +5,8 @@ import type { Grid } from "./pictures/kernels";
 /** [x, y] from the upper left and the line's width, in heights of the pad. */
 export type Point = [x: number, y: number, width: number];
 export type Stroke = Point[];
+/** A stroke that is put in: its points alone. */
+export type Points = [x: number, y: number][];
 
 /** What is shown of a picture, and whatever else the page keeps of it. */
 interface Shown {
@@ -120,7 +122,7 @@ export class Pad<Picture extends Shown> {
   }
 
   /** Puts in strokes at once, or writes them in `duration` ms. */
-  write(strokes: [number, number][][], duration: number): void {
+  write(strokes: Points[], duration: number): void {
     const whole: Stroke[] = strokes.map((stroke) => densify(stroke).map(([x, y]): Point => [x, y, PEN_WIDTH]));
     if (!duration) return this.enter({ strokes: whole, picture: null, given: true });
     this.enter({ strokes: [], picture: null, given: true });
@@ -250,16 +252,35 @@ export class Pad<Picture extends Shown> {
 
   // -- painting --------------------------------------------------------------------------------------------------
 
-  private resize(): void {
+  /** Takes the canvas's size on the page. */
+  resize(): void {
     const { canvas, raster } = this;
     const width = Math.round(canvas.clientWidth * devicePixelRatio);
     const height = this.wide ? Math.round(canvas.clientHeight * devicePixelRatio) : width;
     if (!width || !height || (width === canvas.width && height === canvas.height)) return;
     canvas.width = width;
     canvas.height = height;
+    const before = this.ratio;
     raster.canvas.width = Math.round((RASTER * width) / height);
+    if (this.wide) this.move(before);
     this.paint();
-    if (this.wide) this.onchange(performance.now()); // there may be more of the drawing on it, or less
+    if (this.wide) this.onchange(performance.now());
+  }
+
+  /** Keeps what is drawn in the middle, and on the pad where that has become narrower, as when a phone is turned. */
+  private move(before: number): void {
+    const scale = Math.min(1, this.ratio / before);
+    const moved = (strokes: Stroke[]) =>
+      strokes.map((stroke) =>
+        stroke.map(([x, y, width]): Point => [
+          (x - before / 2) * scale + this.ratio / 2,
+          (y - 0.5) * scale + 0.5,
+          width * scale,
+        ]),
+      );
+    this.past = this.past.map((state) => ({ ...state, strokes: moved(state.strokes) }));
+    this.state = { ...this.state, strokes: moved(this.state.strokes) };
+    if (this.active) [this.active] = moved([this.active]);
   }
 
   private paint(): void {
@@ -315,8 +336,8 @@ function drawLines(context: CanvasRenderingContext2D, stroke: Stroke, side: numb
 }
 
 /** Points at most one hundredth of the pad apart, so that writing looks even. */
-function densify(stroke: [number, number][]): [number, number][] {
-  const out: [number, number][] = [stroke[0]];
+function densify(stroke: Points): Points {
+  const out: Points = [stroke[0]];
   for (let i = 1; i < stroke.length; i++) {
     const [x0, y0] = stroke[i - 1];
     const [x1, y1] = stroke[i];

@@ -1,7 +1,7 @@
 // The page's side of the worker that reads pictures.
 
-import { PictureError, type Picture } from "./pictures/reading";
-import type { ReaderAnswer } from "./worker";
+import { PictureError, type LinePicture, type Picture } from "./pictures/reading";
+import type { Question, ReaderAnswer } from "./worker";
 
 /** Reads one picture at a time: a newer one takes the place of one that is not read yet. */
 export class PictureReader {
@@ -18,13 +18,22 @@ export class PictureReader {
     return worker;
   }
 
-  /** The picture, or null if `read` or `stop` was called since. Throws PictureError. */
+  /** The picture of a digit, or null if a picture was asked for or `stop` called since. Throws PictureError. */
   async read(file: Blob): Promise<Picture | null> {
+    return (await this.ask(file, "digit")) as Picture | null;
+  }
+
+  /** The same of a number. */
+  async readLine(file: Blob): Promise<LinePicture | null> {
+    return (await this.ask(file, "number")) as LinePicture | null;
+  }
+
+  private async ask(file: Blob, kind: Question["kind"]): Promise<Picture | LinePicture | null> {
     this.stop();
     const answer = await new Promise<ReaderAnswer>((resolve) => {
       this.settle = resolve;
       this.worker ??= this.start();
-      this.worker.postMessage({ turn: this.turn, file });
+      this.worker.postMessage({ turn: this.turn, file, kind } satisfies Question);
     });
     if (answer.fault) throw new PictureError(answer.fault);
     return answer.picture ?? null;

@@ -2,7 +2,8 @@
 
 import { readFileSync } from "node:fs";
 
-const FOLDER = new URL("../../../tests/fixtures/pictures/", import.meta.url);
+const read = (name: string) => readFileSync(new URL(`../../../tests/fixtures/${name}`, import.meta.url));
+const bytesOf = (base64: string) => [...Buffer.from(base64, "base64")];
 
 export interface Fixture {
   name: string;
@@ -19,12 +20,47 @@ interface Expected {
   error?: string;
 }
 
-const expected: Record<string, Expected> = JSON.parse(readFileSync(new URL("expected.json", FOLDER), "utf8"));
+const expected: Record<string, Expected> = JSON.parse(read("pictures/expected.json").toString());
 
 export const fixtures: Fixture[] = Object.entries(expected).map(([name, { label, digit, error }]) => ({
   name,
-  data: readFileSync(new URL(name, FOLDER)),
+  data: read(`pictures/${name}`),
   label,
-  digit: digit ? [...Buffer.from(digit, "base64")] : null,
+  digit: digit ? bytesOf(digit) : null,
   error,
 }));
+
+type Boxes = [number, number, number, number][];
+
+export interface LineFixture {
+  name: string;
+  data: Buffer;
+  /** 28 pixels high; null where there is no line. `boxes`: of the ink in each half of it. */
+  strips: { width: number; pixels: number[]; boxes: Boxes }[] | null;
+  error?: string;
+}
+
+interface ExpectedLines {
+  strips?: { width: number; pixels: string; boxes: Boxes }[];
+  error?: string;
+}
+
+const expectedLines: Record<string, ExpectedLines> = JSON.parse(read("lines/expected.json").toString());
+
+export const lineFixtures: LineFixture[] = Object.entries(expectedLines).map(([name, { strips, error }]) => ({
+  name,
+  data: read(`lines/${name}`),
+  strips: strips ? strips.map((strip) => ({ ...strip, pixels: bytesOf(strip.pixels) })) : null,
+  error,
+}));
+
+/** Answers along lines, as logits, and what becomes of them. */
+interface Decoding {
+  logits: number[][];
+  best_path: number[];
+  log_probability: number;
+  spans: [number, number][];
+  beam: [number[], number][];
+}
+
+export const decodings: Decoding[] = Object.values(JSON.parse(read("lines/decoding.json").toString()));

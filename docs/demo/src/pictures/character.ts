@@ -24,7 +24,7 @@ import {
 import { keptPieces, type Shape } from "./pieces";
 import { evenStroke, isNormal, place } from "./placing";
 import { NoDigit } from "./refusals";
-import { rulesIn } from "./rules";
+import { rulesIn, withoutRules } from "./rules";
 
 /** The longer side of the working picture. */
 const SIDE = 96;
@@ -98,15 +98,9 @@ function thresholdOf(picture: Grid): { rise: Grid; threshold: number; paper: num
   let mask = map(rise, (value) => Number(value >= threshold));
   const rules = ink - paper >= LEAST_CONTRAST ? rulesIn(mask, rise) : null;
   if (rules) {
-    // Pixels much darker than the rule are ink upon it.
-    const levels = rise.data.filter((_, i) => rules.data[i]).sort();
-    const median = levels[levels.length >> 1];
-    const gone = map(extreme(rules, 1, MAX), (value, i) => {
-      const ofInk = mask.data[i] && !rules.data[i];
-      return Number(value && 2 * rise.data[i] <= 3 * median && !ofInk);
-    });
-    [threshold, paper, ink] = otsu(rise.data.filter((_, i) => !gone.data[i]));
-    rise = map(rise, (value, i) => (gone.data[i] ? 0 : value));
+    const rest = withoutRules(rise, mask, rules);
+    rise = rest.rise;
+    [threshold, paper, ink] = otsu(rise.data.filter((_, i) => !rest.gone.data[i]));
     mask = map(rise, (value) => Number(value >= threshold));
   }
   if (ink - paper < LEAST_CONTRAST) throw new NoDigit("no digit: the picture is of one tone");

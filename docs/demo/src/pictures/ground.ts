@@ -68,9 +68,9 @@ export function levelled(picture: Grid): Grid {
   return map(picture, (value, i) => clip(value - plane[i] + middle, 0, 255));
 }
 
-/** Step 5, second half. */
-export function riseAbovePaper(picture: Grid): Grid {
-  const radius = Math.max(1, floorDiv(3 * Math.max(picture.height, picture.width), 10));
+/** Step 5, second half; with an `opening` that suits another picture than one of one character. */
+export function riseAbovePaper(picture: Grid, opening?: number): Grid {
+  const radius = Math.max(1, opening ?? floorDiv(3 * Math.max(picture.height, picture.width), 10));
   const paper = extreme(extreme(windowMean(picture, 1), radius, MIN), radius, MAX).data;
   return map(picture, (value, i) => value - Math.min(value, paper[i]));
 }

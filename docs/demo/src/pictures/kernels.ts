@@ -27,6 +27,13 @@ export function nearest(numerator: number, denominator: number): number {
   return Math.floor((2 * numerator + denominator) / (2 * denominator));
 }
 
+/** As Python rounds: halves to the even number. */
+export function roundEven(value: number): number {
+  const lower = Math.floor(value);
+  if (value - lower !== 0.5) return Math.round(value);
+  return lower % 2 ? lower + 1 : lower;
+}
+
 export function clip(value: number, least: number, most: number): number {
   return Math.min(Math.max(value, least), most);
 }
@@ -41,6 +48,12 @@ export function max(values: ArrayLike<number>): number {
   let most = -Infinity;
   for (let i = 0; i < values.length; i++) if (values[i] > most) most = values[i];
   return most;
+}
+
+/** Of an even number of values, the mean of both in the middle. */
+export function median(values: number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2;
 }
 
 /** n² times the variance: n·Σv² − (Σv)². */

@@ -38,9 +38,9 @@ export function isNormal(digit: Grid, size: number): boolean {
   return moments(digit).every((moment) => 100 * Math.abs(2 * moment - size * mass) <= 104 * mass);
 }
 
-/** Step 11. */
-export function evenStroke(ink: Grid): Grid {
-  const long = Math.max(ink.height, ink.width);
+/** Step 11; of several characters, the height `tall` of one takes the place of the longer side. */
+export function evenStroke(ink: Grid, tall?: number): Grid {
+  const long = tall ?? Math.max(ink.height, ink.width);
   const inside = pad(
     map(ink, (value) => Number(value >= 128)),
     1,

@@ -1,9 +1,12 @@
-// Picture files → the digit in them, as lenet_zoo.digit_from_image finds it. It runs in a worker.
+// Picture files → the digit or the number in them, as lenet_zoo.digit_from_image and lenet_zoo.read find it. It runs in a
+// worker.
 
 import { digitFromGrey, ENOUGH } from "./character";
 import { greyFromRgba } from "./grey";
-import { blockMeans, floorDiv, reduction } from "./kernels";
-import { found, type Found } from "./refusals";
+import { blockMeans, floorDiv, reduction, type Grid } from "./kernels";
+import { ENOUGH_OF_LINE, linesFromGrey } from "./line";
+import { attempt, found, type Found } from "./refusals";
+import type { Strip } from "./strip";
 
 /** What is wrong with a picture; `faultText` says it. */
 export type Fault =
@@ -19,9 +22,20 @@ export class PictureError extends Error {
   }
 }
 
-export interface Picture extends Found {
+interface Viewed {
   /** For the eye: at most VIEW_SIDE pixels high and wide. */
   bitmap: ImageBitmap;
+}
+
+export type Picture = Viewed & Found;
+
+/** A picture of a number; without strips, the reason says why there are none. */
+export interface LinePicture extends Viewed {
+  strips: Strip[] | null;
+  reason: string;
+  /** Of the file, whose pixels boxes are given in. */
+  height: number;
+  width: number;
 }
 
 /** RGBA, row by row. */
@@ -39,6 +53,20 @@ const VIEW_SIDE = 1024;
 
 /** Throws PictureError. */
 export async function readPicture(file: Blob): Promise<Picture> {
+  const { bitmap, grey } = await opened(file, ENOUGH);
+  return { ...found(() => digitFromGrey(grey.data, grey.height, grey.width)), bitmap: await viewOf(bitmap) };
+}
+
+/** Throws PictureError. */
+export async function readLinePicture(file: Blob): Promise<LinePicture> {
+  const { bitmap, grey } = await opened(file, ENOUGH_OF_LINE);
+  const { height, width } = bitmap;
+  const [strips, reason] = attempt(() => linesFromGrey(grey, [height, width]));
+  return { strips, reason, height, width, bitmap: await viewOf(bitmap) };
+}
+
+/** A file's picture, and its grey levels with `enough` pixels of its longer side. */
+async function opened(file: Blob, enough: number): Promise<{ bitmap: ImageBitmap; grey: Grid }> {
   let bitmap: ImageBitmap;
   try {
     // The pixels as they are stored: no colour profile applied, no multiplication by alpha; turned as the camera says.
@@ -52,14 +80,14 @@ export async function readPicture(file: Blob): Promise<Picture> {
   }
   const { width, height } = bitmap;
   if (width * height > MAX_PIXELS) throw new PictureError({ kind: "tooLarge", width, height });
-  const pixels = opaquePixels(bitmap) ?? (await transparentPixels(bitmap, file));
-  const grey = greyFromRgba(pixels.data, pixels.height, pixels.width);
-  return { ...found(() => digitFromGrey(grey, pixels.height, pixels.width)), bitmap: await viewOf(bitmap) };
+  const pixels = opaquePixels(bitmap, enough) ?? (await transparentPixels(bitmap, file));
+  const data = greyFromRgba(pixels.data, pixels.height, pixels.width);
+  return { bitmap, grey: { data, height: pixels.height, width: pixels.width } };
 }
 
 /** Step R2; null where the picture is not opaque, as those are not reduced. */
-function opaquePixels(bitmap: ImageBitmap): Pixels | null {
-  const factor = reduction(bitmap.height, bitmap.width, ENOUGH);
+function opaquePixels(bitmap: ImageBitmap, enough: number): Pixels | null {
+  const factor = reduction(bitmap.height, bitmap.width, enough);
   const [height, width] = [floorDiv(bitmap.height, factor), floorDiv(bitmap.width, factor)];
   const out = new Uint8Array(4 * height * width);
   const rows = Math.max(1, floorDiv(STRIP_PIXELS, factor * bitmap.width)); // of the result, at a time

@@ -2,7 +2,7 @@
 
 export const SEVERAL = "several characters: lenet-zoo read reads numbers";
 
-/** There is no digit in the picture, or more than one; the message says why. */
+/** There is no digit or number in the picture, or more than is asked for; the message says why. */
 export class NoDigit extends Error {}
 
 /** The 28 × 28 pixels of a digit, or null and why there is none. */
@@ -12,10 +12,16 @@ export interface Found {
 }
 
 export function found(make: () => Uint8Array): Found {
+  const [pixels, reason] = attempt(make);
+  return { pixels, reason };
+}
+
+/** What `make` makes, or null and why there is no digit or number. */
+export function attempt<Made>(make: () => Made): [made: Made | null, reason: string] {
   try {
-    return { pixels: make(), reason: "" };
+    return [make(), ""];
   } catch (error) {
-    if (error instanceof NoDigit) return { pixels: null, reason: error.message };
+    if (error instanceof NoDigit) return [null, error.message];
     throw error;
   }
 }

@@ -44,12 +44,25 @@ export function rulesIn(mask: Grid, rise: Grid): Grid | null {
   return rules;
 }
 
-/** The rules that go from left to right. */
-function lyingRules(mask: Grid): Rules | null {
+/**
+ * The pixels of rules along a line of writing, of a picture whose characters are `unit` px high at most.
+ *
+ * These may end within the picture: what is straight over half of its width is no stroke of a digit.
+ */
+export function rulesAlong(mask: Grid, unit: number): Grid | null {
+  const found = lyingRules(mask, unit);
+  return found && mask.data.some((ink, i) => ink && !found.rules.data[i]) ? found.rules : null;
+}
+
+/** The rules that go from left to right. `ofLine` is the side of one character's picture, if the mask is not that. */
+function lyingRules(mask: Grid, ofLine?: number): Rules | null {
   const { height, width } = mask;
-  if (!mask.data.some((ink, i) => ink && Math.min(i % width, width - 1 - (i % width)) < 2)) return null;
-  const thick = floorDiv(Math.max(height, width), 9);
-  const reach = Math.max(2, floorDiv(Math.max(height, width), 14));
+  if (!ofLine && !mask.data.some((ink, i) => ink && Math.min(i % width, width - 1 - (i % width)) < 2)) return null;
+  // How long a stretch is a rule wherever it ends.
+  const free = ofLine ? Math.max(width / 2, 1.5 * ofLine) : Infinity;
+  const unit = ofLine ?? Math.max(height, width);
+  const thick = floorDiv(unit, 9);
+  const reach = Math.max(2, floorDiv(unit, 14));
   const lengths = runLengths(transpose(mask));
   const depth = mask.data.map((_, i) => lengths[(i % width) * height + floorDiv(i, width)]);
   // Straight stretches of what is thin, by an opening along the row that forgives a step of one pixel; and whole long
@@ -75,8 +88,10 @@ function lyingRules(mask: Grid): Rules | null {
     const columns = Array.from({ length: width }, (_, x) => x).filter((x) => rowsOf(x).length);
     const [start, end] = [columns[0], columns[columns.length - 1] + 1];
     if (5 * (piece.height - 1) > end - start || 4 * columns.length < 3 * (end - start)) continue;
-    if (5 * columns.length < 4 * width || (start > 1 && end < width - 1)) continue;
-    if (![start, end - 1].every((x) => leaves(rowsOf(x), x, mask))) continue;
+    if (columns.length < free) {
+      if (5 * columns.length < 4 * width || (start > 1 && end < width - 1)) continue;
+      if (![start, end - 1].every((x) => leaves(rowsOf(x), x, mask))) continue;
+    }
     const inked: number[] = [];
     for (let i = first * width; i < last * width; i++) if (course.data[i] && mask.data[i]) inked.push(i);
     const depths = inked.map((i) => depth[i]).sort((a, b) => a - b);
@@ -91,4 +106,19 @@ function lyingRules(mask: Grid): Rules | null {
 /** Whether a stretch whose end has these rows leaves the picture there, by the side or by the top or bottom. */
 function leaves(rows: number[], column: number, { height, width }: Grid): boolean {
   return Math.min(column, width - 1 - column) <= 1 || rows[0] <= 1 || rows[rows.length - 1] >= height - 2;
+}
+
+/**
+ * The picture without its rules, and the pixels that went, among them the faint edge of a rule.
+ *
+ * Pixels much darker than the rule are ink upon it, and stay.
+ */
+export function withoutRules(rise: Grid, mask: Grid, rules: Grid): { rise: Grid; gone: Grid } {
+  const levels = rise.data.filter((_, i) => rules.data[i]).sort();
+  const median = levels[levels.length >> 1];
+  const gone = map(extreme(rules, 1, MAX), (value, i) => {
+    const ofInk = mask.data[i] && !rules.data[i];
+    return Number(value && 2 * rise.data[i] <= 3 * median && !ofInk);
+  });
+  return { rise: map(rise, (value, i) => (gone.data[i] ? 0 : value)), gone };
 }

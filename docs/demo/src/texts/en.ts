@@ -19,7 +19,7 @@ const page = {
   undo: "Undo",
   clear: "Clear",
   choose: "Picture…",
-  fileLabel: "Picture of a digit",
+  fileLabel: "Picture of a digit or a number",
   pen: "Pen",
   samples: "Handwritten samples",
   networks: "The networks",
@@ -31,8 +31,15 @@ const page = {
     'What both networks see: the ink scaled into a box of 20&nbsp;×&nbsp;20 and centred by its mass, as MNIST’s digits are. In the layers below, <b class="positive">ink</b> is positive and <b class="negative">blue</b> negative.',
   changes: "What would change the answer",
   changesText:
-    'By occlusion: of each 5 × 5 square, what erasing it does to the lead of the best class over the second best. <b class="positive">Ink</b> where the lead shrinks, at its darkest where it is gone; <b class="negative">blue</b> where it grows. It shows what an answer rests on in this picture, not how the network comes to it.',
+    'By occlusion: of each 5 × 5 square, what erasing it does to the lead of the best class over the second best. <b class="positive">Ink</b> where the lead shrinks, at its strongest where it is gone; <b class="negative">blue</b> where it grows. It shows what an answer rests on in this picture, not how the network comes to it.',
   units: "Point at a unit below, tap it, or go to it with the keyboard: its kernel and its part of the input appear.",
+  numberLede:
+    "Write a number. One network goes over the whole line and answers every two pixels: the paper’s space displacement network.",
+  linePadLabel: "Write a number here",
+  linePadHint: "Write a number here, or drop a picture of one",
+  lineText:
+    "Each column is one answer of the network, to the 28 pixels around it; the stronger the ink, the more probable. Repeated answers count once and “none” (–) counts nothing: so the row above becomes the number, as in Fig. 25 of the paper.",
+  line: "The line as the network sees it <small>28 pixels high; under it the eleven outputs along it</small>",
   paper:
     "Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, <cite>Gradient-Based Learning Applied to Document Recognition</cite>, Proc. IEEE 86(11), 1998.",
   sources:
@@ -110,21 +117,13 @@ const unit = {
 };
 
 const numbers = {
-  lede: "Write a number. The modern network, trained on lines, goes over all of it at once and answers every two pixels, as the paper’s space displacement network does.",
-  padLabel: "Write a number here",
-  padHint: "Write a number here, or drop a picture of one",
-  fileLabel: "Picture of a number",
   answer: "Number",
   none: "–",
   loading: "loading…",
   empty: "The pad is empty.",
   sure: (share: string) => `with probability ${share}`,
-  strip: "Input <small>the line as the network sees it, 28 pixels high</small>",
   stripLabel: "The line, 28 pixels high",
-  outputs: "Outputs <small>eleven along the line: ten digits and “none”</small>",
   outputsLabel: "The eleven outputs along the line",
-  outputsText:
-    "Each column is one answer of the network, to the 28 pixels around it; the darker, the more probable. Repeated answers count once and “none” (–) counts nothing: so the row above becomes the number, as in Fig. 25 of the paper.",
   best: "The best answer at each place",
   facts: (parameters: string) => `${parameters} parameters`,
 };

@@ -22,7 +22,7 @@ export const ko: Texts = {
     undo: "되돌리기",
     clear: "지우기",
     choose: "사진…",
-    fileLabel: "숫자 사진",
+    fileLabel: "숫자나 여러 자리 수의 사진",
     pen: "펜 굵기",
     samples: "손글씨 예",
     networks: "신경망",
@@ -34,8 +34,15 @@ export const ko: Texts = {
       '두 신경망이 보는 그림입니다. MNIST 숫자처럼 20&nbsp;×&nbsp;20 칸에 맞춰 크기를 바꾸고, 무게중심을 가운데에 둡니다. 아래 층에서 <b class="positive">먹색</b>은 양수, <b class="negative">파란색</b>은 음수입니다.',
     changes: "무엇이 답을 바꿀까",
     changesText:
-      '가려 보는 방법(occlusion)으로 알아봅니다. 5 × 5 픽셀씩 지웠을 때 1위 답이 2위와 벌린 차이가 얼마나 달라지는지를 나타냅니다. 차이가 줄어드는 곳은 <b class="positive">먹색</b>이고, 아예 없어지는 곳이 가장 짙습니다. 오히려 커지는 곳은 <b class="negative">파란색</b>입니다. 이 그림에서 답이 어디에 기대고 있는지를 보여 줄 뿐, 신경망이 어떻게 그 답에 이르렀는지를 말해 주지는 않습니다.',
+      '가려 보는 방법(occlusion)으로 알아봅니다. 5 × 5 픽셀씩 지웠을 때 1위 답이 2위와 벌린 차이가 얼마나 달라지는지를 나타냅니다. 차이가 줄어드는 곳은 <b class="positive">먹색</b>이고, 아예 없어지는 곳이 가장 진합니다. 오히려 커지는 곳은 <b class="negative">파란색</b>입니다. 이 그림에서 답이 어디에 기대고 있는지를 보여 줄 뿐, 신경망이 어떻게 그 답에 이르렀는지를 말해 주지는 않습니다.',
     units: "아래에서 유닛을 가리키거나 누르거나 키보드로 고르면, 그 커널과 그 유닛이 보는 입력 영역이 나타납니다.",
+    numberLede:
+      "여러 자리 수를 써 보세요. 신경망 하나가 한 줄을 한꺼번에 훑으며 두 픽셀마다 답합니다. 논문에 나오는 공간 변위 신경망(space displacement network)입니다.",
+    linePadLabel: "여기에 수를 쓰세요",
+    linePadHint: "여기에 수를 쓰거나 사진을 끌어다 놓으세요",
+    lineText:
+      "세로줄 하나가 그 둘레 28 픽셀을 보고 낸 답입니다. 먹색이 진할수록 확률이 높습니다. 이어서 되풀이된 답은 한 번만 세고 ‘없음’(–)은 세지 않습니다. 그래서 위의 줄이 수가 됩니다. 논문의 그림 25와 같습니다.",
+    line: "신경망이 보는 글줄 <small>높이 28 픽셀. 그 아래는 글줄을 따라 나온 열한 가지 출력</small>",
     paper:
       "Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, <cite>Gradient-Based Learning Applied to Document Recognition</cite>, Proc. IEEE 86(11), 1998.",
     sources:
@@ -114,21 +121,13 @@ export const ko: Texts = {
     choose: "화살표 키로 유닛을 고릅니다.",
   },
   numbers: {
-    lede: "여러 자리 수를 써 보세요. 글줄로 학습한 현대판 신경망이 한 줄 전체를 한꺼번에 훑으며 두 픽셀마다 답을 냅니다. 논문의 공간 변위 신경망(space displacement network)과 같은 방식입니다.",
-    padLabel: "여기에 수를 쓰세요",
-    padHint: "여기에 수를 쓰거나 사진을 끌어다 놓으세요",
-    fileLabel: "여러 자리 수 사진",
     answer: "읽은 수",
     none: "–",
     loading: "불러오는 중…",
     empty: "그림판이 비어 있습니다.",
     sure: (share) => `확률 ${share}`,
-    strip: "입력 <small>신경망이 보는 글줄, 높이 28 픽셀</small>",
     stripLabel: "글줄, 높이 28 픽셀",
-    outputs: "출력 <small>글줄을 따라 열한 가지: 숫자 열 개와 ‘없음’</small>",
     outputsLabel: "글줄을 따라 나온 열한 가지 출력",
-    outputsText:
-      "세로줄 하나가 그 둘레 28 픽셀을 보고 낸 답입니다. 짙을수록 확률이 높습니다. 이어서 되풀이된 답은 한 번만 세고 ‘없음’(–)은 세지 않습니다. 그래서 위의 줄이 수가 됩니다. 논문의 그림 25와 같습니다.",
     best: "자리마다 가장 그럴듯한 답",
     facts: (parameters) => `매개변수 ${parameters}개`,
   },

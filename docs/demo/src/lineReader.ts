@@ -1,0 +1,94 @@
+// Strips of writing → their numbers: lenet_zoo/classify/reader.py in TypeScript. Functions bear the names that they have
+// there.
+
+import type { InferenceSession } from "onnxruntime-web/wasm";
+
+import numbersUrl from "../models/lenet5_numbers.onnx?url";
+import { beamSearch, bestPath, logProbability, spans, type LineAnswers, type Path } from "./decoding";
+import { loadSession, pixelsOf } from "./network";
+import facts from "./numbers.json";
+import type { Grid } from "./pictures/kernels";
+import { boxIn, HEIGHT, type Frame, type Strip } from "./pictures/strip";
+
+/** Pixels of the line from one answer of the network to the next, and the middle of the first answer's window. */
+const STRIDE = 4;
+export const FIRST = 14;
+/** From one answer to the next when the line goes through twice, the second time shifted. */
+export const STEP = 2;
+/** A text over it is the likeliest of all: all others together have less. */
+const CERTAIN = 0.5;
+
+export interface Character {
+  label: string;
+  confidence: number;
+  /** Its ink, in pixels of the picture. */
+  box: Frame;
+}
+
+export interface Reading {
+  /** Empty where the line holds no digit. */
+  text: string;
+  confidence: number;
+  characters: Character[];
+  answers: LineAnswers;
+}
+
+export class LineReader {
+  private constructor(private readonly session: InferenceSession) {}
+
+  static async load(): Promise<LineReader> {
+    return new LineReader(await loadSession(numbersUrl));
+  }
+
+  async read(strip: Strip): Promise<Reading> {
+    const answers = await this.logProbabilities(strip.pixels);
+    const { classes, logProbability } = decoded(answers);
+    const characters = charactersOf(answers, classes, strip);
+    return { text: classes.join(""), confidence: Math.exp(logProbability), characters, answers };
+  }
+
+  /** One answer every 2 px: the line goes through twice, the second time without its first 2 px. */
+  private async logProbabilities({ data, width: taken }: Grid): Promise<LineAnswers> {
+    const width = Math.ceil(Math.max(taken, HEIGHT) / STRIDE) * STRIDE;
+    const both = new Uint8Array(2 * HEIGHT * width);
+    for (let y = 0; y < HEIGHT; y++) {
+      const row = data.subarray(y * taken, (y + 1) * taken);
+      both.set(row, y * width);
+      both.set(row.subarray(STEP), (HEIGHT + y) * width);
+    }
+    const result = await this.session.run({ pixels: pixelsOf(both, [2, 1, HEIGHT, width]) }, ["logits"]);
+    const { data: logits, dims } = result.logits; // 2 × classes × 1 × positions
+    const [, classes, , positions] = dims;
+    const answers = { data: new Float64Array(2 * positions * classes), length: 2 * positions, classes };
+    for (let t = 0; t < answers.length; t++) {
+      const at = (k: number) =>
+        (logits as Float32Array)[((t % 2) * classes + k) * positions + (t >> 1)] / facts.temperature;
+      let most = -Infinity;
+      for (let k = 0; k < classes; k++) most = Math.max(most, at(k));
+      let total = 0;
+      for (let k = 0; k < classes; k++) total += Math.exp(at(k) - most);
+      for (let k = 0; k < classes; k++) answers.data[t * classes + k] = at(k) - most - Math.log(total);
+    }
+    return answers;
+  }
+}
+
+/** The likeliest text. */
+function decoded(answers: LineAnswers): Path {
+  const text = bestPath(answers);
+  const found = { classes: text, logProbability: logProbability(answers, text) };
+  return Math.exp(found.logProbability) > CERTAIN ? found : beamSearch(answers)[0];
+}
+
+function charactersOf(answers: LineAnswers, classes: number[], strip: Strip): Character[] {
+  const places = spans(answers, classes);
+  const middles = places.map(([first, last]) => FIRST + (STEP * (first + last)) / 2);
+  return classes.map((label, i) => {
+    // A digit reaches half-way to its neighbours, and no further than its window.
+    const left = Math.max(middles[i] - FIRST, i ? (middles[i - 1] + middles[i]) / 2 : 0);
+    const right = Math.min(middles[i] + FIRST, i + 1 < middles.length ? (middles[i] + middles[i + 1]) / 2 : Infinity);
+    let most = -Infinity;
+    for (let t = places[i][0]; t <= places[i][1]; t++) most = Math.max(most, answers.data[t * answers.classes + label]);
+    return { label: String(label), confidence: Math.exp(most), box: boxIn(strip, left, right) };
+  });
+}

@@ -1,0 +1,270 @@
+// Any picture of lines of digits → strips 28 px high: lenet_zoo/pictures/line.py in TypeScript, whose docstring has the
+// steps; 7 and 8 are in strip.ts. Functions bear the names that they have there. Both sides give the same bytes
+// (tests/fixtures/lines).
+
+import { components, maskOf, runLengths, type Piece } from "./components";
+import { inkIsBright, levelled, refuseNoise, riseAbovePaper } from "./ground";
+import {
+  blockMeans,
+  boxOf,
+  clip,
+  extreme,
+  floorDiv,
+  map,
+  max,
+  MAX,
+  median,
+  nearest,
+  otsu,
+  pad,
+  scaleTo,
+  slice,
+  sum,
+  type Grid,
+} from "./kernels";
+import { NoDigit } from "./refusals";
+import { rulesAlong, withoutRules } from "./rules";
+import { stripOf, type Place, type Span, type Strip } from "./strip";
+
+const [TALL, WIDE] = [96, 1536];
+/** Of a larger picture so many pixels of its longer side are read. */
+export const ENOUGH_OF_LINE = WIDE;
+const MOST_LINES = 5;
+const LEAST_CONTRAST = 4;
+
+type Pair = [rows: number, columns: number];
+
+/** The lines of grey levels, from top to bottom; `size` is that of the picture in whose pixels boxes are given. */
+export function linesFromGrey(grey: Grid, size: Pair = [grey.height, grey.width]): Strip[] {
+  if (grey.height < 8) throw new NoDigit("no number: the writing is under 5 px high");
+  return cutOut(grey, [0, 0], [size[0] / grey.height, size[1] / grey.width]);
+}
+
+/** The same of ink that was drawn here, 255 on 0: the paper goes on around the pad by `aroundDrawing` pixels. */
+export function linesFromDrawing(drawing: Grid): Strip[] {
+  return linesFromGrey(pad(drawing, aroundDrawing(drawing)));
+}
+
+export function aroundDrawing({ height }: Grid): number {
+  return floorDiv(height, 14);
+}
+
+/**
+ * The lines of a part of a picture, of its `corner`'s first row and column; `scale` is of its rows and columns to those
+ * that boxes are given in, `single` whether there is one line, and what stands above and below it are remnants.
+ */
+function cutOut(crop: Grid, corner: Pair, scale: Pair, single = false): Strip[] {
+  let [top, left] = corner;
+  for (let turn = 0; ; turn++) {
+    const picture = fitted(crop);
+    const found = written(picture, crop.height, single);
+    const [down, across] = [crop.height / picture.height, crop.width / picture.width];
+    if (found.lines.length > 1) {
+      const rows = found.lines.map(([first, last]): Span => [first * down, last * down]);
+      return each(crop, rows, [top, left], scale);
+    }
+    const [first, last, begin, end] = boxOf(found.kept)!;
+    const tall = last - first;
+    const margin = floorDiv(tall, 2) + 2;
+    const cut = [
+      Math.max(0, Math.trunc((first - margin) * down)),
+      Math.min(crop.height, Math.trunc((last + margin) * down) + 1),
+      Math.max(0, Math.trunc((begin - margin) * across)),
+      Math.min(crop.width, Math.trunc((end + margin) * across) + 1),
+    ] as const;
+    const rows = cut[1] - cut[0];
+    if (2 * tall < picture.height && turn < 3 && rows * 4 < 3 * crop.height && rows >= 8) {
+      crop = slice(crop, ...cut);
+      [top, left] = [top + cut[0], left + cut[2]];
+      continue;
+    }
+    if (tall * crop.height < 5 * picture.height) throw new NoDigit("no number: the writing is under 5 px high");
+    const place: Place = [
+      (top + first * down) * scale[0],
+      (left + begin * across) * scale[1],
+      down * scale[0],
+      across * scale[1],
+    ];
+    return [stripOf(slice(found.soft, first, last, begin, end), found.height, crop, place)];
+  }
+}
+
+/** Each of several lines, cut half-way to its neighbours; without those on which nothing is a character. */
+function each(crop: Grid, rows: Span[], corner: Pair, scale: Pair): Strip[] {
+  const strips: Strip[] = [];
+  let reason = new NoDigit("no number: nothing on the paper is a character");
+  rows.forEach(([first, last], i) => {
+    const margin = (last - first) / 2 + 2;
+    const above = Math.trunc(Math.max(first - margin, i ? (rows[i - 1][1] + first) / 2 : 0, 0));
+    const next = i + 1 < rows.length ? (last + rows[i + 1][0]) / 2 : crop.height;
+    const below = Math.min(Math.ceil(Math.min(last + margin, next, crop.height)), crop.height);
+    if (below - above < 8) return;
+    try {
+      strips.push(...cutOut(slice(crop, above, below, 0, crop.width), [corner[0] + above, corner[1]], scale, true));
+    } catch (error) {
+      if (!(error instanceof NoDigit)) throw error;
+      reason = error;
+    }
+  });
+  if (!strips.length) throw reason;
+  return strips;
+}
+
+/**
+ * What stands on the paper: grey ink and its pieces, the height of its characters, and first and last rows of its lines,
+ * in pixels. Of several lines there is no more than these.
+ */
+interface Writing {
+  soft: Grid;
+  kept: Grid;
+  height: number;
+  lines: Span[];
+}
+
+/** Step 1. */
+function fitted(grey: Grid): Grid {
+  const { height, width } = grey;
+  let long = height >= width ? TALL : nearest(width * TALL, height);
+  let factor = 1;
+  while (floorDiv(Math.min(height, width), 2 * factor) >= 2 * TALL) factor *= 2;
+  if (factor > 1) {
+    const data = blockMeans(grey.data, height, width, factor, 1);
+    grey = { data, height: floorDiv(height, factor), width: floorDiv(width, factor) };
+  }
+  if (height > width) {
+    long = height < 4 * width ? nearest(height * TALL, width) : TALL;
+    long = Math.max(TALL, Math.min(long, 2 * TALL));
+  }
+  return scaleTo(grey, Math.min(Math.max(long, 8), WIDE));
+}
+
+/** Steps 2 to 5. */
+function written(picture: Grid, pixels: number, single: boolean): Writing {
+  const { height, width } = picture;
+  const bright = inkIsBright(picture);
+  const risen = (inkAbove: boolean) => {
+    const turned = inkAbove ? picture : map(picture, (value) => 255 - value);
+    return riseAbovePaper(levelled(turned), floorDiv(3 * Math.min(height, width), 10));
+  };
+  const over = (rise: Grid, threshold: number) => map(rise, (value) => Number(value >= threshold));
+  let rise = risen(bright);
+  let [threshold, paper, ink] = otsu(rise.data);
+  let mask = over(rise, threshold);
+  if (2 * sum(mask.data) > mask.data.length) {
+    // That is the paper, within a frame of the ink's tone.
+    rise = risen(!bright);
+    [threshold, paper, ink] = otsu(rise.data);
+    mask = over(rise, threshold);
+  }
+  const rules = ink - paper >= LEAST_CONTRAST ? rulesAlong(mask, Math.min(height, width)) : null;
+  if (rules) {
+    const rest = withoutRules(rise, mask, rules);
+    rise = rest.rise;
+    [threshold, paper, ink] = otsu(rise.data.filter((_, i) => !rest.gone.data[i]));
+    mask = over(rise, threshold);
+  }
+  if (ink - paper < LEAST_CONTRAST || !mask.data.some(Boolean)) {
+    throw new NoDigit("no number: the picture is of one tone");
+  }
+  if (pixels >= 16) {
+    try {
+      refuseNoise(rise, mask, ink - paper, Math.max(2, Math.ceil(height / pixels)));
+    } catch (error) {
+      if (!(error instanceof NoDigit)) throw error;
+      throw new NoDigit("no number: the picture is noise");
+    }
+  }
+  const found = components(withoutEdges(mask));
+  const sums = found.pieces.map(() => 0);
+  found.labels.forEach((label, i) => {
+    if (label) sums[label - 1] += rise.data[i];
+  });
+  const pale = floorDiv(threshold + ink, 2);
+  const { keep, tall, lines } = keptOf(found.pieces, sums, { height, width }, pale, single);
+  const kept = maskOf(found, height, width, (piece) => keep.has(piece));
+  const near = extreme(kept, 2, MAX).data;
+  const soft = map(rise, (value, i) => near[i] * clip(floorDiv((value - paper) * 255, ink - paper), 0, 255));
+  return { soft, kept, height: tall, lines };
+}
+
+/** Without the rules of a form that are cut along the upper or lower border, where characters may stand on them. */
+function withoutEdges({ data, height, width }: Grid): Grid {
+  const out = { data: data.slice(), height, width };
+  const deep = Math.max(1, floorDiv(height, 24));
+  for (const [edge, inwards] of [
+    [0, 1],
+    [height - 1, -1],
+  ]) {
+    // Of the second edge as the first one left it.
+    const lengths = runLengths({ data: out.data.slice(), height, width });
+    for (let last = Math.min(deep, height) - 1; last >= 0; last--) {
+      const at = (edge + last * inwards) * width;
+      if (2 * max(lengths.subarray(at, at + width)) < width) continue;
+      for (let k = 0; k <= last; k++) {
+        const row = (edge + k * inwards) * width;
+        out.data.fill(0, row, row + width);
+      }
+      break;
+    }
+  }
+  return out;
+}
+
+/** Steps 4 and 5: which pieces are the line, how high its characters are, and the rows of all lines. */
+function keptOf(
+  pieces: Piece[],
+  sums: number[],
+  { height, width }: Pick<Grid, "height" | "width">,
+  pale: number,
+  single: boolean,
+): { keep: Set<Piece>; tall: number; lines: Span[] } {
+  let keep = pieces.filter(({ height: high, width: wide, area, sides }, i) => {
+    if (wide >= width - 2 && 5 * high <= height) return false;
+    if (high >= height - 2 && 20 * wide <= height) return false;
+    if (sides.some((side, k) => 2 * side >= (k < 2 ? width : height))) return false;
+    // Remnants of the lines above and below, of a box or of the neighbour: they touch the border and are no character.
+    if ((sides[0] || sides[1]) && 3 * high < height) return false;
+    if (high + wide < Math.max(4, floorDiv(Math.min(height, width), 24))) return false;
+    // What is low and pale is no dash and no dot, but the pattern of the paper or the rest of a rule.
+    return 4 * high >= height || sums[i] >= pale * area;
+  });
+  if (!keep.length) throw new NoDigit("no number: nothing on the paper is a character");
+  const tallest = max(keep.map((piece) => piece.height));
+  // The tallest may be a bracket or a long stroke: the median of what comes near to it is the writing's.
+  const tall = Math.trunc(median(keep.filter((piece) => 2 * piece.height >= tallest).map((piece) => piece.height)));
+  const main = keep.filter((piece) => 2 * piece.height >= tall);
+  keep = keep.filter(
+    ({ height: high, width: wide, area }) =>
+      !(5 * high < tall && 5 * wide < tall && 25 * area < floorDiv(tall * tall, 4)),
+  );
+  if (pieces.length > 400 && main.length > 150) {
+    throw new NoDigit("no number: this is a page of text; give a picture of one line");
+  }
+  const lines = bandsOf(main, tall, single);
+  if (lines.length > 1) return { keep: new Set(keep), tall, lines };
+  const [first, last] = [lines[0][0] - floorDiv(tall, 4), lines[0][1] + floorDiv(tall, 4)];
+  const isInside = ({ box: [top, bottom], height: high }: Piece) =>
+    2 * (Math.min(bottom, last) - Math.max(top, first)) >= high;
+  return { keep: new Set(keep.filter(isInside)), tall, lines };
+}
+
+/** The rows of the lines of writing, from top to bottom. */
+function bandsOf(main: Piece[], tall: number, single: boolean): Span[] {
+  const bands: { rows: Span; ink: number }[] = [];
+  for (const { box, area } of [...main].sort((a, b) => a.box[0] - b.box[0])) {
+    const band = bands[bands.length - 1];
+    if (band && 8 * (band.rows[1] - box[0]) > tall) {
+      band.rows[1] = Math.max(band.rows[1], box[1]);
+      band.ink += area;
+    } else {
+      bands.push({ rows: [box[0], box[1]], ink: area });
+    }
+  }
+  const best = bands.reduce((most, band) => (band.ink > most.ink ? band : most));
+  if (single) return [best.rows];
+  const lines = bands.filter(({ ink }) => 4 * ink >= best.ink).map(({ rows }) => rows);
+  if (lines.length > MOST_LINES) {
+    throw new NoDigit("no number: this is a page of text; give a picture of one line");
+  }
+  return lines;
+}
