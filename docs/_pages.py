@@ -357,6 +357,22 @@ def confidence() -> str:
     return "\n".join(lines)
 
 
+def separation() -> str:
+    """How well the confidence of each tag tells digits from other characters."""
+    found = json.loads((DOCS / "data" / "confidence.json").read_text(encoding="utf-8"))
+    kinds: dict[str, int] = found["others"]
+    heads = " | ".join(f"{kind} that reach it | AUC" for kind in kinds)
+    lines = [f"| tag | keeps 99 of 100 digits | {heads} |", f"|---|--:|{'--:|' * 2 * len(kinds)}"]
+    for tag in found["tags"]:
+        if tag["separation"]:
+            each = [tag["separation"][kind] for kind in kinds]
+            cells = [f"{each[0]['threshold']:.3f}"]
+            for one, total in zip(each, kinds.values(), strict=True):
+                cells += [f"{100 * one['passed'] / total:.1f} %", f"{one['auc']:.3f}"]
+            lines.append(f"| {_code(tag['name'])} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def calibration() -> str:
     """How sure the answers to the test set are and how far from right, with and without the card's confidence."""
     found = json.loads((DOCS / "data" / "confidence.json").read_text(encoding="utf-8"))
@@ -486,6 +502,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "scoring sizes": scoring_sizes,
     "scoring stages": scoring_stages,
     "scoring workers": scoring_workers,
+    "separation": separation,
     "speed": speed,
 }
 
