@@ -11,7 +11,7 @@ import numpy as np
 
 from lenet_zoo.cards import Confidence
 from lenet_zoo.classify.confidence import calibration_error, none_of_these, probabilities
-from lenet_zoo.classify.decoding import best_path, log_probability
+from lenet_zoo.classify.decoding import best_path, log_probability, log_softmax
 from lenet_zoo.errors import InputError
 
 if TYPE_CHECKING:
@@ -131,8 +131,7 @@ def evaluate_lines(
     lost, correct, total, wrong, characters, sure, sure_wrong = 0.0, 0, 0, 0, 0, 0, 0
     for pixels, texts in lines:
         for row, text in zip(np.asarray(answers(pixels), np.float64) / temperature, texts, strict=True):
-            row = row - row.max(1, keepdims=True)
-            row -= np.log(np.exp(row).sum(1, keepdims=True))
+            row = log_softmax(row)
             found, right = best_path(row), tuple(text)
             own = log_probability(row, right)
             lost -= own

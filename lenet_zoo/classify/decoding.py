@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Path", "beam_search", "best_path", "log_probability", "spans"]
+__all__ = ["Path", "beam_search", "best_path", "log_probability", "log_softmax", "spans"]
 
 Answers = NDArray[np.float64]
 """Logarithms of probabilities, T×(classes + 1): one row per position, "none" last. Rows sum to 1 as probabilities."""
@@ -32,6 +32,13 @@ class Path:
 
     classes: tuple[int, ...]
     log_probability: float
+
+
+def log_softmax(logits: NDArray[np.float64]) -> Answers:
+    """Logits T×(classes + 1) as answers."""
+    rows = logits - logits.max(1, keepdims=True)
+    rows -= np.log(np.exp(rows).sum(1, keepdims=True))
+    return rows
 
 
 def best_path(answers: Answers) -> tuple[int, ...]:

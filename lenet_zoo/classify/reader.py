@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenet_zoo.cards import Card
-from lenet_zoo.classify.decoding import Path, beam_search, best_path, log_probability, spans
+from lenet_zoo.classify.decoding import Path, beam_search, best_path, log_probability, log_softmax, spans
 from lenet_zoo.classify.onnx import Running, cannot_run, cores, normalization_of
 from lenet_zoo.classify.onnx_file import card_in, metadata_of, read_file, refuse_unusual
 from lenet_zoo.errors import ArtifactError, InputError, NoDigitError
@@ -32,6 +32,9 @@ _STEP = 2
 # A text over it is the likeliest of all: all others together have less.
 _CERTAIN = 0.5
 _WIDTH, _WIDTH_EXPECTED = 16, 128
+# What looks like no number, as a line of letters: so many digits or more, and a probability of less than this for each,
+# as a geometric mean. Chosen so that of validation lines that are read right one in a thousand is refused.
+_MANY, _LIKELY = 3, 0.7
 
 
 @dataclass(frozen=True)
@@ -170,6 +173,10 @@ class Reader(ABC):
             return Reading(None, 0.0, (), "no number: the line holds no digit")
         characters = tuple(_characters(answers, found.classes, strip))
         text, confidence = "".join(one.label for one in characters), float(np.exp(found.log_probability))
+        each = confidence ** (1 / len(text))
+        if expect is None and len(text) >= _MANY and each < _LIKELY:
+            reason = f"no number: as {text!r} it has a probability of only {each:.2f} per digit"
+            return Reading(None, confidence, characters, reason)
         if confidence < min_confidence:
             reason = f"the likeliest number, {text!r}, has confidence {confidence:.3f} < {min_confidence:g}"
             return Reading(None, confidence, characters, reason)
@@ -184,10 +191,7 @@ class Reader(ABC):
         if pixels.ndim != 2 or pixels.shape[0] != HEIGHT or pixels.dtype != np.uint8:
             raise InputError(f"a line is uint8 {HEIGHT}×W, not {pixels.dtype} {'×'.join(map(str, pixels.shape))}")
         temperature = self.card.confidence.temperature if self.card.confidence else 1.0
-        stitched = self.logits(pixels[None])[0].astype(np.float64) / temperature
-        stitched -= stitched.max(1, keepdims=True)
-        stitched -= np.log(np.exp(stitched).sum(1, keepdims=True))
-        return stitched
+        return log_softmax(self.logits(pixels[None])[0].astype(np.float64) / temperature)
 
     def logits(self, strips: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The answers along lines, one every 2 px: uint8 N×28×W → logits, float32 N×T×classes; see above."""

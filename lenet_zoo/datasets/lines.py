@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -20,10 +20,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lenet_zoo.datasets.augment import Draws, augment
+from lenet_zoo.datasets.line_marks import add_strokes, close, join, on_paper, separate
 from lenet_zoo.datasets.loading import Dataset
 from lenet_zoo.errors import InputError
 
-__all__ = ["APART", "HEIGHT", "MEASURED", "TOUCHING", "WRITTEN", "LineMaker", "LineStyle", "Lines", "lines_of_five"]
+__all__ = [
+    "APART",
+    "HEIGHT",
+    "MEASURED",
+    "MILD",
+    "TOUCHING",
+    "WRITTEN",
+    "LineMaker",
+    "LineStyle",
+    "Lines",
+    "lines_of_five",
+]
 
 HEIGHT = 28
 """Pixels, of every line."""
@@ -45,13 +57,18 @@ class LineStyle:
         height: size of all digits of a line, least and most, as a part of 20 px.
         uneven: size × between 1/(1+uneven) and 1+uneven, for each digit.
         aspect: width × and height ÷ between 1/(1+aspect) and 1+aspect, for each line.
+        stretch: width of each digit × between 1/(1+stretch) and 1+stretch; that of a 0 up to 1+2·stretch times more.
         slant: of a line, up to this tangent either way; for each digit a fifth of it more.
         rotation: of each digit, up to so many degrees either way.
         elastic: standard deviation of the displacement at the knots of a 5×5 grid over each digit, in pixels.
         thickness: ink up to this much heavier or lighter, for each line: 1 is a dilation or erosion by a pixel.
         wander: each digit stands up to so many pixels higher or lower; and so does the line.
-        faint: the ink's level is between this and 1.
-        separators: share of the gaps that hold a dot, a comma, a dash or two; and of the ends.
+        ink: the level of a line's ink × between these; full ink is 1, whatever comes out.
+        strokes: share of the 1s with an upstroke to their head, and half that share of the 7s with a bar.
+        round: share of lines that end in up to five zeros, wider and lower than other digits, many joined by strokes.
+        joined: share of the neighbours that do not touch, but have a stroke from one to the next.
+        separators: share of the gaps that hold a dot, a comma, a dash or two.
+        ends: share of lines with marks after the last digit: these, a long dash, or small raised ones.
         rules: share of lines with a rule along them, or two.
         edges: share of lines with an upright edge of a box at an end.
         specks: share of lines with specks and soft noise.
@@ -65,13 +82,18 @@ class LineStyle:
     height: tuple[float, float] = (1.0, 1.0)
     uneven: float = 0.0
     aspect: float = 0.0
+    stretch: float = 0.0
     slant: float = 0.0
     rotation: float = 0.0
     elastic: float = 0.0
     thickness: float = 0.0
     wander: float = 0.0
-    faint: float = 1.0
+    ink: tuple[float, float] = (1.0, 1.0)
+    strokes: float = 0.0
+    round: float = 0.0
+    joined: float = 0.0
     separators: float = 0.0
+    ends: float = 0.0
     rules: float = 0.0
     edges: float = 0.0
     specks: float = 0.0
@@ -90,20 +112,30 @@ WRITTEN = LineStyle(
     height=(0.85, 1.15),
     uneven=0.12,
     aspect=0.2,
+    stretch=0.25,
     slant=0.25,
     rotation=6.0,
     elastic=0.5,
     thickness=0.5,
     wander=1.0,
-    faint=0.6,
+    ink=(0.8, 2.0),
+    strokes=0.4,
+    round=0.2,
+    joined=0.08,
     separators=0.12,
-    rules=0.1,
+    ends=0.25,
+    rules=0.15,
     edges=0.05,
     specks=0.12,
     strangers=0.03,
     empty=0.01,
 )
 """As people write on forms and cheques, and what the way from picture to line leaves of the paper."""
+
+MILD = replace(
+    TOUCHING, height=(0.95, 1.05), uneven=0.05, aspect=0.08, slant=0.1, rotation=5.0, elastic=0.5, thickness=0.25
+)
+"""`TOUCHING`, the digits a little distorted: that no network learns them by heart."""
 
 MEASURED = {"apart": APART, "touching": TOUCHING, "written": WRITTEN}
 
@@ -132,15 +164,21 @@ class LineMaker:
         data: pictures of single digits, 28×28, in grey.
         style: how they are written.
         seed: of everything that is drawn.
+        more: (n, share): this share of the digits, besides what chance gives, are of the first n of the data set, which
+            else would be too rare.
 
     Raises: InputError for pictures of another size or in colour.
     """
 
-    def __init__(self, data: Dataset, style: LineStyle = WRITTEN, seed: int = 0) -> None:
+    def __init__(
+        self, data: Dataset, style: LineStyle = WRITTEN, seed: int = 0, more: tuple[int, float] = (0, 0.0)
+    ) -> None:
         if data.images.shape[1:] != (28, 28):
             shape = "×".join(map(str, data.images.shape[1:]))
             raise InputError(f"lines are made of pictures of 28×28 pixels in grey, {data.name} has {shape}")
         self.data, self.style = data, style
+        self._first, self._share = more
+        self._zeros = np.flatnonzero(data.labels.numpy() == 0)
         self._random = np.random.default_rng(seed)
         self._field = torch.zeros(0, _FIELD, _FIELD, dtype=torch.uint8)
 
@@ -154,14 +192,19 @@ class LineMaker:
         lengths[random.random(count) < style.empty] = 0
         total = int(lengths.sum())
         which = random.integers(0, len(self.data), total)
+        if self._first:
+            some = random.random(total) < self._share
+            which[some] = random.integers(0, self._first, int(some.sum()))
+        ends = lengths.cumsum()
+        run = self._round(which, lengths, ends)
         labels = self.data.labels[torch.from_numpy(which)].numpy().copy()
         line = np.repeat(np.arange(count), lengths)
-        pictures = self._distorted(which, line, count)
+        pictures = self._distorted(which, labels == 0, run, line, count)
+        add_strokes(pictures, labels, style.strokes, random)
         self._make_strange(pictures, labels, line, count)
         outlines = _Outlines(pictures > 0.15)  # what counts as ink when neighbours are brought together
-        ends = lengths.cumsum()
         made = [
-            self._line(pictures, labels, outlines, range(end - length, end))
+            self._line(pictures, labels, outlines, run, range(end - length, end))
             for end, length in zip(ends.tolist(), lengths.tolist(), strict=True)
         ]
         widths = np.array([image.shape[1] for image, _, _ in made], np.int64)
@@ -175,7 +218,14 @@ class LineMaker:
     def _between(self, limit: float, *shape: int) -> NDArray[np.float64]:
         return self._random.uniform(-limit, limit, shape)
 
-    def _distorted(self, which: NDArray[np.int64], line: NDArray[np.int64], lines: int) -> NDArray[np.float32]:
+    def _distorted(
+        self,
+        which: NDArray[np.int64],
+        zero: NDArray[np.bool_],
+        run: NDArray[np.bool_],
+        line: NDArray[np.int64],
+        lines: int,
+    ) -> NDArray[np.float32]:
         """The chosen digits, each on a field of its own: float32 N×36×36, 0 … 1."""
         style, count = self.style, len(which)
         if not count:
@@ -183,23 +233,42 @@ class LineMaker:
         field = torch.zeros(count, _FIELD, _FIELD, dtype=torch.uint8)
         edge = (_FIELD - 28) // 2
         field[:, edge:-edge, edge:-edge] = self.data.images[torch.from_numpy(which)]
-        if style.height == (1.0, 1.0) and not any((style.uneven, style.aspect, style.slant, style.rotation)):
+        changes = (style.uneven, style.aspect, style.stretch, style.slant, style.rotation)
+        if style.height == (1.0, 1.0) and not any(changes):
             return (field.float() / 255).numpy()
         size = self._random.uniform(*style.height, lines)[line]
         size = size * np.exp(self._between(math.log1p(style.uneven), count))
         aspect = np.exp(self._between(math.log1p(style.aspect), lines))[line]
+        flat = self._random.uniform(0, 1, lines)[line] * run
+        wide = (1 + 0.4 * flat) * size * aspect * np.exp(self._between(math.log1p(style.stretch), count))
+        wide = wide * np.where(zero, (1 + 2 * style.stretch) ** self._random.random(count), 1)
         slant = self._between(style.slant, lines)[line] + self._between(style.slant / 5, count)
         angle = self._between(math.radians(style.rotation), count)
-        cos, sin, zero = np.cos(angle), np.sin(angle), np.zeros(count)
+        cos, sin, still = np.cos(angle), np.sin(angle), np.zeros(count)
         # From result to source: undo the rotation, then the slant, then the scaling.
-        across = np.stack([cos + slant * sin, sin - slant * cos, zero], 1) / (size * aspect)[:, None]
-        down = np.stack([-sin, cos, zero], 1) / (size / aspect)[:, None]
+        # No wider than what the field has room for.
+        across = np.stack([cos + slant * sin, sin - slant * cos, still], 1) / np.minimum(wide, 1.7)[:, None]
+        down = np.stack([-sin, cos, still], 1) / (size / aspect * (1 - 0.3 * flat))[:, None]
         theta = torch.from_numpy(np.stack([across, down], 1)).float()
         knots = self._random.standard_normal((count, 2, 5, 5)) * style.elastic * 2 / _FIELD
         weight = self._between(style.thickness, lines)[line]
         draws = Draws(theta, torch.from_numpy(knots).float(), torch.from_numpy(weight).float(), None)
         pictures: NDArray[np.float32] = augment(field, draws)[:, 0].numpy()
-        return pictures * self._random.uniform(style.faint, 1, lines)[line, None, None].astype(np.float32)
+        pictures *= self._random.uniform(*style.ink, lines)[line, None, None].astype(np.float32)
+        return np.minimum(pictures, 1, out=pictures)
+
+    def _round(
+        self, which: NDArray[np.int64], lengths: NDArray[np.int64], ends: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """Put zeros at the end of some lines. Returns which digits these are."""
+        run = np.zeros(len(which), np.bool_)
+        for i in np.flatnonzero(self._random.random(len(lengths)) < self.style.round):
+            long = min(int(self._random.integers(1, 6)), int(lengths[i]) - 1)
+            if long > 0:
+                some = self._random.choice(self._zeros, long)
+                which[ends[i] - long : ends[i]] = some[0] if self._random.random() < 0.5 else some
+                run[ends[i] - long : ends[i]] = True
+        return run
 
     def _make_strange(
         self, pictures: NDArray[np.float32], labels: NDArray[np.int64], line: NDArray[np.int64], lines: int
@@ -220,14 +289,20 @@ class LineMaker:
     # -- the line -----------------------------------------------------------------------------------------------
 
     def _line(
-        self, pictures: NDArray[np.float32], labels: NDArray[np.int64], outlines: _Outlines, digits: range
+        self,
+        pictures: NDArray[np.float32],
+        labels: NDArray[np.int64],
+        outlines: _Outlines,
+        run: NDArray[np.bool_],
+        digits: range,
     ) -> tuple[NDArray[np.uint8], tuple[int, ...], tuple[float, ...]]:
         random, style = self._random, self.style
         canvas = np.zeros((HEIGHT, 40 + _FIELD * (len(digits) + 1)), np.float32)
         margin = last = int(random.integers(8, 15))
         reach = np.full(_FIELD, -_FAR)  # the column after the last ink so far, by row of the field
         line_shift, middle = random.uniform(-style.wander, style.wander), -math.inf
-        text, centres = [], []
+        text: list[int] = []
+        centres: list[float] = []
         for i in digits:
             left, right = int(outlines.left[i]), int(outlines.right[i])
             if right <= left:  # nothing is left of a hair line
@@ -241,20 +316,23 @@ class LineMaker:
             if middle < 0:
                 at = margin - left
             elif gap > 3 and random.random() < style.separators:
-                at = self._separate(canvas, last, line_shift) + round(gap) - left
+                at = separate(canvas, last, line_shift, random) + round(gap) - left
             else:
                 at = _beside(reach, first) + round(gap)
             # A flat dash may fit below a 7: what is written next still stands further to the right.
             at = min(max(at, math.ceil(max(middle, 0) + 3 - (left + right) / 2)), canvas.shape[1] - _FIELD)
             middle = at + (left + right) / 2
             self._draw(canvas, pictures[i], at, shift)
+            if text and random.random() < (0.4 if run[i] else style.joined):
+                join(canvas, reach, first + at, _FIELD, random)
             reach, last = np.maximum(reach, end + at), max(last, right + at)
             if labels[i] >= 0:
                 text.append(int(labels[i]))
                 centres.append(middle)
-        if random.random() < style.separators:
-            last = self._separate(canvas, last, line_shift)
-        canvas = self._on_paper(canvas[:, : last + int(random.integers(8, 15))])
+        if random.random() < style.ends:
+            last = close(canvas, last, line_shift, random)
+        canvas = canvas[:, : last + int(random.integers(8, 15))]
+        canvas = on_paper(canvas, style.rules, style.edges, style.specks, random)
         return (np.clip(canvas, 0, 1) * 255).astype(np.uint8), tuple(text), tuple(centres)
 
     @staticmethod
@@ -265,55 +343,6 @@ class LineMaker:
         left = max(0, -at)
         place = canvas[top : top + len(part), max(0, at) : at + _FIELD]
         np.maximum(place, part[: len(place), left : left + place.shape[1]], out=place)
-
-    def _separate(self, canvas: NDArray[np.float32], last: int, shift: float) -> int:
-        """Draw a dot, comma, dash or two after column `last`; returns the column after it."""
-        random = self._random
-        at = last + int(random.integers(1, 5))
-        kind, level = random.integers(0, 4), float(random.uniform(0.6, 1))
-        foot = round(24 + shift + random.uniform(-1, 2))
-        thick = int(random.integers(1, 4))
-        if kind == 0:  # a dot
-            canvas[foot - thick : foot, at : at + thick] = level
-            return at + thick
-        if kind == 1:  # a comma
-            for step in range(int(random.integers(3, 6))):
-                canvas[foot - 1 + step : foot + step, max(0, at + 2 - step // 2) : at + 4 - step // 2] = level
-            return at + 4
-        long = int(random.integers(5, 12))
-        middle = round(14 + shift + random.uniform(-2, 3))
-        canvas[middle : middle + thick, at : at + long] = level
-        if kind == 3:  # two dashes, as after a cheque's amount
-            canvas[middle + 5 : middle + 5 + thick, at : at + long] = level
-        return at + long
-
-    def _on_paper(self, canvas: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Rules, the edges of a box, specks and soft noise."""
-        random, style = self._random, self.style
-        height, width = canvas.shape
-        if random.random() < style.rules:
-            for _ in range(int(random.integers(1, 3))):
-                row = int(random.integers(0, 4)) if random.random() < 0.5 else int(random.integers(22, height))
-                slope = random.uniform(-1, 1) * 3 / width
-                rows = np.clip(row + np.rint(slope * np.arange(width)).astype(int), 0, height - 1)
-                level = float(random.uniform(0.3, 1))
-                begin, end = (0, width) if random.random() < 0.5 else sorted(random.integers(0, width + 1, 2))
-                columns = np.arange(begin, end)
-                canvas[rows[begin:end], columns] = np.maximum(canvas[rows[begin:end], columns], level)
-        if random.random() < style.edges:
-            column = int(random.integers(0, 4))
-            column = column if random.random() < 0.5 else width - 1 - column
-            canvas[:, column] = float(random.uniform(0.4, 1))
-        if random.random() < style.specks:
-            count = int(random.integers(1, 8))
-            rows, columns = random.integers(0, height - 1, count), random.integers(0, width - 1, count)
-            for row, column in zip(rows, columns, strict=True):
-                canvas[row : row + random.integers(1, 3), column : column + random.integers(1, 3)] = random.uniform(
-                    0.2, 1
-                )
-            if random.random() < 0.3:
-                canvas = canvas + random.standard_normal(canvas.shape).astype(np.float32) * random.uniform(0, 0.08)
-        return canvas
 
 
 def lines_of_five(

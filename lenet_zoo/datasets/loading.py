@@ -21,7 +21,7 @@ from lenet_zoo.datasets.fetching import fetch
 from lenet_zoo.errors import DataError, InputError, MissingExtraError, did_you_mean, to_install
 from lenet_zoo.pictures.preparation import Preparation
 
-__all__ = ["DATASETS", "Dataset", "data_root", "load_dataset", "validation_split"]
+__all__ = ["DATASETS", "Dataset", "data_root", "load_dataset", "other_writers", "validation_split"]
 
 
 @dataclass(frozen=True)
@@ -242,6 +242,10 @@ def _pendigits(train: bool, root: Path, download: bool) -> Dataset:
     return Dataset("pendigits", images, labels, DIGITS)
 
 
+# Pictures of optdigits.tra, pendigits.tra and semeion.data.
+_OTHERS = 3_823 + 7_494 + 1_593
+
+
 def _handwriting(train: bool, root: Path, download: bool) -> Dataset:
     """MNIST, and before its training pictures those of other writers: so the last 10,000 are MNIST's, as ever."""
     mnist = _from_torchvision("handwriting", _Source("MNIST"), train, root_of(writers.FOLDER, root), download)
@@ -249,6 +253,11 @@ def _handwriting(train: bool, root: Path, download: bool) -> Dataset:
         return mnist
     images, labels = _of_writers(["optdigits.tra", "pendigits.tra", "semeion.data"], root, download)
     return replace(mnist, images=torch.cat([images, mnist.images]), labels=torch.cat([labels, mnist.labels]))
+
+
+def other_writers(data: Dataset) -> int:
+    """How many pictures of 'handwriting', the first ones, are of other writers than MNIST's; 0 for other data sets."""
+    return _OTHERS if data.name == "handwriting" and len(data) > _OTHERS else 0
 
 
 def _script(name: str, train: bool, root: Path, download: bool) -> Dataset:

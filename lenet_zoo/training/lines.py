@@ -20,8 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lenet_zoo.classify.torch import normalized
-from lenet_zoo.datasets.lines import MEASURED, TOUCHING, WRITTEN, LineMaker, Lines, LineStyle, lines_of_five
-from lenet_zoo.datasets.loading import Dataset
+from lenet_zoo.datasets.lines import MEASURED, MILD, TOUCHING, WRITTEN, LineMaker, Lines, LineStyle, lines_of_five
+from lenet_zoo.datasets.loading import Dataset, other_writers
 from lenet_zoo.errors import InputError, TrainingError
 from lenet_zoo.evaluation import LineEvaluation, evaluate_lines
 from lenet_zoo.models import LeNet5Modern
@@ -31,7 +31,7 @@ from lenet_zoo.training.monitor import Monitor, Result
 from lenet_zoo.training.optim import Average, learning_rate, optimizer_for
 from lenet_zoo.training.recipe import RecipeLines
 
-__all__ = ["build_for_lines", "fit_lines", "line_figures", "shift_and_stitch"]
+__all__ = ["answers_of", "build_for_lines", "fit_lines", "line_figures", "shift_and_stitch"]
 
 # Digits of the lines of an update, least and most. Lines of one update are alike, since shorter ones are filled up.
 _LENGTHS = ((1, 1), (2, 2), (3, 3), (4, 4), (4, 5), (5, 5), (5, 6), (6, 7), (7, 8), (9, 11), (12, 14), (16, 20))
@@ -77,7 +77,10 @@ def _taken(model: nn.Module, images: Tensor) -> Tensor:
     return normalized(model, F.pad(images, (0, -images.shape[2] % 16)))
 
 
-def _answers(model: LeNet5Modern) -> Callable[[np.ndarray], np.ndarray]:
+def answers_of(model: nn.Module) -> Callable[[np.ndarray], np.ndarray]:
+    """The network as `evaluate_lines` calls it: uint8 lines N×28×W → logits N×T×classes."""
+    assert isinstance(model, LeNet5Modern)
+
     def run(pixels: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
             return shift_and_stitch(model, _taken(model, torch.from_numpy(pixels))).numpy()
@@ -96,9 +99,10 @@ def line_figures(
         count: lines of each style.
         styles: how they are written.
     """
-    assert isinstance(model, LeNet5Modern)
     model.eval()
-    return {name: evaluate_lines(_answers(model), lines_of_five(data, style, count)) for name, style in styles.items()}
+    return {
+        name: evaluate_lines(answers_of(model), lines_of_five(data, style, count)) for name, style in styles.items()
+    }
 
 
 def fit_lines(
@@ -181,8 +185,14 @@ def fit_lines(
 def _batches(data: Dataset, recipe: RecipeLines, seed: int, epoch: int) -> list[Lines]:
     """The lines of an epoch, in the order of its updates: a function of seed and epoch."""
     random = np.random.default_rng((seed, epoch))
-    # A third is as clean as what figures are given for: noise alone teaches caution where none is needed.
-    makers = [LineMaker(data, style, int(random.integers(2**31))) for style in (WRITTEN, WRITTEN, TOUCHING)]
+    # Half is as clean as what figures are given for: noise alone teaches caution where none is needed. The other half
+    # has more of other writers than MNIST's: their 1, 4 and 7 are those of other countries.
+    styles = (WRITTEN, WRITTEN, WRITTEN, MILD, MILD, TOUCHING)
+    others = other_writers(data)
+    makers = [
+        LineMaker(data, style, int(random.integers(2**31)), (others, recipe.others if style is WRITTEN else 0.0))
+        for style in styles
+    ]
     made = []
     for _ in range(-(-recipe.updates // recipe.reuse)):
         least, most = (min(number, recipe.most) for number in _LENGTHS[random.integers(len(_LENGTHS))])

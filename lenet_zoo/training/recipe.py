@@ -275,6 +275,7 @@ class RecipeLines(_Fields):
     columns: int = _doc(4000, "pixels of width of all lines of an update together, about", low=100)
     most: int = _doc(20, "digits of the longest line", low=1, high=40)
     reuse: int = _doc(4, "updates that each line is used for", low=1)
+    others: float = _doc(0.3, "part of the digits of `WRITTEN` that is taken from other writers than MNIST's", high=1)
     align: float = _doc(0.3, "weight of the loss that wants each digit in the middle of its window", high=10)
     lr: float = _doc(0.002, "highest learning rate, of AdamW")
     warmup: float = _doc(0.03, "part of the run, 0 to 1, over which the learning rate rises to `lr`", high=1)

@@ -95,6 +95,16 @@ def test_several_lines_have_an_answer_each(line: Image.Image) -> None:
     assert found.reason == found.lines[0].reason
 
 
+def test_what_is_no_number_as_a_whole_is_refused_unless_one_is_expected(line: Image.Image) -> None:
+    letters = Told((4, 18, 22), (2, 40, 42), (7, 62, 64), sure=3.5)
+    (found,) = letters.read(line)
+    assert (found.text, len(found.characters)) == (None, 3)
+    each = found.confidence ** (1 / 3)
+    assert found.reason == f"no number: as '427' it has a probability of only {each:.2f} per digit"
+    assert letters.read(line, expect=3)[0].text == "427"
+    assert Told((4, 18, 22), (2, 40, 42), (7, 62, 64), sure=6.0).read(line)[0].text == "427"
+
+
 def test_a_doubtful_number_is_rejected_with_its_characters(line: Image.Image) -> None:
     (found,) = Told((4, 18, 22), (2, 40, 42), sure=4.0).read(line, min_confidence=0.95)
     assert found.text is None

@@ -69,6 +69,42 @@ def test_what_stands_between_is_not_in_the_text(few: Dataset) -> None:
     )
 
 
+def test_marks_after_the_last_digit_are_not_in_the_text(few: Dataset) -> None:
+    plain, closed = (LineMaker(few, replace(APART, ends=share), 5).make(30, (1, 1)) for share in (0.0, 1.0))
+    assert all(len(text) == 1 for text in closed.texts)
+    assert closed.widths.mean() > plain.widths.mean() + 8
+    assert np.mean([groups(x) for x in closed.images.numpy()]) > 1.6
+
+
+def test_joined_digits_have_a_stroke_between(few: Dataset) -> None:
+    style = replace(APART, gap=(3.0, 5.0))
+    apart, joined = (LineMaker(few, replace(style, joined=share), 4).make(20, (4, 4)) for share in (0.0, 1.0))
+    assert np.mean([groups(x) for x in joined.images.numpy()]) < np.mean([groups(x) for x in apart.images.numpy()]) - 1
+
+
+def test_a_one_gets_an_upstroke_and_a_seven_a_bar() -> None:
+    bars = Dataset("bars", torch.zeros(2, 28, 28, dtype=torch.uint8), torch.tensor([1, 7]), tuple("0123456789"))
+    bars.images[:, 4:24, 13:16] = 255
+    plain, drawn = (LineMaker(bars, replace(APART, strokes=share), 0).make(40, (1, 1)) for share in (0.0, 1.0))
+    assert plain.texts == drawn.texts
+    wider = [(a > 0).any(0).sum() > (b > 0).any(0).sum() for a, b in zip(drawn.images, plain.images, strict=True)]
+    ones = [text == (1,) for text in plain.texts]
+    assert all(wide for wide, one in zip(wider, ones, strict=True) if one)
+    assert 0.2 < np.mean([wide for wide, one in zip(wider, ones, strict=True) if not one]) < 0.8
+
+
+def test_round_numbers_end_in_zeros(few: Dataset) -> None:
+    lines = LineMaker(few, replace(WRITTEN, round=1.0, strangers=0.0, empty=0.0), 0).make(20, (3, 7))
+    assert all(text[-1] == 0 for text in lines.texts)
+    assert {sum(label == 0 for label in text) for text in lines.texts} > {1, 3}
+
+
+def test_more_of_the_first_pictures_can_be_asked_for(few: Dataset) -> None:
+    data = Dataset("marked", few.images, torch.arange(len(few)).clamp(max=10), few.classes)
+    lines = LineMaker(data, APART, 0, more=(10, 1.0)).make(10, (5, 5))
+    assert all(label < 10 for text in lines.texts for label in text)
+
+
 def test_a_stranger_is_drawn_and_not_read(few: Dataset) -> None:
     threes = Dataset("threes", few.images, torch.full_like(few.labels, 3), few.classes)
     lines = LineMaker(threes, replace(APART, strangers=1.0), 0).make(20, (4, 4))
