@@ -286,6 +286,21 @@ def precision() -> str:
     return "\n".join(lines)
 
 
+def converted() -> str:
+    """What files for other runtimes cost and gain, as `tools/measure_converted.py` found it."""
+    lines = [
+        "| | size | right on MNIST's test set | the same answer as float32 | one picture ÷ float32 ONNX |",
+        "|---|--:|--:|--:|--:|",
+    ]
+    found = json.loads((DOCS / "data" / "converted.json").read_text(encoding="utf-8"))
+    for row in found["rows"]:
+        what = f"`{row['name']}` {row['target']} {row['runtime']} {row['precision']}"
+        same = f"{100 * row['same'] / row['total']:.2f} %"
+        lines.append(f"| {what} | {row['bytes'] / 1000:.0f} kB | {percent(row)} | {same} | {row['ratio']:.2f} |")
+    machine = ", ".join(f"{key} {value}" for key, value in found["machine"].items())
+    return "\n".join([*lines, "", f"Machine: {machine}; one thread."])
+
+
 def devices() -> str:
     """What the C files take on each core, as `tools/measure_devices.py` found it."""
     found = json.loads((DOCS / "data" / "devices.json").read_text(encoding="utf-8"))
@@ -485,6 +500,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "calibration": calibration,
     "cards": card_sections,
     "commands": commands,
+    "converted": converted,
     "confidence": confidence,
     "devices": devices,
     "does it pay": does_it_pay,

@@ -98,6 +98,30 @@ def test_torch_quantizes_plain_layers(name: str, way: Callable[..., torch.Tensor
     assert same.float().mean() >= 0.98
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.skipif("qnnpack" not in torch.backends.quantized.supported_engines, reason="torch has no qnnpack here")
+@pytest.mark.parametrize("name", NAMES)
+def test_torch_trains_plain_layers_for_quantization(name: str) -> None:
+    before = torch.backends.quantized.engine
+    torch.backends.quantized.engine = "qnnpack"
+    try:
+        model = lenet_zoo.create_model(name, pretrained=True).eval()
+        x = digits(model)
+        labels = model(x).argmax(1)
+        stubbed = nn.Sequential(quantization.QuantStub(), model.plain(), quantization.DeQuantStub()).train()
+        stubbed.requires_grad_(True).qconfig = quantization.get_default_qat_qconfig("qnnpack")
+        prepared = quantization.prepare_qat(stubbed)
+        optimizer = torch.optim.SGD(prepared.parameters(), 1e-4)
+        for batch, wanted in zip(x.split(20), labels.split(20), strict=True):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(prepared(batch), wanted).backward()
+            optimizer.step()
+        same = quantization.convert(prepared.eval())(x).argmax(1) == labels
+    finally:
+        torch.backends.quantized.engine = before
+    assert same.float().mean() >= 0.98
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_traced_network_reads_no_weight_for_its_check(name: str) -> None:
     model = lenet_zoo.create_model(name)

@@ -33,7 +33,8 @@ class _Input(nn.Module):
 
     def __init__(self, shift: NDArray[np.float64]) -> None:
         super().__init__()
-        self.register_buffer("shift", torch.from_numpy(shift[:, None, None]).float() if shift.any() else None)
+        # Not of a view by numpy: ExecuTorch takes no tensor with strides of 0.
+        self.register_buffer("shift", torch.tensor(shift).float().reshape(-1, 1, 1) if shift.any() else None)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.to(torch.float32)
