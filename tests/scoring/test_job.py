@@ -71,16 +71,16 @@ def test_broken_pictures_are_rows(tmp_path: Path, run: Score, digits: Digits) ->
 def test_a_fault_of_ours_on_one_picture_is_a_row(
     tmp_path: Path, run: Score, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = lenet_zoo.OnnxClassifier.prepare
+    whole = lenet_zoo.OnnxClassifier.find
     seen: list[int] = []
 
-    def prepare(self: Any, image: Any) -> Any:
+    def find(self: Any, image: Any) -> Any:
         seen.append(1)
         if len(seen) == 3:
             raise ZeroDivisionError("by nothing")
         return whole(self, image)
 
-    monkeypatch.setattr(lenet_zoo.OnnxClassifier, "prepare", prepare)
+    monkeypatch.setattr(lenet_zoo.OnnxClassifier, "find", find)
     result = run(pictures, tmp_path / "out")
     assert result["unreadable"] == 1
     assert rows_of(tmp_path / "out")[2]["error"] == "the picture cannot be used: ZeroDivisionError: by nothing"
@@ -223,8 +223,8 @@ def test_an_answer_that_is_not_a_number_is_a_row_with_an_error(
 ) -> None:
     whole = lenet_zoo.OnnxClassifier.predict_array
 
-    def predict_array(self: Any, pixels: Any) -> Any:
-        probabilities = whole(self, pixels)
+    def predict_array(self: Any, pixels: Any, at_edge: Any) -> Any:
+        probabilities = whole(self, pixels, at_edge)
         probabilities[1] = np.nan
         return probabilities
 
