@@ -140,9 +140,9 @@ class Classifier(ABC):
 
         Raises: InputError for arguments out of range.
         """
-        if not 1 <= top_k <= len(self.labels):
+        if not isinstance(top_k, int | np.integer) or not 1 <= top_k <= len(self.labels):
             raise InputError(f"top_k={top_k}: from 1 to the network's {len(self.labels)} classes")
-        if not 0 <= min_confidence <= 1:
+        if isinstance(min_confidence, str) or not 0 <= min_confidence <= 1:
             raise InputError(f"min_confidence={min_confidence}: a probability, from 0 to 1")
 
     def prepare(self, image: PictureSource) -> NDArray[np.uint8]:

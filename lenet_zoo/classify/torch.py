@@ -42,6 +42,8 @@ def logits_of(model: nn.Module) -> Callable[[np.ndarray | Tensor], np.ndarray]:
     """
 
     def run(pixels: np.ndarray | Tensor) -> np.ndarray:
+        if isinstance(pixels, np.ndarray):
+            pixels = np.ascontiguousarray(pixels)  # torch takes no array that runs backwards
         pixels = torch.as_tensor(pixels)
         if pixels.dtype != torch.uint8:
             raise InputError(f"pixels are {pixels.dtype}: give uint8, 0 background and 255 ink")

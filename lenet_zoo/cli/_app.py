@@ -160,7 +160,10 @@ def columns() -> int:
 
 
 def print_table(table: Table) -> None:
-    """A table on stdout, of at most `columns()`."""
+    """A table on stdout, of at most `columns()`, where what is too long for a column goes on in the next line."""
+    for column in table.columns:
+        if not column.no_wrap:
+            column.overflow = "fold"
     if console.is_terminal:
         console.print(table)
         return

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from lenet_zoo.cli._app import Json, app, console, messages, print_json
+from lenet_zoo.cli._app import Json, app, console, messages, print_json, print_table
 
 __all__ = ["bench", "inference", "lines", "pictures"]
 
@@ -64,7 +64,7 @@ def inference(
             f"{row.ratio:.2f}",
             f"{100 * row.share:.0f} %",
         )
-    console.print(table)
+    print_table(table)
     for who, why in result.absent.items():
         console.print(f"{who} did not take part: {why}")
 
@@ -89,7 +89,7 @@ def pictures(
     for row in result.rows:
         cells = [f"{row.decoding:.2f}", f"{row.digit:.2f}", f"{row.ratio:.2f}", f"{row.otsu:.2f}", f"{row.network:.3f}"]
         table.add_row(row.picture, *cells)
-    console.print(table)
+    print_table(table)
 
 
 @bench.command(epilog="Example: lenet-zoo bench lines --digits 8")
@@ -117,4 +117,4 @@ def lines(
         table.add_row(
             *map(str, (row.digits, row.width)), *(f"{v:,.0f}" for v in (row.strip, row.network, row.decoding))
         )
-    console.print(table)
+    print_table(table)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.table import Table
 
-from lenet_zoo.cli._app import DataRoot, Download, Json, Threads, app, console, print_json
+from lenet_zoo.cli._app import DataRoot, Download, Json, Threads, app, print_json, print_table
 from lenet_zoo.cli.train import Display, field_and_value
 
 __all__ = ["finetune"]
@@ -137,7 +137,7 @@ def _summary(folder: Path, card: dict[str, Any]) -> None:
     }
     for key, value in rows.items():
         table.add_row(key, value)
-    console.print(table)
+    print_table(table)
 
 
 def _weakest(per_class: dict[str, dict[str, Any]]) -> str:

@@ -12,7 +12,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from lenet_zoo.cli._app import Json, app, console, messages, print_json
+from lenet_zoo.cli._app import Json, app, console, messages, print_json, print_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,7 +90,7 @@ def quickstart(json: Json = False) -> None:
             f"{row.difference:.1e}",
             f"{row.pictures_per_second:,.0f}",
         )
-    console.print(table)
+    print_table(table)
     chosen = _examples(np.stack(list(answers.values())), digits.labels.numpy())
     gallery = _gallery(pixels[chosen], [[str(a[i]) for a in answers.values()] for i in chosen], list(answers))
     console.print(Text(gallery))

@@ -13,7 +13,19 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from lenet_zoo.cli._app import DataRoot, Download, Json, Terminated, Threads, app, console, messages, print_json, say
+from lenet_zoo.cli._app import (
+    DataRoot,
+    Download,
+    Json,
+    Terminated,
+    Threads,
+    app,
+    console,
+    messages,
+    print_json,
+    print_table,
+    say,
+)
 from lenet_zoo.cli.bench import bench
 from lenet_zoo.errors import InputError
 
@@ -202,7 +214,7 @@ def recipes(
         table = Table("recipe", "what it is")
         for one, text in found.items():
             table.add_row(one, text)
-        console.print(table)
+        print_table(table)
         return
     chosen = load_recipe(name, architecture=model, dataset=dataset)
     if json:
@@ -211,7 +223,7 @@ def recipes(
     table = Table("field", "value", "what it means")
     for field, value in chosen.as_dict().items():
         table.add_row(field, str(value), chosen.documented()[field])
-    console.print(table)
+    print_table(table)
 
 
 @bench.command("training", epilog="Example: lenet-zoo bench training --rounds 1")
@@ -250,7 +262,7 @@ def bench_training(
         for who, race in (("fast", fast), ("DataLoader loop", slow)):
             accuracy = f"{100 * race.accuracy:.2f} %" + ("" if race.reached else ", not reached")
             table.add_row(str(race.seed), who, str(race.epochs), f"{race.seconds:.2f}", accuracy)
-    console.print(table)
+    print_table(table)
     if result.ratio is None:
         found = "no ratio, since a run of fast did not reach it"
     else:

@@ -88,7 +88,7 @@ class Characters:
         top_k, self.least = options["top_k"], options["min_confidence"]
         classes = len(self.classifier.labels)
         self.top_k: int = min(_TOP_K, classes) if top_k is None else top_k
-        if not 1 <= self.top_k <= classes:
+        if not isinstance(self.top_k, int) or not 1 <= self.top_k <= classes:
             raise InputError(f"top_k={top_k}: from 1 to the network's {classes} classes")
         self.options = {"top_k": self.top_k, "min_confidence": self.least}
 

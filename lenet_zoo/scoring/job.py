@@ -101,7 +101,7 @@ def score(
         raise InputError(f"expect={expect!r}: only numbers are expected to be of some form; score them as 'numbers'")
     if workers is not None and workers < 1:
         raise InputError(f"workers={workers}: at least 1")
-    if not 0 <= min_confidence <= 1:
+    if isinstance(min_confidence, str) or not 0 <= min_confidence <= 1:
         raise InputError(f"min_confidence={min_confidence}: a probability, from 0 to 1")
     source, out = Path(source), Path(out)
     _check_folders(source, out)

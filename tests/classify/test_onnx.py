@@ -75,6 +75,11 @@ def test_input_is_neither_changed_nor_required_to_be_contiguous(exported: Any) -
     found = classifier.predict_array(wide[:, :, ::2])
     assert np.array_equal(wide, before)
     np.testing.assert_array_equal(found, classifier.predict_array(np.ascontiguousarray(wide[:, :, ::2])))
+    network = TorchClassifier(lenet_zoo.create_model("lenet5_modern"))
+    for one in (classifier, network):
+        for backwards in (wide[::-1, :, ::2], wide[:, ::-1, :28], wide[:, :, 27::-1]):
+            copy = np.ascontiguousarray(backwards)
+            np.testing.assert_array_equal(one.predict_array(backwards), one.predict_array(copy))
 
 
 def test_top_k_and_rejection(exported: Any) -> None:
@@ -168,6 +173,9 @@ def test_bad_arguments(exported: Any) -> None:
         (lambda: classifier.predict([]), "an empty list of pictures: give at least one"),
         (lambda: classifier.predict(pixels, top_k=0), "top_k=0: from 1 to the network's 10 classes"),
         (lambda: classifier.predict(pixels, top_k=11), "top_k=11: from 1 to the network's 10 classes"),
+        (lambda: classifier.predict(pixels, top_k=1.5), "top_k=1.5: from 1 to the network's 10 classes"),  # type: ignore[arg-type]
+        (lambda: classifier.predict(pixels, top_k="3"), "top_k=3: from 1 to the network's 10 classes"),  # type: ignore[arg-type]
+        (lambda: classifier.predict(pixels, min_confidence="1"), "min_confidence=1: a probability, from 0 to 1"),  # type: ignore[arg-type]
         (lambda: classifier.predict(pixels, min_confidence=2), "min_confidence=2: a probability, from 0 to 1"),
         (lambda: OnnxClassifier(exported(input="pixels"), threads=0), "threads=0: at least 1"),
     ]:

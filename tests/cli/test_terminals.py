@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.table import Table
 
 from lenet_zoo import cards
 from lenet_zoo.cli import _app
@@ -31,7 +32,9 @@ def test_a_table_in_a_pipe_is_whole() -> None:
 
 
 @pytest.mark.parametrize("width", [60, 80])
-@pytest.mark.parametrize("argv", [["list"], ["info", "lenet5_classic"], ["evaluate", "lenet5_modern"]])
+@pytest.mark.parametrize(
+    "argv", [["list"], ["info", "lenet5_classic"], ["evaluate", "lenet5_modern"], ["recipes"], ["recipes", "best"]]
+)
 def test_a_table_in_a_terminal_fits_and_loses_nothing(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, argv: list[str], width: int
 ) -> None:
@@ -46,6 +49,20 @@ def test_a_table_in_a_terminal_fits_and_loses_nothing(
     assert "…" not in out
     if argv[0] == "list":
         assert all(f"{cards.load(name).params:,}" in out for name in cards.names())
+
+
+def test_what_is_longer_than_a_terminal_is_folded_and_in_a_pipe_whole(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = "/home/somebody/" + "x" * 90
+    for terminal in (True, False):
+        monkeypatch.setattr(_app, "console", _app.Terminal(force_terminal=terminal, color_system=None, width=60))
+        table = Table(show_header=False, box=None, pad_edge=False)
+        table.add_row("folder", folder)
+        _app.print_table(table)
+        out = capsys.readouterr().out
+        assert "".join(out.replace("folder", "").split()) == folder
+        assert (folder in out) == (not terminal)
 
 
 def test_what_an_encoding_lacks_is_escaped(tmp_path: Path) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import safetensors.torch
 
 from lenet_zoo.classify import read_metadata
@@ -70,3 +72,19 @@ def test_export_returns_its_measurements(network: Build, tmp_path: Path) -> None
     assert done.size == done.path.stat().st_size
     assert 0 <= done.parity.largest_difference < 1e-4
     assert done.parity.agreement == 1.0
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
+def test_an_export_that_is_killed_leaves_the_old_file_and_the_next_is_whole(tmp_path: Path) -> None:
+    """Killed at the last moment, when everything is written but for the name."""
+    target = tmp_path / "m.onnx"
+    target.write_bytes(b"old")
+    code = (
+        "import os, signal, sys\nfrom lenet_zoo.cli._app import run\n"
+        "os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\nrun(sys.argv[1:])"
+    )
+    argv = ["export", "lenet5_modern", "-o", str(target)]
+    done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True)
+    assert (done.returncode, done.stderr, target.read_bytes()) == (-signal.SIGKILL, "", b"old")
+    assert lenet_zoo_command(*argv).returncode == 0
+    assert read_metadata(target)["model"] == "lenet5_modern"
