@@ -242,8 +242,8 @@ def _pendigits(train: bool, root: Path, download: bool) -> Dataset:
     return Dataset("pendigits", images, labels, DIGITS)
 
 
-# Pictures of optdigits.tra, pendigits.tra and semeion.data.
-_OTHERS = 3_823 + 7_494 + 1_593
+# What 'handwriting' has before MNIST's training pictures.
+_OTHERS = ("optdigits.tra", "pendigits.tra", "semeion.data")
 
 
 def _handwriting(train: bool, root: Path, download: bool) -> Dataset:
@@ -251,13 +251,14 @@ def _handwriting(train: bool, root: Path, download: bool) -> Dataset:
     mnist = _from_torchvision("handwriting", _Source("MNIST"), train, root_of(writers.FOLDER, root), download)
     if not train:
         return mnist
-    images, labels = _of_writers(["optdigits.tra", "pendigits.tra", "semeion.data"], root, download)
+    images, labels = _of_writers(_OTHERS, root, download)
     return replace(mnist, images=torch.cat([images, mnist.images]), labels=torch.cat([labels, mnist.labels]))
 
 
 def other_writers(data: Dataset) -> int:
-    """How many pictures of 'handwriting', the first ones, are of other writers than MNIST's; 0 for other data sets."""
-    return _OTHERS if data.name == "handwriting" and len(data) > _OTHERS else 0
+    """How many pictures, the first ones, are of other writers than MNIST's: of training digits of 'handwriting'."""
+    others = sum(writers.FILES[file].rows for file in _OTHERS)
+    return others if data.name == "handwriting" and len(data) > others else 0
 
 
 def _script(name: str, train: bool, root: Path, download: bool) -> Dataset:

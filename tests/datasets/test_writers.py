@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from lenet_zoo.datasets import writers
-from lenet_zoo.datasets.loading import load_dataset, validation_split
+from lenet_zoo.datasets.loading import Dataset, load_dataset, other_writers, validation_split
 from lenet_zoo.errors import DataError
 from lenet_zoo.pictures.placing import is_normal
 
@@ -89,6 +89,14 @@ def test_handwriting_is_mnist_after_other_writers(small_mnist: Path, tmp_path: P
     assert torch.equal(test.images, load_dataset("mnist", train=False, root=small_mnist).images)
     for inner in ("writers", "MNIST", "MNIST/raw"):
         assert len(load_dataset("handwriting", train=True, root=tmp_path / inner)) == 605
+
+
+def test_other_writers_are_the_first_of_handwriting_alone() -> None:
+    def told(name: str, count: int) -> int:
+        return other_writers(Dataset(name, torch.zeros(count, 28, 28), torch.zeros(count), tuple("0123456789")))
+
+    assert told("handwriting", 605) == 5
+    assert told("handwriting", 4) == told("mnist", 600) == 0  # of so few, none is of another writer
 
 
 def test_pendigits_has_two_files(tmp_path: Path) -> None:
