@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { gzipSync } from "node:zlib";
 
 import type { Plugin } from "vite";
 import { defineConfig } from "vitest/config";
@@ -55,6 +56,20 @@ const policy: Plugin = {
   },
 };
 
+// Servers compress text, but no .onnx.
+const compressed: Plugin = {
+  name: "compressed-networks",
+  apply: "build",
+  generateBundle: {
+    order: "post",
+    handler(_, bundle) {
+      for (const file of Object.values(bundle)) {
+        if (file.type === "asset" && file.fileName.endsWith(".onnx")) file.source = gzipSync(file.source, { level: 9 });
+      }
+    },
+  },
+};
+
 const offline: Plugin = {
   name: "offline",
   apply: "build",
@@ -74,7 +89,7 @@ const offline: Plugin = {
 
 export default defineConfig({
   base: "./", // runs from whatever folder it is put in
-  plugins: [english, policy, offline],
+  plugins: [english, policy, compressed, offline],
   worker: { format: "es" },
   optimizeDeps: { exclude: ["onnxruntime-web"] }, // it finds its .wasm beside itself
   build: {
@@ -83,5 +98,10 @@ export default defineConfig({
     modulePreload: false, // what is loaded later has one file each
   },
   // One browser at a time, which may be slow to start.
-  test: { fileParallelism: false, testTimeout: 60_000, hookTimeout: 60_000 },
+  test: {
+    fileParallelism: false,
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    expect: { poll: { timeout: 20_000 } },
+  },
 });

@@ -107,7 +107,12 @@ export async function loadSession(url: string): Promise<InferenceSession> {
   env.wasm.wasmPaths = { wasm: wasmUrl };
   const response = await fetch(url);
   if (!response.ok) throw new Error(`${response.url}: ${response.status} ${response.statusText}`);
-  const file = new Uint8Array(await response.arrayBuffer());
+  let file = new Uint8Array(await response.arrayBuffer());
+  if (file[0] === 0x1f && file[1] === 0x8b) {
+    // As the build stores it (vite.config.ts).
+    const plain = new Blob([file]).stream().pipeThrough(new DecompressionStream("gzip"));
+    file = new Uint8Array(await new Response(plain).arrayBuffer());
+  }
   return InferenceSession.create(file, { executionProviders: ["wasm"] });
 }
 
