@@ -8,7 +8,6 @@ with the outputs of a space displacement network (p. 29).
 
 from __future__ import annotations
 
-import itertools
 import math
 import re
 from collections.abc import Sequence
@@ -123,33 +122,39 @@ def spans(answers: Answers, classes: Sequence[int]) -> list[tuple[int, int]]:
 
     Raises: ValueError for a text that has no path, as it is longer than the line.
     """
-    none = answers.shape[1] - 1
-    states = [none]
-    for label in classes:
-        states += [label, none]
-    own = answers[:, states]
-    skip = np.full(len(states), -np.inf)
-    skip[3::2] = [0.0 if one != other else -np.inf for one, other in itertools.pairwise(classes)]
-    score = np.full(len(states), -np.inf)
-    score[:2] = own[0, :2]
-    back = np.zeros(own.shape, np.int8)
-    for t in range(1, len(own)):
-        from_before = np.concatenate([[-np.inf], score[:-1]])
-        from_skip = np.concatenate([[-np.inf, -np.inf], score[:-2]]) + skip
-        choices = np.stack([score, from_before, from_skip])
-        back[t] = choices.argmax(0)
-        score = choices.max(0) + own[t]
-    state = len(states) - 1 if len(states) == 1 or score[-1] >= score[-2] else len(states) - 2
-    if not np.isfinite(score[state]):
+    none, length = answers.shape[1] - 1, len(answers)
+    # State by state, as above, with the best way in place of the sum. Even states are "none", odd ones the classes.
+    best, entries = [answers[:, none].cumsum()], [np.empty(0)]
+    for state in range(1, 2 * len(classes) + 1):
+        own = answers[:, classes[state // 2] if state % 2 else none]
+        total = own.cumsum()
+        entered = np.full(length, -np.inf)
+        entered[1:] = best[-1][:-1]
+        if state == 1:
+            entered[0] = 0.0
+        elif _may_skip(state, classes):
+            np.maximum(entered[1:], best[-2][:-1], out=entered[1:])
+        entries.append(entered - (total - own))
+        best.append(total + np.maximum.accumulate(entries[-1]))
+    state, last = len(best) - 1, length - 1
+    if state and best[-2][-1] > best[-1][-1]:
+        state -= 1
+    if not np.isfinite(best[state][-1]):
         raise ValueError("the text is longer than the line")
-    found = [[-1, -1] for _ in classes]
-    for t in range(len(own) - 1, -1, -1):
+    found = [(-1, -1) for _ in classes]
+    while state and last >= 0:
+        first = int(entries[state][: last + 1].argmax())
         if state % 2:
-            place = found[state // 2]
-            place[0] = t
-            place[1] = max(place[1], t)
-        state -= int(back[t, state])
-    return [(first, last) for first, last in found]
+            found[state // 2] = first, last
+        last = first - 1
+        skipped = last >= 0 and _may_skip(state, classes) and best[state - 2][last] > best[state - 1][last]
+        state -= 2 if skipped else 1
+    return found
+
+
+def _may_skip(state: int, classes: Sequence[int]) -> bool:
+    """Whether a class may follow another without "none" between them."""
+    return state >= 3 and state % 2 == 1 and classes[state // 2] != classes[state // 2 - 1]
 
 
 def _add(one: float, other: float) -> float:

@@ -11,12 +11,15 @@ import os
 import re
 import sys
 import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 import typer.core
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
@@ -32,6 +35,7 @@ __all__ = [
     "Terminal",
     "Terminated",
     "Trusted",
+    "answer_each",
     "app",
     "check_one_source",
     "columns",
@@ -171,6 +175,42 @@ def print_table(table: Table) -> None:
     wide.print(table)
     # Cells are filled up with spaces to the width of the widest.
     console.file.write("".join(f"{line.rstrip()}\n" for line in wide.file.getvalue().splitlines()))  # type: ignore[attr-defined]
+
+
+def answer_each(
+    paths: Sequence[Path],
+    ask: Callable[[Path], Any],
+    nothing: Any,
+    in_words: Callable[[dict[str, Any]], Sequence[str]],
+    json: bool,
+) -> None:
+    """Print the answer to each picture. Of several, one that cannot be read is named, and the status is 1 at the end.
+
+    Args:
+        ask: a picture to its answer, a dataclass.
+        nothing: the answer to a picture that cannot be read.
+        in_words: an answer's fields, with the picture's `path`, as lines.
+        json: print them as they are.
+    """
+    rows: list[dict[str, Any]] = []
+    with Progress(console=messages, transient=True, disable=len(paths) < 50) as progress:
+        for path in progress.track(paths, description="reading"):
+            problem, found = None, nothing
+            try:
+                found = ask(path)
+            except InputError as error:
+                if len(paths) == 1:
+                    raise
+                problem = " ".join(str(error).split())
+            rows.append({"path": os.fspath(path), **asdict(found), "error": problem})
+    if json:
+        print_json(rows)
+    else:
+        for row in rows:
+            for line in [f"not read: {row['error']}"] if row["error"] else in_words(row):
+                console.print(line, soft_wrap=True)
+    if any(row["error"] for row in rows):
+        raise typer.Exit(1)
 
 
 def _version(show: bool) -> None:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
-from rich.progress import Progress
 from rich.table import Table
 
 from lenet_zoo import cards
-from lenet_zoo.cli._app import Json, app, console, is_onnx, messages, percent, print_json, print_table
-from lenet_zoo.errors import InputError
+from lenet_zoo.cli._app import Json, answer_each, app, console, is_onnx, messages, percent, print_json, print_table
 
 
 @app.command(epilog=r"Example: lenet-zoo read lenet5_modern.numbers meter.jpg --expect 5")
@@ -41,30 +37,12 @@ def read(
     pattern = expected(expect)
     paths = [path for image in images for path in pictures_in(image)]
     reader = reader_of(name)
-    rows: list[dict[str, Any]] = []
-    with Progress(console=messages, transient=True, disable=len(paths) < 20) as progress:
-        for path in progress.track(paths, description="reading"):
-            problem, found = None, Reading(None, 0.0, ())
-            try:
-                (found,) = reader.read(path, min_confidence, pattern)
-            except InputError as error:
-                if len(paths) == 1:
-                    raise
-                problem = " ".join(str(error).split())
-            rows.append({"path": os.fspath(path), **asdict(found), "error": problem})
-    if json:
-        print_json(rows)
-    else:
-        for row in rows:
-            for line in _answers(row):
-                console.print(line, markup=False, highlight=False, soft_wrap=True)
-    if any(row["error"] for row in rows):
-        raise typer.Exit(1)
+    answer_each(
+        paths, lambda path: reader.read(path, min_confidence, pattern)[0], Reading(None, 0.0, ()), _answers, json
+    )
 
 
 def _answers(row: dict[str, Any]) -> list[str]:
-    if row["error"]:
-        return [f"not read: {row['error']}"]
     lines = row["lines"]
     return [_answer({**line, "path": f"{row['path']}, line {i}"}) for i, line in enumerate(lines, 1)] or [_answer(row)]
 

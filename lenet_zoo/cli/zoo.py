@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE, SIMPLE_HEAD
-from rich.progress import Progress
 from rich.table import Column, Table
 
 from lenet_zoo import cards
@@ -19,12 +16,12 @@ from lenet_zoo.cli._app import (
     Download,
     Json,
     Trusted,
+    answer_each,
     app,
     check_one_source,
     columns,
     console,
     is_onnx,
-    messages,
     percent,
     print_json,
     print_line,
@@ -173,33 +170,16 @@ def predict(
     paths = [path for image in images for path in pictures_in(image)]
     classifier = _fast_classifier(name, trusted)
     classifier.check_answers(top_k, min_confidence)  # the loop would repeat the error for every picture
-    rows: list[dict[str, Any]] = []
-    with Progress(console=messages, transient=True, disable=len(paths) < 50) as progress:
-        for path in progress.track(paths, description="reading"):
-            problem, found = None, Prediction(None, 0.0, ())
-            try:
-                (found,) = classifier.predict(path, top_k, min_confidence)
-            except InputError as error:
-                if len(paths) == 1:
-                    raise
-                problem = " ".join(str(error).split())
-            rows.append({"path": os.fspath(path), **asdict(found), "error": problem})
-    if json:
-        print_json(rows)
-    else:
-        for row in rows:
-            console.print(_answer(row), soft_wrap=True)
-    if any(row["error"] for row in rows):
-        raise typer.Exit(1)
+    answer_each(
+        paths, lambda path: classifier.predict(path, top_k, min_confidence)[0], Prediction(None, 0.0, ()), _answer, json
+    )
 
 
-def _answer(row: dict[str, Any]) -> str:
-    if row["error"]:
-        return f"not read: {row['error']}"
+def _answer(row: dict[str, Any]) -> list[str]:
     if row["label"] is None:
         reason = row["reason"].removeprefix(f"{row['path']}: ")
-        return f"{row['path']}: rejected: {reason}"
-    return f"{row['path']}: " + ", ".join(f"{top['label']} ({percent(top['confidence'])})" for top in row["top"])
+        return [f"{row['path']}: rejected: {reason}"]
+    return [f"{row['path']}: " + ", ".join(f"{top['label']} ({percent(top['confidence'])})" for top in row["top"])]
 
 
 def _fast_classifier(name: str, trusted: bool) -> Classifier:

@@ -167,9 +167,9 @@ class Numbers:
             except ArtifactError:  # one line among a million must not end the job
                 rows.fail(row, "the network's answer is not a number")
                 continue
-            digits = reading.characters
-            if digits:
+            digits, why = reading.characters, reading.reason or "no number"
+            if digits and (reading.text is not None or not why.startswith("no number")):
                 each, sure = [one.label for one in digits], [one.confidence for one in digits]
                 rows.answer(row, reading.text, reading.confidence, each, sure)
             else:
-                rows.reject(row, reading.reason or "no number")
+                rows.reject(row, why)

@@ -95,3 +95,16 @@ def test_spans_are_those_of_the_likeliest_path(seed: int) -> None:
         place for label in set(text) if text.count(label) == 1 for place in [found[text.index(label)]]
     ]
     assert all(first <= last for first, last in found)
+
+
+def test_spans_of_any_text_are_those_of_its_likeliest_path() -> None:
+    rows = answers(6, seed=7)
+    for text in ((), (0,), (1, 1), (2, 0)):
+        paths = [path for path in itertools.product(range(4), repeat=6) if collapsed(path, 3) == text]
+        best = max(paths, key=lambda path: rows[np.arange(6), path].sum())
+        at, wanted = 0, []
+        for label, group in itertools.groupby(best):
+            end = at + len(list(group))
+            wanted += [(at, end - 1)] if label != 3 else []
+            at = end
+        assert spans(rows, text) == wanted
