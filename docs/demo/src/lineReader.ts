@@ -17,6 +17,8 @@ export const FIRST = 14;
 export const STEP = 2;
 /** A text over it is the likeliest of all: all others together have less. */
 const CERTAIN = 0.5;
+/** What looks like no number: so many digits or more, and less than this for each, as a geometric mean. */
+const [MANY, LIKELY] = [3, 0.7];
 
 export interface Character {
   label: string;
@@ -26,8 +28,10 @@ export interface Character {
 }
 
 export interface Reading {
-  /** Empty where the line holds no digit. */
+  /** Empty where the line holds no digit, or looks like no number. */
   text: string;
+  /** What looks like no number, as a line of letters: the likeliest text, and its probability per digit. */
+  unlikely: { text: string; each: number } | null;
   confidence: number;
   characters: Character[];
   answers: LineAnswers;
@@ -44,7 +48,10 @@ export class LineReader {
     const answers = await this.logProbabilities(strip.pixels);
     const { classes, logProbability } = decoded(answers);
     const characters = charactersOf(answers, classes, strip);
-    return { text: classes.join(""), confidence: Math.exp(logProbability), characters, answers };
+    const text = classes.join("");
+    const each = Math.exp(logProbability / Math.max(1, text.length));
+    const unlikely = text.length >= MANY && each < LIKELY ? { text, each } : null;
+    return { text: unlikely ? "" : text, unlikely, confidence: Math.exp(logProbability), characters, answers };
   }
 
   /** One answer every 2 px: the line goes through twice, the second time without its first 2 px. */

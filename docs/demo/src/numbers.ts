@@ -116,6 +116,8 @@ export class NumberDesk {
   }
 
   private why(): string {
+    const unlikely = this.shown.lines.find((line) => line.unlikely)?.unlikely;
+    if (unlikely) return texts.numbers.unlikely(unlikely.text, percent(unlikely.each));
     return this.shown.empty ? texts.numbers.empty : sentence(this.shown.reason);
   }
 

@@ -121,6 +121,7 @@ const numbers = {
   none: "–",
   loading: "loading…",
   empty: "The pad is empty.",
+  unlikely: (text: string, share: string) => `No number: as ${text} it has a probability of only ${share} per digit.`,
   sure: (share: string) => `with probability ${share}`,
   stripLabel: "The line, 28 pixels high",
   outputsLabel: "The eleven outputs along the line",

@@ -125,6 +125,7 @@ export const ko: Texts = {
     none: "–",
     loading: "불러오는 중…",
     empty: "그림판이 비어 있습니다.",
+    unlikely: (text, share) => `수 없음: ${text}라고 읽기에는 자리마다 확률이 ${share}밖에 되지 않습니다.`,
     sure: (share) => `확률 ${share}`,
     stripLabel: "글줄, 높이 28 픽셀",
     outputsLabel: "글줄을 따라 나온 열한 가지 출력",
