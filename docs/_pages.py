@@ -338,6 +338,15 @@ def pictures() -> str:
     return "\n".join(lines)
 
 
+def numbers() -> str:
+    """What `lenet5_modern.numbers` makes of numbers that people outside wrote; none of them is in the project."""
+    lines = ["| pictures | n | right | at least 0.95 sure | of these wrong |", "|---|--:|--:|--:|--:|"]
+    for row in json.loads((DOCS / "data" / "numbers.json").read_text(encoding="utf-8")):
+        cells = [f"{100 * row['right'] / row['total']:.2f} %", row.get("sure", "–"), row.get("sure_wrong", "–")]
+        lines.append(f"| {row['pictures']} | {row['total']:,} | {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
 def ablation() -> str:
     """What `examples/ablate.py` found: networks that each differ from the one above in one thing."""
     found = json.loads((DOCS / "data" / "ablation.json").read_text(encoding="utf-8"))
@@ -509,6 +518,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "figure commands": figure_commands,
     "lines": lines,
     "pictures": pictures,
+    "numbers": numbers,
     "precision": precision,
     "recipe fields": recipe_fields,
     "recipes": recipes,
