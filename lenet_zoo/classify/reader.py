@@ -19,9 +19,10 @@ from lenet_zoo.classify.decoding import Path, beam_search, best_path, log_probab
 from lenet_zoo.classify.onnx import Running, cannot_run, cores, normalization_of
 from lenet_zoo.classify.onnx_file import card_in, metadata_of, read_file, refuse_unusual
 from lenet_zoo.errors import ArtifactError, InputError, NoDigitError
-from lenet_zoo.pictures.line import HEIGHT, Strip, lines_from_image
+from lenet_zoo.pictures.line import lines_from_image
 from lenet_zoo.pictures.preparation import LINE
 from lenet_zoo.pictures.reading import PictureSource
+from lenet_zoo.pictures.strip import HEIGHT, Strip
 
 __all__ = ["Character", "OnnxReader", "Reader", "Reading", "expected"]
 

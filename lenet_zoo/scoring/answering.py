@@ -18,7 +18,8 @@ from lenet_zoo.classify import OnnxClassifier
 from lenet_zoo.classify.confidence import none_of_these, refusal
 from lenet_zoo.classify.reader import OnnxReader, expected
 from lenet_zoo.errors import ArtifactError, InputError
-from lenet_zoo.pictures.line import Strip, lines_from_image
+from lenet_zoo.pictures.line import lines_from_image
+from lenet_zoo.pictures.strip import Strip
 from lenet_zoo.scoring.parts import Rows
 
 __all__ = ["KINDS", "Answering", "Characters", "Numbers", "answering", "put_answers"]

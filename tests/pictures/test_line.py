@@ -10,7 +10,8 @@ from PIL import Image
 
 from lenet_zoo.datasets.loading import Dataset
 from lenet_zoo.errors import InputError, NoDigitError
-from lenet_zoo.pictures.line import HEIGHT, line_from_grey, line_from_image, lines_from_image
+from lenet_zoo.pictures.line import line_from_grey, line_from_image, lines_from_image
+from lenet_zoo.pictures.strip import HEIGHT
 
 Paper = np.ndarray
 

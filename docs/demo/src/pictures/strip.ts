@@ -1,5 +1,5 @@
-// A line of writing as a strip 28 px high: lenet_zoo/pictures/line.py in TypeScript, steps 7 and 8, and where what stands in
-// the strip stands in the picture.
+// A line of writing as a strip 28 px high: lenet_zoo/pictures/strip.py in TypeScript, steps 7 and 8 of line.ts, and where
+// what stands in the strip stands in the picture.
 
 import { digitFromGrey } from "./character";
 import { boxOf, floorDiv, map, max, roundEven, scaleTo, slice, type Grid } from "./kernels";
