@@ -195,7 +195,7 @@ def _fast_classifier(name: str, trusted: bool) -> Classifier:
     return cached_classifier(tag, writer_of(tag))
 
 
-def _classifier(name: str, trusted: bool) -> Classifier:
+def _classifier(name: str, trusted: bool = False) -> Classifier:
     """The classifier of an .onnx file, or of a network by name."""
     if is_onnx(name):
         from lenet_zoo.classify import OnnxClassifier
