@@ -170,7 +170,7 @@ describe("for everybody", () => {
     const { page } = visit;
     await page.setViewportSize({ width, height });
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(width);
-    const boxes = await page.locator("#pad, .tools, .answer").evaluateAll((all) =>
+    const boxes = await page.locator("#pad:visible, .tools:visible, .answer:visible").evaluateAll((all) =>
       all.map((each) => {
         const { bottom, right } = each.getBoundingClientRect();
         return { bottom, right };
