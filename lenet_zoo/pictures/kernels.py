@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 __all__ = [
     "LEVELS",
@@ -71,6 +70,8 @@ def halved(values: Bytes, factor: int) -> Bytes:
     Rows and columns that fill no block are left out. Pillow's `reduce` does it: for a power of two its arithmetic is
     (sum + factor²/2) // factor², exactly.
     """
+    from PIL import Image  # here, as those who have prepared pixels alone need no Pillow
+
     height, width = (side // factor * factor for side in values.shape)
     return np.asarray(Image.fromarray(values).reduce(factor, box=(0, 0, width, height)))
 

@@ -291,4 +291,4 @@ def test_evaluate_prints_the_calibration_error(capsys: pytest.CaptureFixture[str
 )
 def test_no_answer_is_said_to_be_certain(confidence: float, shown: str) -> None:
     row = {"path": "a.png", "label": "4", "top": [{"label": "4", "confidence": confidence}], "error": None}
-    assert _answer(row) == f"a.png: 4 ({shown})"
+    assert _answer(row) == [f"a.png: 4 ({shown})"]

@@ -58,7 +58,8 @@ def test_full_target(tmp_path: Path) -> None:
     )
     target = tmp_path / "m.onnx"
     done = subprocess.run([sys.executable, "-c", script, str(target)], capture_output=True, text=True, check=True)
-    assert done.stdout == f"cannot write {target}: File too large\n"
+    advice = "make room there, or write to another disk"
+    assert done.stdout == f"cannot write {target}: File too large: {advice}\n"
     assert not list(tmp_path.iterdir())
 
 

@@ -192,12 +192,12 @@ def test_a_disk_that_is_full_from_the_start_leaves_nothing(
 ) -> None:
     out = tmp_path / "out"
 
-    def full(source: Path, target: Path) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(shutil, "copyfile", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     message = refused(run, pictures, out, error=ScoringError)
-    assert message.endswith("model.onnx: no space left on device")
+    assert message.endswith("model.onnx: no space left on device: make room there, or write to another disk")
     assert not out.exists()
 
 
