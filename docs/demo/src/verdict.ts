@@ -30,5 +30,5 @@ export function reasonOf({ label, best, confidence, none }: Verdict): string {
 
 /** A probability in per cent, never rounded up to a certainty. */
 export function percent(value: number): string {
-  return value > 0.999 && value < 1 ? "> 99.9 %" : `${(100 * value).toFixed(1)} %`;
+  return value > 0.999 ? "> 99.9 %" : `${(100 * value).toFixed(1)} %`;
 }
