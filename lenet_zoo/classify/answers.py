@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenet_zoo.cards import Card
-from lenet_zoo.classify.confidence import none_of_these, probabilities, refusal
+from lenet_zoo.classify.confidence import check_min_confidence, none_of_these, probabilities, refusal
 from lenet_zoo.errors import InputError, NoDigitError
 from lenet_zoo.pictures.preparation import Preparation
 from lenet_zoo.pictures.refusals import refuse_blank
@@ -142,8 +142,7 @@ class Classifier(ABC):
         """
         if not isinstance(top_k, int | np.integer) or not 1 <= top_k <= len(self.labels):
             raise InputError(f"top_k={top_k}: from 1 to the network's {len(self.labels)} classes")
-        if isinstance(min_confidence, str) or not 0 <= min_confidence <= 1:
-            raise InputError(f"min_confidence={min_confidence}: a probability, from 0 to 1")
+        check_min_confidence(min_confidence)
 
     def prepare(self, image: PictureSource) -> NDArray[np.uint8]:
         """Any picture as pixels for `predict_array`: uint8 28×28, or 3×28×28 for a network of colour pictures.

@@ -14,12 +14,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenet_zoo.cards import Confidence
+from lenet_zoo.errors import InputError
 
-__all__ = ["calibration_error", "fitted_temperature", "none_of_these", "probabilities", "refusal"]
+__all__ = [
+    "calibration_error",
+    "check_min_confidence",
+    "fitted_temperature",
+    "none_of_these",
+    "probabilities",
+    "refusal",
+]
 
 BINS = 15
 # Where a temperature is looked for. No network of the zoo comes near either end.
 _COLDEST, _HOTTEST = 0.01, 100.0
+
+
+def check_min_confidence(value: float) -> None:
+    """Check the threshold below which an answer is rejected.
+
+    Raises: InputError for what is no probability.
+    """
+    if isinstance(value, str) or not 0 <= value <= 1:
+        raise InputError(f"min_confidence={value}: a probability, from 0 to 1")
 
 
 def probabilities(

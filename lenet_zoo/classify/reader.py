@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenet_zoo.cards import Card
+from lenet_zoo.classify.confidence import check_min_confidence
 from lenet_zoo.classify.decoding import Path, beam_search, best_path, log_probability, log_softmax, spans
 from lenet_zoo.classify.onnx import Running, cannot_run, cores, normalization_of
 from lenet_zoo.classify.onnx_file import card_in, metadata_of, read_file, refuse_unusual
@@ -123,7 +124,7 @@ class Reader(ABC):
 
         Raises: InputError for a picture that cannot be opened, and for arguments out of range.
         """
-        self.check(min_confidence)
+        check_min_confidence(min_confidence)
         pattern = expected(expect)
         one = isinstance(pictures, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(pictures, "read")
         several: list[Any] = [pictures] if one or not isinstance(pictures, Iterable) else list(pictures)
@@ -141,11 +142,6 @@ class Reader(ABC):
             return [read_one(picture) for picture in several]
         with ThreadPoolExecutor(self.threads, thread_name_prefix="lenet_zoo") as pool:
             return list(pool.map(read_one, several))
-
-    def check(self, min_confidence: float) -> None:
-        """Raises: InputError for a number that is no probability."""
-        if not 0 <= min_confidence <= 1:
-            raise InputError(f"min_confidence={min_confidence}: a probability, from 0 to 1")
 
     def read_strips(
         self, strips: Sequence[Strip], min_confidence: float = 0.0, expect: re.Pattern[str] | None = None

@@ -18,6 +18,7 @@ from typing import Any
 
 from lenet_zoo._files import one_writer, to_make_room, utf8_name, write_atomic
 from lenet_zoo.classify import read_metadata
+from lenet_zoo.classify.confidence import check_min_confidence
 from lenet_zoo.classify.onnx_file import read_file
 from lenet_zoo.errors import InputError, ScoringError
 from lenet_zoo.pictures.preparation import LINE
@@ -101,8 +102,7 @@ def score(
         raise InputError(f"expect={expect!r}: only numbers are expected to be of some form; score them as 'numbers'")
     if workers is not None and workers < 1:
         raise InputError(f"workers={workers}: at least 1")
-    if isinstance(min_confidence, str) or not 0 <= min_confidence <= 1:
-        raise InputError(f"min_confidence={min_confidence}: a probability, from 0 to 1")
+    check_min_confidence(min_confidence)
     source, out = Path(source), Path(out)
     _check_folders(source, out)
     run, model = _engine(engine, address), model or DEFAULT_MODELS[as_]

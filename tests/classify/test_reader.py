@@ -130,6 +130,8 @@ def test_an_expectation_that_is_none_is_refused(expect: Any) -> None:
 def test_confidence_is_a_probability(line: Image.Image) -> None:
     with pytest.raises(InputError, match="min_confidence=2: a probability, from 0 to 1"):
         Told().read(line, min_confidence=2)
+    with pytest.raises(InputError, match="min_confidence=1: a probability, from 0 to 1"):
+        Told().read(line, min_confidence="1")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="an empty list"):
         Told().read([])
 
