@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 
 import lenet_zoo
@@ -24,6 +23,7 @@ from lenet_zoo._files import write_atomic
 from lenet_zoo.bench.timing import machine
 from lenet_zoo.datasets.loading import load_dataset
 from lenet_zoo.export.targets.conversion import quiet
+from lenet_zoo.export.verification import open_session
 
 TARGET = Path(__file__).parents[1] / "docs" / "data" / "converted.json"
 RUNTIMES = {"onnx": "onnxruntime", "litert": "ai-edge-litert", "executorch": "executorch"}
@@ -32,9 +32,7 @@ RUNTIMES = {"onnx": "onnxruntime", "litert": "ai-edge-litert", "executorch": "ex
 def opened(target: str, path: Path) -> Any:
     """uint8 1×1×28×28 → logits, on one thread."""
     if target == "onnx":
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        session = open_session(path.read_bytes())
         return lambda x: session.run(None, {"pixels": x})[0]
     if target == "litert":
         from ai_edge_litert.interpreter import Interpreter
