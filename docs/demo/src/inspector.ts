@@ -65,11 +65,13 @@ export class Inspector {
     units.addEventListener("pointerleave", (event) => {
       if (event.pointerType === "mouse") this.hide();
     });
-    units.addEventListener("focus", () => {
+    const focused = () => {
       if (!units.matches(":focus-visible")) return;
       this.show(view, 0, 0, 0);
       this.speak();
-    });
+    };
+    units.addEventListener("focus", focused);
+    focused(); // the keyboard may have been there before this was loaded
     units.addEventListener("blur", () => this.hide());
     units.addEventListener("keydown", (event) => this.key(event, view));
   }

@@ -305,6 +305,7 @@ if (networks) {
   lessons = new Lessons(networks, () => ({ pixels: shown.pixels, palette }), sayAtOnce);
   lessons.attach(views);
   lessons.changed(shown.answers);
+  document.body.dataset.lessons = "ready";
 }
 
 // Without a network the page is there again, from the second time on.

@@ -77,7 +77,7 @@ export class Site {
     return this.origin + PREFIX;
   }
 
-  /** A tab with the page in it, once the networks have answered for the first time. */
+  /** A tab with the page in it, once the networks have answered for the first time and units can be pointed at. */
   async visit({ ready = true, prepare = async (_: Page): Promise<unknown> => undefined } = {}): Promise<Visit> {
     const page = await this.context.newPage();
     await prepare(page);
@@ -87,7 +87,7 @@ export class Site {
       document.addEventListener("answer", (event) => log.push((event as CustomEvent).detail));
     });
     await page.goto(this.url);
-    if (ready) await page.waitForSelector("body[data-state=digit]");
+    if (ready) await page.waitForSelector("body[data-state=digit][data-lessons=ready]");
     return visit;
   }
 

@@ -15,8 +15,14 @@ describe("a unit", () => {
     const card = page.locator(".inspector");
     expect(await card.isVisible()).toBe(false);
     const map = page.locator(".layer-C3 canvas").nth(3);
-    await map.hover();
-    await expect.poll(() => card.isVisible()).toBe(true);
+    // Scrolling hides the card, and a browser may tell of it after the pointer has come to rest.
+    await expect
+      .poll(async () => {
+        await page.mouse.move(2, 2);
+        await map.hover();
+        return card.isVisible();
+      })
+      .toBe(true);
     expect(await card.locator(".unit").textContent()).toMatch(/^C3, map 4, row [56], column [56]$/);
     expect(await card.textContent()).toContain("sees 14 × 14 pixels of the input");
     expect(await card.locator(".kernels canvas").count()).toBe(6);
@@ -24,8 +30,13 @@ describe("a unit", () => {
     expect(frame).toBe(`${(100 * 14) / 32}%`);
     await page.mouse.move(2, 2);
     expect(await card.isVisible()).toBe(false);
-    await page.locator(".layer-S2 canvas").first().hover();
-    await expect.poll(() => card.textContent()).toContain("The mean of 2 × 2 units of C1, times");
+    await expect
+      .poll(async () => {
+        await page.mouse.move(2, 2);
+        await page.locator(".layer-S2 canvas").first().hover();
+        return card.textContent();
+      })
+      .toContain("The mean of 2 × 2 units of C1, times");
   });
 
   test("is gone to with the keyboard", async () => {
