@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenet_zoo._cores import cores
-from lenet_zoo._onnxruntime import load_onnxruntime
 from lenet_zoo.classify.answers import Classifier
-from lenet_zoo.classify.onnx_file import OnnxFile, card_in, metadata_of, read_file, refuse_unusual
+from lenet_zoo.classify.onnx_file import card_in, metadata_of, read_file
+from lenet_zoo.classify.onnx_session import Running, cannot_run, refuse_unusual
 from lenet_zoo.errors import ArtifactError, InputError
 from lenet_zoo.pictures.preparation import LINE
 
-__all__ = ["OnnxClassifier", "Running", "cannot_run", "cores", "normalization_of"]
+__all__ = ["OnnxClassifier", "cores", "normalization_of"]
 
 # Pictures per run, fewest and most. The maps of 48 fit in a core's cache, and share a run's fixed cost. For several
 # cores an array is cut finer, down to 16: fewer are not worth a thread's time. A GPU wants many at once.
 _PIECE = (16, 48)
 _PIECE_DEVICE = (4096, 4096)
-_ACCELERATORS = ("CUDAExecutionProvider", "OpenVINOExecutionProvider")
+_USUAL_PICTURES = (_PIECE[1], 1, 28, 28)  # N × C × H × W, of which the memory of a file's maps is reckoned
 _NUMPY_TYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(float16)": "float16"}
 _FLOATS = ("float32", "float16")
-# What is fed at once stays within 1 GB or so, also where a file asks for more.
-_MOST_PIXELS, _MOST_CHANNELS, _MOST_BATCH = 1_024, 16, 65_536
 
 
 class OnnxClassifier(Classifier):
@@ -46,8 +42,8 @@ class OnnxClassifier(Classifier):
         threads: how many cores a large array may take; by default all that this process may use.
         providers: onnxruntime's execution providers in order of preference; by default CUDA's and OpenVINO's where the
             installed onnxruntime has them, then the CPU's.
-        trusted: run any operators and pictures of any size; by default only what networks of the zoo, and what usual
-            tools make of them, have.
+        trusted: run any operators, whatever memory they take; by default only what networks of the zoo, and what
+            usual tools make of them, have.
 
     Attributes:
         path: the file.
@@ -78,6 +74,8 @@ class OnnxClassifier(Classifier):
         if not trusted:
             refuse_unusual(
                 file,
+                providers,
+                _USUAL_PICTURES,
                 "lenet_zoo.OnnxClassifier(FILE, trusted=True) runs it, as do `predict` and `evaluate` with --trusted",
             )
         self.path = file.path
@@ -90,7 +88,7 @@ class OnnxClassifier(Classifier):
         self.threads = threads or cores()
         self._file, self._wanted_providers = file, providers
         self._open()
-        self._read_signature(trusted)
+        self._read_signature()
 
     def _open(self) -> None:
         self._running = Running(self._file, self._wanted_providers)
@@ -104,7 +102,7 @@ class OnnxClassifier(Classifier):
         vars(self).update(state)
         self._open()
 
-    def _read_signature(self, trusted: bool) -> None:
+    def _read_signature(self) -> None:
         """Check that the graph is what its metadata says, so that no later call can fail on it."""
         convention, damaged = self.metadata["input"], f"{self.path} is damaged: "
         outputs = {output.name: output for output in self._running.session.get_outputs()}
@@ -123,13 +121,6 @@ class OnnxClassifier(Classifier):
         if min(picture) < 1:
             raise ArtifactError(
                 f"{damaged}its pictures of {self.channels}×{self.size[0]}×{self.size[1]} have no pixels"
-            )
-        if not trusted and (
-            max(self.size) > _MOST_PIXELS or self.channels > _MOST_CHANNELS or (self._batch or 1) > _MOST_BATCH
-        ):
-            raise ArtifactError(
-                f"{self.path} takes {shape}: over {_MOST_PIXELS}×{_MOST_PIXELS} pixels, {_MOST_CHANNELS} channels or "
-                f"{_MOST_BATCH:,} pictures, it is run with lenet_zoo.OnnxClassifier(FILE, trusted=True) alone"
             )
         kind, answer = outputs["logits"].type, outputs["logits"].shape
         self._answers = _NUMPY_TYPES.get(kind, kind)
@@ -220,63 +211,6 @@ class OnnxClassifier(Classifier):
             piece = np.repeat(piece, self.channels, axis=1)
         values = piece if self._scale is None else piece * self._scale + self._offset
         return np.ascontiguousarray(values, self._dtype)
-
-
-class Running:
-    """What runs a file in one process: onnxruntime's session, a pool of threads, and the buffers of single pictures.
-
-    None of it is used after a fork. The child has no threads but the one that forked, and a lock that another thread
-    held in the session then is never released: with two threads busy, 1 of 150 children hung that used the session.
-
-    Args:
-        file: what to run.
-        providers: as for `OnnxClassifier`.
-        before: that of the process which forked this one. It is kept, because freeing it takes its locks.
-    """
-
-    def __init__(self, file: OnnxFile, providers: Sequence[str] | None, before: Running | None = None) -> None:
-        self.pid = os.getpid()
-        self.session = _session(file, providers)
-        self.one = threading.local()
-        self._pool: ThreadPoolExecutor | None = None
-        self._before = before
-
-    def threads(self, count: int) -> ThreadPoolExecutor:
-        # Two threads that come here at once may make a pool each; the one that is not kept ends with its last user.
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(count, thread_name_prefix="lenet_zoo")
-        return self._pool
-
-
-def _session(file: OnnxFile, providers: Sequence[str] | None) -> Any:
-    onnxruntime = load_onnxruntime()
-
-    available = onnxruntime.get_available_providers()
-    if providers is None:
-        providers = [name for name in _ACCELERATORS if name in available] + ["CPUExecutionProvider"]
-    for name in providers:
-        if name not in available:
-            raise InputError(f"providers: {name!r} is not in this onnxruntime, which has {', '.join(available)}")
-    options = onnxruntime.SessionOptions()
-    # One thread per run: `OnnxClassifier` spreads pieces over threads itself, which scales where the threads within
-    # operators this small do not.
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # errors come as exceptions
-    try:
-        return onnxruntime.InferenceSession(file.data, options, providers=list(providers))
-    except Exception as error:  # onnxruntime's own exceptions have no common base but this one
-        raise cannot_run(file, error) from error
-
-
-def cannot_run(file: OnnxFile, error: Exception) -> ArtifactError:
-    onnxruntime = load_onnxruntime()
-
-    what = " ".join(str(error).split()).removeprefix("[ONNXRuntimeError] : ")
-    sets = ", ".join(f"{name or 'ai.onnx'} {version}" for name, version in file.opsets.items())
-    return ArtifactError(
-        f"{file.path} cannot be run by onnxruntime {onnxruntime.__version__} (operator set {sets}): {what}"
-    )
 
 
 def normalization_of(

@@ -16,7 +16,7 @@ from lenet_zoo.cards import Card
 from lenet_zoo.classify.onnx_graph import Damaged, bytes_of, fields_of, inspect, text_of
 from lenet_zoo.errors import ArtifactError
 
-__all__ = ["FORMAT", "OnnxFile", "card_in", "metadata_of", "read_file", "read_metadata", "refuse_unusual"]
+__all__ = ["FORMAT", "OnnxFile", "card_in", "metadata_of", "read_file", "read_metadata"]
 
 FORMAT = "lenet_zoo/1"
 _REQUIRED = ("model", "input", "labels", "precision", "weights_sha256", "created_with")
@@ -95,15 +95,6 @@ def read_file(path: str | os.PathLike[str]) -> OnnxFile:
         if domain not in _DOMAINS and not domain.startswith(_FAMILIES):
             raise ArtifactError(f"{path} needs the operator set {domain!r} {version}, which onnxruntime does not have")
     return file
-
-
-def refuse_unusual(file: OnnxFile, who_runs_it: str) -> None:
-    """Raises: ArtifactError for a file of which something is `unusual`, with what runs it all the same."""
-    if file.unusual:
-        raise ArtifactError(
-            f"{file.path} has {file.unusual}, which no network of the zoo has and which could take any time and "
-            f"memory: if it is from somebody you trust, {who_runs_it}"
-        )
 
 
 def metadata_of(file: OnnxFile) -> dict[str, Any]:

@@ -1,23 +1,24 @@
 """What an ONNX graph holds, read from its bytes: protobuf's wire format, and the check of what would be run.
 
 A file may come from a stranger, and onnxruntime runs whatever is in it: a loop without an end, a tensor of any size,
-weights out of any file of this machine. Here every length is checked, and every operator.
+weights out of any file of this machine. Here every length is checked, and every operator; how large the maps become,
+`onnx_session` asks before anything is run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lenet_zoo.errors import ArtifactError
 
-__all__ = ["Damaged", "bytes_of", "fields_of", "inspect", "text_of"]
+__all__ = ["Damaged", "bytes_of", "fields_of", "inspect", "text_of", "with_all_maps"]
 
 _DEEPEST = 20  # graphs within graphs; a network of the zoo has one
 _MOST_NODES = 2_000  # operators; a network of the zoo has some dozens
 
-# What our exports consist of and what usual tools make of them: none of these loops, and what each gives is no larger
-# than its inputs and weights make it. ONNX's own operators, then those of onnxruntime.
+# What our exports consist of and what usual tools make of them: none of these loops. ONNX's own operators, then those
+# of onnxruntime.
 _ONNX = """
 Abs Add AveragePool BatchNormalization Cast Clip Concat Constant Conv ConvInteger DequantizeLinear Div Dropout
 DynamicQuantizeLinear Exp Flatten Gather Gemm GlobalAveragePool GlobalMaxPool HardSigmoid Identity LeakyRelu LogSoftmax
@@ -25,8 +26,9 @@ MatMul MatMulInteger Max MaxPool Mean Min Mul Neg Pad QLinearConv QLinearMatMul 
 ReduceSum Relu Reshape Shape Sigmoid Slice Softmax Softplus Split Sqrt Squeeze Sub Sum Tanh Transpose Unsqueeze
 """
 _MICROSOFT = """
-DequantizeLinear DynamicQuantizeMatMul FusedConv FusedGemm FusedMatMul Gelu MatMulIntegerToFloat QGemm QLinearAdd
-QLinearAveragePool QLinearConcat QLinearGlobalAveragePool QLinearMul QLinearSigmoid QLinearSoftmax QuantizeLinear
+DequantizeLinear DynamicQuantizeMatMul FusedConv FusedGemm FusedMatMul Gelu MatMulIntegerToFloat NhwcMaxPool QGemm
+QLinearAdd QLinearAveragePool QLinearConcat QLinearConv QLinearGlobalAveragePool QLinearMul QLinearSigmoid
+QLinearSoftmax QuantizeLinear
 """
 _BY_CHANNELS = """
 AveragePool Conv GlobalAveragePool GlobalMaxPool MaxPool QLinearAveragePool QLinearConv ReorderInput ReorderOutput
@@ -37,10 +39,9 @@ _OPERATORS = {
     "com.microsoft.nchwc": frozenset(_BY_CHANNELS.split()),
     "com.ms.internal.nhwc": frozenset(_BY_CHANNELS.split()),
 }
-# Attributes that make a map larger than it was, and the most pixels that they may add.
+# Attributes that let one value of a map take much work, and the most pixels of each.
 _SIZES = ("pads", "kernel_shape", "strides", "dilations")
 _MOST_PIXELS = 1_024
-_MOST_JOINED = 1_024  # times that all of a graph's Concat together may repeat what they are given
 
 # Field numbers of onnx.proto, message → field → message in it, as far as tensors and operators can hide there.
 _NESTED: dict[str, dict[int, str]] = {
@@ -78,9 +79,9 @@ def _inspect(data: memoryview, message: str, path: Path, depth: int, found: list
         return 0
     if message == "Function":
         found.append("a function of its own")
+    if message == "SparseTensor":
+        found.append("a sparse tensor")  # some bytes that stand for any number of zeros
     nodes = 0
-    if message == "Graph":
-        _check_growth(data, found)
     if message == "Node":
         nodes = 1
         names = {number: text_of(value) for number, value in fields_of(data) if number in (4, 7)}
@@ -96,65 +97,8 @@ def _inspect(data: memoryview, message: str, path: Path, depth: int, found: list
     return nodes
 
 
-def _check_growth(data: memoryview, found: list[str]) -> None:
-    """Note what makes a map larger by its inputs: Pad by amounts that are no small constants, and many Concat."""
-    constants = _constants(data)
-    joined = 1
-    for number, value in fields_of(data):
-        if number != 1:
-            continue
-        fields = [*fields_of(bytes_of(value))]
-        operator = next((text_of(content) for field, content in fields if field == 4), "")
-        inputs = [text_of(content) for field, content in fields if field == 1]
-        if operator == "Concat":
-            joined *= max(len(inputs), 1)
-            if joined > _MOST_JOINED:
-                found.append(f"Concat that repeat their inputs {joined:,} times")
-        if operator == "Pad" and len(inputs) > 1:  # of older operator sets the amounts are an attribute
-            amounts = constants.get(inputs[1])
-            if amounts is None:
-                found.append("a Pad whose amounts are computed")
-            elif max(amounts, default=0) > _MOST_PIXELS:
-                found.append(f"a Pad of {max(amounts):,} pixels")
-
-
-def _constants(graph: memoryview) -> dict[str, list[int]]:
-    """The int64 tensors that a graph holds, as initializers and as Constant nodes, by name."""
-    found: dict[str, list[int]] = {}
-    for number, value in fields_of(graph):
-        if number == 5:
-            tensor = bytes_of(value)
-            name = next((text_of(content) for field, content in fields_of(tensor) if field == 8), "")
-            found[name] = _integers(tensor)
-        elif number == 1:
-            node = [*fields_of(bytes_of(value))]
-            if any(field == 4 and text_of(content) == "Constant" for field, content in node):
-                for field, content in node:
-                    if field != 5:
-                        continue
-                    tensors = [inner for at, inner in fields_of(bytes_of(content)) if at == 5]
-                    for output in (text_of(one) for at, one in node if at == 2):
-                        found[output] = [amount for tensor in tensors for amount in _integers(bytes_of(tensor))]
-    return found
-
-
-def _integers(tensor: memoryview) -> list[int]:
-    """The values of an int64 tensor, from its raw bytes or from its list; of another tensor, what is as large."""
-    values: list[int] = []
-    for number, value in fields_of(tensor):
-        if number == 9:
-            raw = bytes_of(value)
-            if len(raw) > 8 * _MOST_NODES:
-                return []  # weights
-            values += [int.from_bytes(raw[at : at + 8], "little", signed=True) for at in range(0, len(raw), 8)]
-        elif number == 7:
-            several = [value] if isinstance(value, int) else _packed(value)
-            values += [one - 2**64 if one >= 2**63 else one for one in several]
-    return values
-
-
 def _check_size(data: memoryview, found: list[str]) -> None:
-    """Note an attribute that makes a map far larger than it was."""
+    """Note an attribute that lets one value of a map take much work."""
     name = next((text_of(value) for number, value in fields_of(data) if number == 1), "")
     if name not in _SIZES:
         return
@@ -183,6 +127,49 @@ def _refuse_external(data: memoryview, path: Path) -> None:
                 f"{path} keeps weights in another file{where}: only files that hold everything are read; "
                 "onnx.save(onnx.load(FILE), NEW_FILE) puts them into one"
             )
+
+
+def with_all_maps(data: bytes, sizes: Sequence[int]) -> bytes:
+    """The model with every value that its operators give as an output, and nothing left open in its inputs.
+
+    What the file says of the sizes of values is left out, since it may not be true.
+
+    Args:
+        data: a model of which `inspect` has found no more than it should have.
+        sizes: what takes the place of a size that an input leaves open, by axis.
+    """
+    model: list[bytes] = []
+    for number, value in fields_of(memoryview(data)):
+        if number != 7:
+            model.append(_field(number, value))
+            continue
+        graph: list[bytes] = []
+        for inner, content in fields_of(bytes_of(value)):
+            if inner == 11:
+                content = memoryview(_with_sizes(bytes_of(content), (2, 1, 2), sizes))
+            if inner not in (12, 13):  # outputs, and what is said of the values between
+                graph.append(_field(inner, content))
+            if inner == 1:
+                outputs = [bytes_of(name) for field, name in fields_of(bytes_of(content)) if field == 2]
+                graph += [_field(12, memoryview(_field(1, name))) for name in outputs if len(name)]
+        model.append(_field(7, memoryview(b"".join(graph))))
+    return b"".join(model)
+
+
+def _with_sizes(message: memoryview, path: Sequence[int], sizes: Sequence[int]) -> bytes:
+    """A message with the open sizes of the shape that lies at `path` filled in."""
+    fields: list[bytes] = []
+    axis = 0
+    for number, value in fields_of(message):
+        if path and number == path[0]:
+            value = memoryview(_with_sizes(bytes_of(value), path[1:], sizes))
+        elif not path and number == 1:
+            fixed = [size for field, size in fields_of(bytes_of(value)) if field == 1 and isinstance(size, int)]
+            if not fixed or max(fixed) >= 2**63:  # negative, as some tools write what is open
+                value = memoryview(_field(1, sizes[axis] if axis < len(sizes) else 1))
+            axis += 1
+        fields.append(_field(number, value))
+    return b"".join(fields)
 
 
 # ------------------------------------------------------------------------------------------------------- wire format
@@ -224,6 +211,21 @@ def fields_of(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
             raise Damaged(f"{size - (len(data) - at):,} bytes are missing")
         yield number, data[at : at + size]
         at += size
+
+
+def _field(number: int, value: int | memoryview) -> bytes:
+    """One field of a message: a number, or something that has a length."""
+    if isinstance(value, int):
+        return _number(number << 3) + _number(value)
+    return _number(number << 3 | 2) + _number(len(value)) + value
+
+
+def _number(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
 
 
 def text_of(value: int | memoryview) -> str:

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from lenet_zoo.cards import Card
 from lenet_zoo.classify.confidence import check_min_confidence
 from lenet_zoo.classify.decoding import Path, beam_search, best_path, log_probability, log_softmax, spans
-from lenet_zoo.classify.onnx import Running, cannot_run, cores, normalization_of
-from lenet_zoo.classify.onnx_file import card_in, metadata_of, read_file, refuse_unusual
+from lenet_zoo.classify.onnx import cores, normalization_of
+from lenet_zoo.classify.onnx_file import card_in, metadata_of, read_file
+from lenet_zoo.classify.onnx_session import Running, cannot_run, refuse_unusual
 from lenet_zoo.errors import ArtifactError, InputError, NoDigitError
 from lenet_zoo.pictures.line import lines_from_image
 from lenet_zoo.pictures.preparation import LINE
@@ -34,6 +35,8 @@ _STEP = 2
 # A text over it is the likeliest of all: all others together have less.
 _CERTAIN = 0.5
 _WIDTH, _WIDTH_EXPECTED = 16, 128
+# A line is fed twice, and has hundreds of pixels: N × 1 × 28 × W, of which the memory of a file's maps is reckoned.
+_USUAL_LINES = (2, 1, HEIGHT, 4_096)
 # What looks like no number, as a line of letters: so many digits or more, and a probability of less than this for each,
 # as a geometric mean. Chosen so that of validation lines that are read right one in a thousand is refused.
 _MANY, _LIKELY = 3, 0.7
@@ -263,7 +266,7 @@ class OnnxReader(Reader):
         if threads is not None and threads < 1:
             raise InputError(f"threads={threads}: at least 1")
         self._file, self._wanted_providers = read_file(path), providers
-        refuse_unusual(self._file, "run it in onnxruntime itself")
+        refuse_unusual(self._file, providers, _USUAL_LINES, "run it in onnxruntime itself")
         self.path = self._file.path
         self.metadata = metadata_of(self._file)
         self.card = card_in(self.metadata, self.path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ def test_huge_maps_and_pictures_are_not_run(tmp_path: Path, properties: dict[str
     ]
     weights = [constant("W", np.zeros((1, 10)), np.float32)]
     path = write(tmp_path / "m.onnx", properties, pooled, weights, side=60_000)
-    with pytest.raises(ArtifactError, match=r"over 1024×1024 pixels, 16 channels or 65,536 pictures"):
+    with pytest.raises(ArtifactError, match=r"has maps of 864\.0 GB, which no network of the zoo has"):
         OnnxClassifier(path)
     padded = [
         FLAT[0],
@@ -136,16 +137,17 @@ def padded(amounts: list[TensorProto], *before: Any) -> tuple[list[Any], list[Te
     return nodes, [constant("W", np.zeros((1, 10)), np.float32), *amounts]
 
 
-def test_amounts_of_pad_are_small_constants(tmp_path: Path, properties: dict[str, str]) -> None:
+def test_amounts_of_pad_are_known_and_small(tmp_path: Path, properties: dict[str, str]) -> None:
     wide = [0, 0, 0, 0, 0, 0, 2**20, 2**20]
     listed = helper.make_tensor("amounts", TensorProto.INT64, [8], wide)  # not as raw bytes
     as_node = helper.make_node("Constant", [], ["amounts"], value=listed)
+    half = constant("half", [0, 0, 0, 0, 0, 0, 2**19, 2**19])
     computed = helper.make_node("Add", ["half", "half"], ["amounts"])
     for graph, why in (
-        (padded([constant("amounts", wide)]), "a Pad of 1,048,576 pixels"),
-        (padded([listed]), "a Pad of 1,048,576 pixels"),
-        (padded([], as_node), "a Pad of 1,048,576 pixels"),
-        (padded([constant("half", [0, 0, 0, 0, 0, 0, 2**19, 2**19])], computed), "a Pad whose amounts are computed"),
+        (padded([constant("amounts", wide)]), r"maps of 211,\d{3}\.\d GB"),
+        (padded([listed]), r"maps of 211,\d{3}\.\d GB"),
+        (padded([], as_node), r"maps of 211,\d{3}\.\d GB"),
+        (padded([half], computed), "a map 'big' whose size is known only when it is run"),
     ):
         path = write(tmp_path / "m.onnx", properties, *graph)
         with pytest.raises(ArtifactError, match=f"has {why}, which no network of the zoo has"):
@@ -154,17 +156,140 @@ def test_amounts_of_pad_are_small_constants(tmp_path: Path, properties: dict[str
     assert np.allclose(OnnxClassifier(path).predict_array(np.zeros((2, 28, 28), np.uint8)), 0.1)
 
 
-def test_maps_that_are_joined_with_themselves_again_and_again(tmp_path: Path, properties: dict[str, str]) -> None:
-    nodes = [FLAT[0], *[helper.make_node("Concat", [f"x{i}", f"x{i}"], [f"x{i + 1}"], axis=2) for i in range(33)]]
-    nodes[0] = helper.make_node("Cast", ["pixels"], ["x0"], to=TensorProto.FLOAT)
-    nodes += [
-        helper.make_node("GlobalAveragePool", ["x33"], ["pooled"]),
-        helper.make_node("Flatten", ["pooled"], ["f"]),
-    ]
-    nodes += [helper.make_node("MatMul", ["f", "W"], ["logits"])]
-    path = write(tmp_path / "m.onnx", properties, nodes, [constant("W", np.zeros((1, 10)), np.float32)])
-    with pytest.raises(ArtifactError, match="has Concat that repeat their inputs 2,048 times, which no network"):
+def with_most(of: str) -> list[Any]:
+    """What makes logits of the largest value of a map."""
+    most = helper.make_node("ReduceMax", [of], ["most"], keepdims=0)
+    return [*FLAT, most, helper.make_node("Add", ["plain", "most"], ["logits"])]
+
+
+def weights(name: str, *shape: int) -> TensorProto:
+    return constant(name, np.zeros(shape), np.float32)
+
+
+GROWING: dict[str, tuple[list[Any], list[TensorProto]]] = {
+    "MatMul of a column and a row": (
+        [helper.make_node("MatMul", ["column", "row"], ["big"])],
+        [weights("column", 30_000, 1), weights("row", 1, 30_000)],
+    ),
+    "Gemm of a column and a row": (
+        [helper.make_node("Gemm", ["column", "row"], ["big"], transA=1)],
+        [weights("column", 1, 30_000), weights("row", 1, 30_000)],
+    ),
+    "the same by broadcasting": (
+        [helper.make_node("Add", ["column", "row"], ["big"])],
+        [weights("column", 30_000, 1), weights("row", 1, 30_000)],
+    ),
+    "pictures by pictures by pixels": (
+        [
+            helper.make_node("Transpose", ["float"], ["turned"], perm=[1, 0, 2, 3]),
+            helper.make_node("Mul", ["float", "turned"], ["squared"]),
+            helper.make_node("MatMul", ["squared", "wide"], ["big"]),
+        ],
+        [weights("wide", 28, 20_000)],
+    ),
+    "Reshape between": (
+        [
+            helper.make_node("Reshape", ["flat", "column"], ["tall"]),
+            helper.make_node("MatMul", ["tall", "long"], ["big"]),
+        ],
+        [constant("column", [-1, 1]), weights("long", 1, 20_000)],
+    ),
+    "many of middling size": (
+        [
+            helper.make_node("MatMul", ["column", "row"], ["x0"]),
+            *[helper.make_node("Neg", [f"x{i}"], [f"x{i + 1}"]) for i in range(40)],
+            helper.make_node("Sum", [f"x{i}" for i in range(41)], ["big"]),
+        ],
+        [weights("column", 4_000, 1), weights("row", 1, 4_000)],
+    ),
+    "Gather of the same again and again": (
+        [
+            helper.make_node("Gather", ["flat", "zeros"], ["wide"], axis=1),
+            helper.make_node("Gather", ["wide", "zeros"], ["big"], axis=0),
+        ],
+        [constant("zeros", np.zeros(30_000))],
+    ),
+    "Concat of itself again and again": (
+        [
+            helper.make_node("Identity", ["float"], ["x0"]),
+            *[helper.make_node("Concat", [f"x{i}", f"x{i}"], [f"x{i + 1}"], axis=2) for i in range(33)],
+            helper.make_node("Identity", ["x33"], ["big"]),
+        ],
+        [],
+    ),
+    "a convolution of very many maps": (
+        [
+            helper.make_node("Conv", ["float", "W1"], ["maps"], kernel_shape=[1, 1]),
+            helper.make_node("Identity", ["maps"], ["big"]),
+        ],
+        [weights("W1", 20_000, 1, 1, 1)],
+    ),
+    "texts": (
+        [
+            helper.make_node("MatMul", ["column", "row"], ["numbers"]),
+            helper.make_node("Cast", ["numbers"], ["texts"], to=TensorProto.STRING),
+            helper.make_node("Cast", ["texts"], ["big"], to=TensorProto.FLOAT),
+        ],
+        [weights("column", 6_000, 1), weights("row", 1, 6_000)],
+    ),
+}
+
+
+@pytest.mark.parametrize("how", GROWING)
+def test_maps_are_measured_before_anything_is_run(tmp_path: Path, properties: dict[str, str], how: str) -> None:
+    nodes, tensors = GROWING[how]
+    last = with_most("big")
+    path = write(tmp_path / "m.onnx", properties, [*last[:2], *nodes, *last[2:]], [WEIGHTS, *tensors])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ArtifactError, match=r"has maps of \d[\d,]*\.\d GB, which no network of the zoo has and which"):
         OnnxClassifier(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400_000  # kB
+
+
+@pytest.mark.parametrize("operator", ["Expand", "Tile", "ConvTranspose", "Resize", "Range", "OneHot", "Loop", "Scan"])
+def test_operators_whose_only_use_is_to_grow(tmp_path: Path, properties: dict[str, str], operator: str) -> None:
+    nodes = [helper.make_node(operator, ["plain", "one"], ["logits"])]
+    path = write(tmp_path / "m.onnx", properties, [*FLAT, *nodes], [WEIGHTS, constant("one", [1, 1])])
+    with pytest.raises(ArtifactError, match=f"has the operator {operator}, which no network of the zoo has"):
+        OnnxClassifier(path)
+
+
+def test_what_a_file_says_of_its_maps_is_not_believed(tmp_path: Path, properties: dict[str, str]) -> None:
+    nodes = [
+        helper.make_node("ReduceMax", ["flat"], ["brightest"], keepdims=0),
+        helper.make_node("Cast", ["brightest"], ["times"], to=TensorProto.INT64),
+        helper.make_node("Mul", ["times", "one_line"], ["amounts"]),
+        helper.make_node("Pad", ["float", "amounts"], ["big"]),
+    ]
+    tensors = [WEIGHTS, constant("one_line", [0, 0, 0, 0, 0, 0, 2**20, 0])]
+    path = write(tmp_path / "m.onnx", properties, [*FLAT, *nodes, *with_most("big")[3:]], tensors)
+    model = onnx.load(path)
+    model.graph.value_info.append(helper.make_tensor_value_info("big", TensorProto.FLOAT, ["batch", 1, 28, 28]))
+    onnx.save(model, path)
+    with pytest.raises(ArtifactError, match="has a map 'big' whose size is known only when it is run, which no"):
+        OnnxClassifier(path)
+
+
+def test_a_sparse_tensor_is_not_filled_up(tmp_path: Path, properties: dict[str, str]) -> None:
+    nodes = [helper.make_node("Add", ["plain", "zeros"], ["logits"])]
+    path = write(tmp_path / "m.onnx", properties, [*FLAT, *nodes], [WEIGHTS])
+    model = onnx.load(path)
+    model.graph.sparse_initializer.append(
+        helper.make_sparse_tensor(constant("zeros", [0], np.float32), constant("at", [0]), [2**40])
+    )
+    onnx.save(model, path)
+    with pytest.raises(ArtifactError, match="has a sparse tensor, which no network of the zoo has"):
+        OnnxClassifier(path)
+
+
+def test_a_batch_without_a_name_is_as_good_as_any(tmp_path: Path, properties: dict[str, str]) -> None:
+    path = write(
+        tmp_path / "m.onnx", properties, [*FLAT[:2], helper.make_node("MatMul", ["flat", "W"], ["logits"])], [WEIGHTS]
+    )
+    model = onnx.load(path)
+    model.graph.input[0].type.tensor_type.shape.dim[0].ClearField("dim_param")
+    onnx.save(model, path)
+    assert np.allclose(OnnxClassifier(path).predict_array(np.zeros((2, 28, 28), np.uint8)), 0.1)
 
 
 def test_what_reads_numbers_is_looked_through_as_well(tmp_path: Path, properties: dict[str, str]) -> None:

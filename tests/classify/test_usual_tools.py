@@ -112,6 +112,15 @@ def test_changed_files_answer_as_before(
         assert np.array_equal(found.argmax(1), wanted[:count].argmax(1))
 
 
+@pytest.mark.parametrize("architecture", ["lenet5_modern", "lenet5_classic"])
+def test_int8_files_that_onnxruntime_optimised(digits: np.ndarray, tmp_path: Path, architecture: str) -> None:
+    model = lenet_zoo.create_model(architecture, pretrained=True)
+    path = lenet_zoo.export_onnx(model, tmp_path / "int8.onnx", input="pixels", precision="int8")
+    optimise("ORT_ENABLE_ALL")(path, tmp_path / "m.onnx")
+    wanted, found = (OnnxClassifier(one).predict_logits(digits) for one in (path, tmp_path / "m.onnx"))
+    assert np.array_equal(found.argmax(1), wanted.argmax(1))
+
+
 def test_files_of_the_first_version_are_read(digits: np.ndarray) -> None:
     # Of opset 21, with a DequantizeLinear on the uint8 input, a quantized bias everywhere and a trailing Identity.
     classifier = OnnxClassifier(Path(__file__).parents[1] / "fixtures" / "written_by_0.1.0.onnx")
