@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from lenet_zoo._version import __version__
@@ -44,11 +45,14 @@ _PUBLIC = {
 __all__ = ["__version__", *_PUBLIC]
 
 
-class _AfterTimm:
-    """A finder that registers the networks with timm when timm is imported, so that importing us costs no torch."""
+class _After:
+    """A finder that imports a module of ours after one of another package, so that importing us costs no torch."""
+
+    def __init__(self, theirs: str) -> None:
+        self.theirs = theirs
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        if name != "timm":
+        if name != self.theirs:
             return None
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)
@@ -57,16 +61,26 @@ class _AfterTimm:
 
             def exec_module(module: Any) -> None:
                 load(module)
-                importlib.import_module("lenet_zoo.models")
+                _add_to(self.theirs)
 
             spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec
 
 
-if "timm" in sys.modules:
-    importlib.import_module("lenet_zoo.models")
-else:
-    sys.meta_path.insert(0, _AfterTimm())
+def _add_to(theirs: str) -> None:
+    """Register our part with another package."""
+    if theirs == "timm":
+        importlib.import_module("lenet_zoo.models")  # the networks
+        return
+    with suppress(ImportError):  # an old transformers, without the wrapper of timm, goes on without us
+        importlib.import_module("lenet_zoo._transformers")  # their preparation of pictures
+
+
+for _theirs in ("timm", "transformers.models.auto.image_processing_auto"):
+    if _theirs in sys.modules:
+        _add_to(_theirs)
+    else:
+        sys.meta_path.insert(0, _After(_theirs))
 
 
 def __getattr__(name: str) -> Any:

@@ -19,7 +19,9 @@ from lenet_zoo.errors import HubError, InputError, to_install
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["hub_files", "push"]
+__all__ = ["IMAGE_PROCESSOR", "hub_files", "push"]
+
+IMAGE_PROCESSOR = "LeNetImageProcessor"  # the class in `_transformers` that transformers finds by this name
 
 # Data sets as the hub calls them.
 _DATASETS = {"mnist": "ylecun/mnist", "fashion_mnist": "zalando-datasets/fashion_mnist"}
@@ -60,6 +62,7 @@ def _config(network: nn.Module, card: Card) -> str:
     # with another number of classes they do not fit, and the codes themselves are in the weight file.
     arguments = config.get("model_args", {})
     config["model_args"] = {k: v for k, v in arguments.items() if k not in ("num_classes", "characters")}
+    config["image_processor_type"] = IMAGE_PROCESSOR
     return json.dumps(config, indent=2) + "\n"
 
 

@@ -16,7 +16,7 @@ from lenet_zoo.cards import Card
 from lenet_zoo.errors import InputError, LenetZooError, UnknownModelError, WeightsError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from PIL.Image import Image
     from torch import Tensor, nn
@@ -33,6 +33,7 @@ __all__ = [
     "load_network",
     "model_card",
     "resolve",
+    "transform_of",
 ]
 
 # timm's prefixes for weights outside of the package, whose names we cannot check.
@@ -262,7 +263,6 @@ def create_transform(model_or_name: nn.Module | str) -> Callable[[Image], Tensor
     """
     from timm.data import resolve_data_config
     from timm.models import get_pretrained_cfg
-    from torchvision import transforms
 
     if isinstance(model_or_name, str) and is_foreign(model_or_name):
         model_or_name = create_model(model_or_name)
@@ -274,6 +274,21 @@ def create_transform(model_or_name: nn.Module | str) -> Callable[[Image], Tensor
     own_size = getattr(model_or_name, "picture_size", None)
     height, width = own_size() if own_size else config["input_size"][1:]
     channels = getattr(model_or_name, "in_chans", config["input_size"][0])
+    return transform_of(config, (channels, height, width))
+
+
+def transform_of(config: Mapping[str, Any], input_size: tuple[int, int, int]) -> Callable[[Image], Tensor]:
+    """`create_transform` of a network whose pictures are C×H×W.
+
+    Args:
+        config: what timm's `resolve_data_config` gives: mean, std and interpolation are read.
+        input_size: (channels, height, width).
+
+    Raises: InputError for 2 channels, or more than 3.
+    """
+    from torchvision import transforms
+
+    channels, height, width = input_size
     if channels not in (1, 3):
         raise InputError(f"no picture has {channels} channels: create_transform serves networks of 1 and of 3")
     mean, std = (list(config[key]) * (channels if len(config[key]) == 1 else 1) for key in ("mean", "std"))

@@ -202,7 +202,10 @@ def answer_each(
                 if len(paths) == 1:
                     raise
                 problem = " ".join(str(error).split())
-            rows.append({"path": os.fspath(path), **asdict(found), "error": problem})
+            row = {"path": os.fspath(path), **asdict(found), "error": problem}
+            if found.reason:  # the row has the path already
+                row["reason"] = found.reason.removeprefix(f"{path}: ")
+            rows.append(row)
     if json:
         print_json(rows)
     else:

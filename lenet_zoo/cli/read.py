@@ -49,7 +49,7 @@ def _answers(row: dict[str, Any]) -> list[str]:
 
 def _answer(row: dict[str, Any]) -> str:
     if row["text"] is None:
-        return f"{row['path']}: rejected: {row['reason'].removeprefix(row['path'] + ': ')}"
+        return f"{row['path']}: rejected: {row['reason']}"
     return f"{row['path']}: {row['text']} ({percent(row['confidence'])})"
 
 

@@ -94,7 +94,8 @@ def score(
 
 def _lines(result: dict[str, Any]) -> list[str]:
     run = result["run"]
-    how = "were there already" if result["already_complete"] else f"in {run['seconds']:,.1f} s"
+    rows, were = ("1 row", "was") if result["rows"] == 1 else (f"{result['rows']:,} rows", "were")
+    how = f"{were} there already" if result["already_complete"] else f"in {run['seconds']:,.1f} s"
     if 0 < run["rows"] < result["rows"]:
         how = f"{run['rows']:,} of them {how}"
     parts = [f"{result['labelled']:,} labelled"]
@@ -105,7 +106,7 @@ def _lines(result: dict[str, Any]) -> list[str]:
     ):
         if result[name]:
             parts.append(f"{result[name]:,} {text}")
-    lines = [f"{result['out']}: {result['rows']:,} rows, {how}: {', '.join(parts)}"]
+    lines = [f"{result['out']}: {rows}, {how}: {', '.join(parts)}"]
     if run["rows"]:
         spent = {name: seconds for name, seconds in run["stages"].items() if name != "list"}
         total = sum(spent.values()) or 1.0

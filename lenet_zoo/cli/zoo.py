@@ -177,8 +177,7 @@ def predict(
 
 def _answer(row: dict[str, Any]) -> list[str]:
     if row["label"] is None:
-        reason = row["reason"].removeprefix(f"{row['path']}: ")
-        return [f"{row['path']}: rejected: {reason}"]
+        return [f"{row['path']}: rejected: {row['reason']}"]
     return [f"{row['path']}: " + ", ".join(f"{top['label']} ({percent(top['confidence'])})" for top in row["top"])]
 
 

@@ -54,6 +54,9 @@ def test_a_blank_picture_is_rejected(capsys: pytest.CaptureFixture[str], tmp_pat
     Image.new("L", (200, 60), 255).save(tmp_path / "blank.png")
     assert run(["read", NAME, str(tmp_path)]) == 0
     assert "blank.png: rejected: no number: the picture is of one tone" in capsys.readouterr().out
+    assert run(["read", NAME, str(tmp_path), "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["reason"] == "no number: the picture is of one tone"  # without the path, which the row has
 
 
 def test_networks_of_the_other_kind_are_named(capsys: pytest.CaptureFixture[str], number: Path) -> None:

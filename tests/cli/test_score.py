@@ -56,6 +56,16 @@ def test_score_says_what_came_out_and_goes_on(
     assert document["labels"] == {str(i): int(i in (0, 3)) for i in range(10)}
 
 
+def test_one_row_is_not_several(tmp_path: Path, scans: Path, network: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("3.png", "blank.png", "broken.png"):
+        (scans / name).unlink()
+    argv = ["score", str(scans), "--out", str(tmp_path / "out"), "--model", str(network), "--workers", "1"]
+    assert run(argv) == 0
+    assert capsys.readouterr().out.startswith(f"{tmp_path}/out: 1 row, in ")
+    assert run(argv) == 0
+    assert capsys.readouterr().out == f"{tmp_path}/out: 1 row, was there already: 1 labelled\n"
+
+
 def test_errors_are_one_line_with_a_status(
     tmp_path: Path, scans: Path, network: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

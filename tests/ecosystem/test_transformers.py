@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import lenet_zoo
 from lenet_zoo.errors import to_install
@@ -29,8 +31,6 @@ def network(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
 
 
 def test_the_auto_classes_load_the_folder_as_it_stands(network: Any, tmp_path: Path) -> None:
-    from PIL import Image
-
     model = transformers.AutoModelForImageClassification.from_pretrained(tmp_path)
     processor = transformers.AutoImageProcessor.from_pretrained(tmp_path)
     pixels = processor(Image.open(DIGIT).convert("L"))["pixel_values"]
@@ -38,10 +38,21 @@ def test_the_auto_classes_load_the_folder_as_it_stands(network: Any, tmp_path: P
     assert model.config.id2label == dict(enumerate("0123456789"))
 
 
-def test_the_pipeline_reads_with_the_networks_own_preparation(network: Any, tmp_path: Path) -> None:
+def test_the_pipeline_reads_colour_with_the_networks_own_preparation(network: Any, tmp_path: Path) -> None:
+    """transformers' pipeline makes three channels of every picture."""
     read = transformers.pipeline("image-classification", str(tmp_path))
-    read.image_processor.val_transforms = lenet_zoo.create_transform(f"local-dir:{tmp_path}")
-    assert read(str(DIGIT))[0]["label"] == "8"
+    best = read(str(DIGIT))[0]
+    assert best["label"] == "8"
+    wide = Image.open(DIGIT).convert("RGB").resize((60, 40))
+    ours = lenet_zoo.create_transform(network)(wide)
+    torch.testing.assert_close(read.image_processor(wide)["pixel_values"], ours[None])
+
+
+def test_the_processor_takes_tensors(network: Any, tmp_path: Path) -> None:
+    processor = transformers.AutoImageProcessor.from_pretrained(tmp_path)
+    pixels = torch.from_numpy(np.array(Image.open(DIGIT).convert("RGB")))
+    ours = lenet_zoo.create_transform(network)(Image.open(DIGIT))
+    torch.testing.assert_close(processor(pixels.permute(2, 0, 1))["pixel_values"], ours[None])
 
 
 def test_another_number_of_classes_starts_from_finite_weights(network: Any, tmp_path: Path) -> None:
