@@ -27,10 +27,11 @@ from lenet_zoo.evaluation import evaluate
 from lenet_zoo.registry import create_model
 from lenet_zoo.training.checkpoint import RunFolder
 from lenet_zoo.training.engine import fit
-from lenet_zoo.training.fused import fuse, is_compiled
+from lenet_zoo.training.fused import fuse
 from lenet_zoo.training.monitor import Monitor
 from lenet_zoo.training.processes import ALONE
 from lenet_zoo.training.recipe import Recipe, load_recipe
+from lenet_zoo.training.stages import is_compiled
 
 __all__ = ["TARGET", "Race", "Training", "time_training"]
 

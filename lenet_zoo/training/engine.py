@@ -28,11 +28,12 @@ from lenet_zoo.evaluation import evaluate
 from lenet_zoo.training.batches import Batches, stream
 from lenet_zoo.training.checkpoint import RunFolder
 from lenet_zoo.training.distillation import EnsembleLogits, TeacherLogits, distillation_loss
-from lenet_zoo.training.fused import fold, fuse, is_compiled
+from lenet_zoo.training.fused import fold, fuse
 from lenet_zoo.training.monitor import Monitor, Result
 from lenet_zoo.training.optim import Average, learning_rate, optimizer_for
 from lenet_zoo.training.processes import ALONE, Ranks, connected, find_ranks, has_bf16
 from lenet_zoo.training.recipe import Recipe
+from lenet_zoo.training.stages import is_compiled
 from lenet_zoo.training.whole_batch import Gradients, WholeBatchDropout, normalise_whole_batches
 
 __all__ = ["check", "fit", "goes_through_compiled_layers", "measure"]
@@ -42,7 +43,7 @@ _WORTH_COMPILING = 80_000
 
 
 def goes_through_compiled_layers(recipe: Recipe, pictures: int) -> bool:
-    """Whether a run on a training set of so many pictures compiles lenet5_modern's layers, unless it is told."""
+    """Whether a run on a training set of so many pictures compiles the network's layers, unless it is told."""
     return recipe.epochs * math.ceil(pictures * recipe.portion) >= _WORTH_COMPILING
 
 
@@ -112,7 +113,7 @@ def fit(
         resume: go on from the folder's checkpoint, if it has one.
         identity: what else must be the same for a resumed run (network, data set).
         monitor: told of the progress, on rank zero.
-        compiled: whether lenet5_modern goes through compiled layers on a CPU, where there is a compiler; by default in
+        compiled: whether the network goes through compiled stages on a CPU, where there is a compiler; by default in
             a run that shows 80,000 pictures or more.
 
     Raises:

@@ -5,8 +5,8 @@ of a training step, because its pooling walks 2×2 windows of 6 maps pixel by pi
 and columns after, which vectorises. Max pooling gives the same bits as torch's, and at a tie the same gradient, to the
 upper left pixel; the trainable subsampling is equal up to the order of four summands. Parameters and their names stay.
 
-A long run of the modern network on a CPU goes further: convolution, normalisation, activation and pooling are one
-compiled function each way (`stage.cpp`), equal to the above up to rounding.
+A long run on a CPU goes further: convolution, normalisation, activation and subsampling are one compiled function each
+way (`stages`), equal to the above up to rounding.
 
 On request each hidden layer's sums are normalised over the batch (Ioffe, Szegedy, ICML 2015). After training this is a
 fixed scale and shift of each map, and is folded into kernel and bias.
@@ -14,24 +14,18 @@ fixed scale and shift of each map, and is folded into kernel and bias.
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from lenet_zoo._compiled import load_library
 from lenet_zoo.errors import InputError
 from lenet_zoo.models.lenet5_classic import LeNet5Classic, ScaledTanh, Subsample2d
 from lenet_zoo.models.lenet5_modern import LeNet5Modern
+from lenet_zoo.training.stages import compile_stages
 
-__all__ = ["MaxPoolReLU", "Normalized", "TanhSubsample2d", "fold", "fuse", "is_compiled"]
+__all__ = ["MaxPoolReLU", "Normalized", "TanhSubsample2d", "fold", "fuse"]
 
 # Where the modern network's sums are normalised: each hidden layer, and the activation that follows it.
 _NORMALIZED = {"C1": "act1", "C3": "act3", "C5": "act5", "F6": "act6"}
@@ -129,125 +123,12 @@ class Normalized(nn.Module):
         return out
 
 
-@dataclass(frozen=True)
-class _Library:
-    """`stage.cpp`: how many pictures lie side by side in a group, and the functions forward and backward of a stage."""
-
-    lanes: int
-    stages: dict[str, tuple[Callable[..., None], Callable[..., None]]]
-
-
-@lru_cache(maxsize=1)
-def _library() -> _Library | None:
-    """Compiled when it is first asked for; None after a warning without a compiler."""
-    library = load_library(
-        Path(__file__).with_name("stage.cpp"), "training goes on through torch alone, about half as fast"
-    )
-    if library is None:
-        return None
-    pointer, integer = ctypes.c_void_p, ctypes.c_int64
-    stages: dict[str, tuple[Callable[..., None], Callable[..., None]]] = {}
-    for name in ("C1", "C3"):
-        forward, backward = library[f"{name}_forward"], library[f"{name}_backward"]
-        forward.argtypes = [*[pointer] * 5, ctypes.c_float, *[pointer] * 4, integer, integer]
-        backward.argtypes = [*[pointer] * 5, ctypes.c_float, *[pointer] * 9, integer, integer]
-        forward.restype = backward.restype = None
-        stages[name] = (forward, backward)
-    library.lanes.restype = integer
-    return _Library(library.lanes(), stages)
-
-
-def _pointer(x: Tensor | None) -> int | None:
-    return None if x is None else x.data_ptr()
-
-
-class _Stage(torch.autograd.Function):
-    """Convolution to pooling in one, of N pictures in G groups of L lanes.
-
-    G×in×H×W×L → G×out×h×w×L, and mean and variance of each map's sums without bias.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, kernel: Tensor, bias: Tensor, gamma: Tensor | None, beta: Tensor | None, eps: float,
-        forward: Callable[..., None], backward: Callable[..., None],
-    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-        groups, maps, size, lanes = len(x), len(kernel), x.shape[2] - 4, x.shape[-1]
-        x, kernel = x.contiguous(), kernel.contiguous()
-        sums = x.new_empty(groups, maps, size, size, lanes)
-        pooled = x.new_empty(groups, maps, size // 2, size // 2, lanes)
-        mean, var = x.new_zeros(maps), x.new_zeros(maps)
-        given = [x, kernel, bias, gamma, beta]
-        made = [sums, pooled, mean, var]
-        forward(*map(_pointer, given), eps, *map(_pointer, made), groups, torch.get_num_threads())
-        ctx.save_for_backward(*given, mean, var, sums)
-        ctx.eps, ctx.function = eps, backward
-        ctx.mark_non_differentiable(mean, var)
-        return pooled, mean, var
-
-    @staticmethod
-    def backward(ctx: Any, slopes: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        x, kernel, bias, gamma, beta, mean, var, sums = ctx.saved_tensors
-        slopes = slopes.contiguous()
-        given = [x, kernel, bias, gamma, beta]
-        wanted = [*given[1:], x if ctx.needs_input_grad[0] else None]
-        made = [None if one is None else torch.empty_like(one) for one in wanted]
-        ctx.function(
-            *map(_pointer, given), ctx.eps, *map(_pointer, [mean, var, sums, slopes, *made]), len(x),
-            torch.get_num_threads(),
-        )  # fmt: skip
-        return (made[-1], *made[:-1], None, None, None)
-
-
-class _CompiledModern(LeNet5Modern):
-    """The modern network, trained through `stage.cpp` when a batch is a whole number of groups of 28×28 pictures."""
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        library = _library()
-        if library is None or not (self.training and self._suits(x, library.lanes)):
-            return super().forward_features(x)
-        groups, lanes = len(x) // library.lanes, library.lanes
-        field = x.new_zeros(groups, 1, 32, 32, lanes)  # with C1's border
-        field[:, :, 2:-2, 2:-2] = x.reshape(groups, lanes, 1, 28, 28).permute(0, 2, 3, 4, 1)
-        y = self._stage(self.C1, self.act1, field, *library.stages["C1"])  # G × 6 × 14 × 14 × L
-        y = self._stage(self.C3, self.act3, y, *library.stages["C3"])  # G × 16 × 5 × 5 × L
-        y = y.permute(0, 4, 1, 2, 3).reshape(len(x), 400)
-        y = F.linear(y, self.C5.weight.flatten(1), self.C5.bias)
-        out: Tensor = self.act5(y[:, :, None, None])  # N × 120 × 1 × 1
-        return out
-
-    def _suits(self, x: Tensor, lanes: int) -> bool:
-        norms = [act.norm for act in (self.act1, self.act3) if isinstance(act, Normalized)]
-        return (
-            x.shape[1:] == (1, 28, 28)
-            and len(x) % lanes == 0 < len(x)
-            and not x.requires_grad
-            and all((one.device.type, one.dtype) == ("cpu", torch.float32) for one in (x, self.C1.weight))
-            and not torch.is_autocast_enabled("cpu")
-            # Over several ranks another layer normalises, which needs the statistics of all.
-            and all(type(norm) is nn.BatchNorm2d for norm in norms)
-        )
-
-    def _stage(self, layer: nn.Conv2d, activation: nn.Module, x: Tensor, *functions: Callable[..., None]) -> Tensor:
-        if not isinstance(activation, Normalized):
-            plain, _, _ = _Stage.apply(x, layer.weight, layer.bias, None, None, 0.0, *functions)
-            return plain
-        norm: Any = activation.norm
-        out, mean, var = _Stage.apply(x, layer.weight, layer.bias, norm.weight, norm.bias, norm.eps, *functions)
-        count = x.shape[0] * (x.shape[2] - 4) ** 2 * x.shape[-1]
-        with torch.no_grad():
-            norm.num_batches_tracked += 1
-            norm.running_mean.lerp_(mean + layer.bias, norm.momentum)
-            norm.running_var.lerp_(var * (count / (count - 1)), norm.momentum)
-        return out
-
-
 def fuse(model: nn.Module, batch_norm: bool = False, compiled: bool = False) -> nn.Module:
     """Put the fused layers into one of the zoo's networks, in place; another network stays as it is.
 
     With `batch_norm`, also normalise the sums of each hidden layer of the modern network; `fold` takes that back. With
-    `compiled`, the modern network trains through `stage.cpp` where batch, device and precision allow it; compiling
-    takes a few seconds, once in a process.
+    `compiled`, the network trains through compiled stages where batch, device and precision allow it; compiling takes a
+    few seconds, once in a process.
 
     Raises: InputError for `batch_norm` with another network.
     """
@@ -266,14 +147,9 @@ def fuse(model: nn.Module, batch_norm: bool = False, compiled: bool = False) -> 
         for name, activation in _NORMALIZED.items():
             maps = len(model.get_parameter(f"{name}.bias"))
             setattr(model, activation, Normalized(maps, getattr(model, activation)))
-    if compiled and type(model) is LeNet5Modern and _library():
-        model.__class__ = _CompiledModern  # parameters, names and all other methods stay
+    if compiled:
+        compile_stages(model)
     return model
-
-
-def is_compiled(model: nn.Module) -> bool:
-    """Whether `fuse` has put the compiled layers into a network."""
-    return isinstance(model, _CompiledModern)
 
 
 def fold(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -5,7 +5,8 @@ import pytest
 from lenet_zoo import create_model
 from lenet_zoo.bench import training
 from lenet_zoo.errors import InputError
-from lenet_zoo.training.fused import fuse, is_compiled
+from lenet_zoo.training.fused import fuse
+from lenet_zoo.training.stages import is_compiled
 
 
 @pytest.fixture(autouse=True)
