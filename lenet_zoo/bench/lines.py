@@ -32,7 +32,7 @@ class Line:
         digits: how many it has.
         width: of the strip in pixels.
         strip: from the bytes of a PNG file to the strip.
-        network: over the strip, twice (shift and stitch).
+        network: over the strip, one answer every 2 px.
         decoding: from the answers to text, confidence and the place of each digit.
     """
 

@@ -42,11 +42,17 @@ def log_softmax(logits: NDArray[np.float64]) -> Answers:
 
 def best_path(answers: Answers) -> tuple[int, ...]:
     """The text of the likeliest answer at each position."""
+    return tuple(_runs(answers)[0].tolist())
+
+
+def _runs(answers: Answers) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """The classes of the best path, and the first and the last position of each."""
     best = answers.argmax(1)
-    new = np.empty(len(best), np.bool_)
-    new[:1] = True
-    np.not_equal(best[1:], best[:-1], out=new[1:])
-    return tuple(best[new & (best != answers.shape[1] - 1)].tolist())
+    starts = np.flatnonzero(best[1:] != best[:-1]) + 1
+    firsts, lasts = np.concatenate([[0][: len(best)], starts]), np.concatenate([starts, [len(best)]]) - 1
+    labels = best[firsts]
+    digits = labels != answers.shape[1] - 1
+    return labels[digits], firsts[digits], lasts[: len(labels)][digits]
 
 
 def log_probability(answers: Answers, classes: Sequence[int]) -> float:
@@ -55,31 +61,31 @@ def log_probability(answers: Answers, classes: Sequence[int]) -> float:
     The forward recursion goes position by position. Here it goes state by state: with the sum C of a state's own
     logarithms so far, α(t) = C(t) + log Σ exp(entered(τ) − C(τ − 1)) over τ ≤ t, which numpy accumulates in one call.
     """
-    none = answers.shape[1] - 1
     length = len(answers)
-    blank = answers[:, none].cumsum()
+    if not length:
+        return -np.inf if classes else 0.0
+    # One row more than there are positions: C(t − 1) stands at t.
+    sums = np.zeros((len(classes) + 1, length + 1))
+    np.cumsum(answers.T[[*classes, -1]], axis=1, out=sums[:, 1:])
+    blank = sums[-1]
     if not classes:
-        return float(blank[-1]) if length else 0.0
-    minus = -np.inf
-    # What may enter a state at position t: the states before it at t − 1. The path starts in the first two.
-    on_blank = blank.copy()  # α of the "none" before the first digit
-    on_digit = np.full(length, minus)
-    before = -1
-    for index, label in enumerate(classes):
-        own = answers[:, label]
-        total = own.cumsum()
-        entered = np.full(length, minus)
-        entered[1:] = on_blank[:-1]
-        if index == 0:
-            entered[0] = 0.0
-        elif label != before:
-            np.logaddexp(entered[1:], on_digit[:-1], out=entered[1:])
-        on_digit = total + np.logaddexp.accumulate(entered - (total - own))
-        entered = np.full(length, minus)
-        entered[1:] = on_digit[:-1]
-        own = answers[:, none]
-        on_blank = blank + np.logaddexp.accumulate(entered - (blank - own))
-        before = label
+        return float(blank[-1])
+    # What may enter a state at t: the states before it at t − 1. The path starts in the first two.
+    on_blank, on_digit, entered = blank[1:].copy(), np.full(length, -np.inf), np.full(length, -np.inf)
+    entered[0], before = 0.0, classes[0]
+    for label, total in zip(classes, sums, strict=False):
+        if label == before:
+            entered[1:] = on_blank[:-1]
+        else:
+            np.logaddexp(on_blank[:-1], on_digit[:-1], out=entered[1:])
+        np.subtract(entered, total[:-1], out=on_digit)
+        np.logaddexp.accumulate(on_digit, out=on_digit)
+        on_digit += total[1:]
+        entered[0], before = -np.inf, label
+        on_blank[0] = -np.inf
+        np.subtract(on_digit[:-1], blank[1:-1], out=on_blank[1:])
+        np.logaddexp.accumulate(on_blank, out=on_blank)
+        on_blank += blank[1:]
     return float(np.logaddexp(on_digit[-1], on_blank[-1]))
 
 
@@ -122,6 +128,9 @@ def spans(answers: Answers, classes: Sequence[int]) -> list[tuple[int, int]]:
 
     Raises: ValueError for a text that has no path, as it is longer than the line.
     """
+    labels, firsts, lasts = _runs(answers)
+    if labels.tolist() == list(classes):  # the likeliest path of all is the text's likeliest
+        return list(zip(firsts.tolist(), lasts.tolist(), strict=True))
     none, length = answers.shape[1] - 1, len(answers)
     # State by state, as above, with the best way in place of the sum. Even states are "none", odd ones the classes.
     best, entries = [answers[:, none].cumsum()], [np.empty(0)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import re
@@ -29,9 +30,7 @@ from lenet_zoo.pictures.strip import HEIGHT, Strip
 __all__ = ["Character", "OnnxReader", "Reader", "Reading", "expected"]
 
 # Pixels of the line from one answer of the network to the next, and the middle of the first answer's window.
-_STRIDE, _FIRST = 4, 14
-# From one answer to the next when the line goes through twice, the second time shifted.
-_STEP = 2
+_STEP, _FIRST = 2, 14
 # A text over it is the likeliest of all: all others together have less.
 _CERTAIN = 0.5
 _WIDTH, _WIDTH_EXPECTED = 16, 128
@@ -107,7 +106,7 @@ class Reader(ABC):
 
     @abstractmethod
     def answers(self, strips: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """uint8 N×28×W, 0 background and 255 ink → logits, float32 N×classes×T, one answer every 4 px."""
+        """uint8 N×28×W, 0 background and 255 ink → logits, float32 N×classes×T, one answer every 2 px."""
 
     def read(
         self,
@@ -185,8 +184,7 @@ class Reader(ABC):
     def log_probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
         """The answers along a strip, one every 2 px: uint8 28×W → float64 T×classes, logarithms; "none" is the last.
 
-        Shift and stitch: the line goes through the network twice, the second time without its first 2 px, and the
-        answers interleave. The middle of answer t's window is column 14 + 2t.
+        The middle of answer t's window is column 14 + 2t.
         """
         if pixels.ndim != 2 or pixels.shape[0] != HEIGHT or pixels.dtype != np.uint8:
             raise InputError(f"a line is uint8 {HEIGHT}×W, not {pixels.dtype} {'×'.join(map(str, pixels.shape))}")
@@ -197,13 +195,10 @@ class Reader(ABC):
         """The answers along lines, one every 2 px: uint8 N×28×W → logits, float32 N×T×classes; see above."""
         count, _, taken = strips.shape
         width = max(taken, 28)
-        width += -width % _STRIDE
-        both = np.zeros((2, count, HEIGHT, width), np.uint8)
-        both[0, :, :, :taken] = strips
-        both[1, :, :, : taken - _STEP] = strips[:, :, _STEP:]
-        answers = self.answers(both.reshape(-1, HEIGHT, width))
-        stitched = answers.reshape(2, count, *answers.shape[1:]).transpose(1, 3, 0, 2)  # N × T × 2 × classes
-        return np.ascontiguousarray(stitched.reshape(count, -1, answers.shape[1]))
+        # A multiple of 4 px, and 2 px for the last window, which may end beyond the line.
+        padded = np.zeros((count, HEIGHT, width + -width % 4 + 2), np.uint8)
+        padded[:, :, :taken] = strips
+        return self.answers(padded).transpose(0, 2, 1)
 
 
 def _together(lines: Sequence[Reading]) -> Reading:
@@ -230,12 +225,13 @@ def _decoded(answers: NDArray[np.float64], expect: re.Pattern[str] | None) -> Pa
 def _characters(answers: NDArray[np.float64], classes: Sequence[int], strip: Strip) -> Iterable[Character]:
     places = spans(answers, classes)
     middles = [_FIRST + _STEP * (first + last) / 2 for first, last in places]
-    for i, (label, (first, last)) in enumerate(zip(classes, places, strict=True)):
-        # A digit reaches half-way to its neighbours, and no further than its window.
-        left = max(middles[i] - 14, (middles[i - 1] + middles[i]) / 2 if i else 0)
-        right = min(middles[i] + 14, (middles[i] + middles[i + 1]) / 2 if i + 1 < len(middles) else np.inf)
-        confidence = float(np.exp(answers[first : last + 1, label].max()))
-        yield Character(str(label), confidence, strip.box(left, right))
+    between = [(one + other) / 2 for one, other in itertools.pairwise(middles)]
+    # A digit reaches half-way to its neighbours, and no further than its window.
+    lefts = [max(middle - 14, edge) for middle, edge in zip(middles, [0, *between], strict=True)]
+    rights = [min(middle + 14, edge) for middle, edge in zip(middles, [*between, math.inf], strict=True)]
+    boxes = strip.boxes(lefts, rights)
+    for label, (first, last), box in zip(classes, places, boxes, strict=True):
+        yield Character(str(label), math.exp(answers[first : last + 1, label].max()), box)
 
 
 class OnnxReader(Reader):
@@ -299,6 +295,9 @@ class OnnxReader(Reader):
         self._scale: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
         if self._input != "pixels":
             self._scale = normalization_of(convention, 1, self.path)
+        blank = np.zeros((1, 1, HEIGHT, 28 + 2 * _STEP), np.uint8 if self._scale is None else np.float32)
+        if session.run(["logits"], {self._input: blank})[0].shape[3] != 3:
+            raise ArtifactError(f"{self.path} does not answer every {_STEP} px: export it again")
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_running"}

@@ -111,7 +111,7 @@ def lines(
         return
     console.print(", ".join(f"{key} {value}" for key, value in result.machine.items()))
     table = Table("digits", title=f"µs a line, one core, medians of {rounds} rounds", title_justify="left")
-    for heading in ("strip in px", "picture to strip", "network, twice", "decoding"):
+    for heading in ("strip in px", "picture to strip", "network", "decoding"):
         table.add_column(heading, justify="right")
     for row in result.rows:
         table.add_row(

@@ -135,6 +135,8 @@ def check_whole(model: LeNet5Modern | LeNet5Classic) -> None:
     import torch
 
     fresh = type(model)(num_classes=model.num_classes, in_chans=model.in_chans, device=torch.device("meta"))
+    if isinstance(fresh, LeNet5Modern) and getattr(model.C5, "dilation", 1) != fresh.C5.dilation:
+        fresh.answer_every_2_px()
     for name, wanted in fresh.named_children():
         found = getattr(model, name, None)
         if type(found) is not type(wanted):
@@ -204,7 +206,7 @@ class _Form:
         if self.fast and self.flat(pad):
             x = g.requantized(g.add("Flatten", [x], "S4_flat"), x)
             return g.linear("C5_sum", x, weight.reshape(len(weight), -1), bias)
-        return g.conv("C5_sum", x, weight, bias)
+        return g.conv("C5_sum", x, weight, bias, dilation=self.model.C5.dilation)
 
     def pooled(self, g: Graph, x: str, pad: int) -> tuple[str, int]:
         """C5's map as F6 takes it, and its rank."""
@@ -244,7 +246,7 @@ class _Modern(_Form):
             self.maps |= dict(C1=c1, S2=x)
         c3 = g.conv("C3_sum", x, array(model.C3.weight), array(model.C3.bias))
         c3 = g.activation(g.add("Relu", [c3], "C3_map"))
-        s4 = g.requantized(g.pool("MaxPool", c3, "S4_map"), c3)
+        s4 = g.requantized(g.pool("MaxPool", c3, "S4_map", stride=model.S4.stride), c3)
         c5 = self.c5(g, s4, array(model.C5.weight), array(model.C5.bias), 2)
         c5 = g.activation(g.add("Relu", [c5], "C5_map"))
         x, rank = self.pooled(g, c5, 2)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
@@ -28,6 +28,7 @@ OPSET = {"fp32": 17, "fp16": 17, "int8": 19}
 OPSETS = range(13, 22)
 
 Array = NDArray[np.float64]
+Stride: TypeAlias = "int | tuple[int, int]"
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,17 @@ class Graph:
         self._scales[f"{x}_dequantized"] = scale, parameters
         return self.add("DequantizeLinear", [quantized, *parameters], f"{x}_dequantized")
 
-    def conv(self, name: str, x: str, weight: Array, bias: Array, stride: int = 1, pad: int = 0, group: int = 1) -> str:
+    def conv(
+        self,
+        name: str,
+        x: str,
+        weight: Array,
+        bias: Array,
+        stride: int = 1,
+        pad: int = 0,
+        group: int = 1,
+        dilation: Sequence[int] = (1, 1),
+    ) -> str:
         stored, scale = self._weight(name, x, weight)
         if scale is None:
             added = self.constant(f"{name}.bias", bias)
@@ -164,15 +175,16 @@ class Graph:
             steps = np.clip(np.rint(bias / scale.astype(np.float64)), -limit, limit)
             added = self._stored(f"{name}.bias", steps.astype(np.int32), scale)
         window = self._window(weight.shape[2:], stride, pad)
-        return self.add("Conv", [x, stored, added], name, **window, dilations=[1, 1], group=group)
+        return self.add("Conv", [x, stored, added], name, **window, dilations=list(dilation), group=group)
 
-    def pool(self, op: str, x: str, name: str, kernel: Sequence[int] = (2, 2), stride: int = 2) -> str:
+    def pool(self, op: str, x: str, name: str, kernel: Sequence[int] = (2, 2), stride: Stride = 2) -> str:
         """Pooling without padding: MaxPool or AveragePool."""
         return self.add(op, [x], name, **self._window(kernel, stride, 0))
 
     @staticmethod
-    def _window(kernel: Sequence[int], stride: int, pad: int) -> dict[str, list[int]]:
-        return dict(kernel_shape=list(kernel), strides=[stride] * 2, pads=[pad] * 4)
+    def _window(kernel: Sequence[int], stride: Stride, pad: int) -> dict[str, list[int]]:
+        strides = [stride] * 2 if isinstance(stride, int) else list(stride)
+        return dict(kernel_shape=list(kernel), strides=strides, pads=[pad] * 4)
 
     def linear(self, name: str, x: str, weight: Array, bias: Array, rank: int = 2, exact: bool = False) -> str:
         """…×in → …×out; weight out×in, in float32 whatever `x` is if `exact`.

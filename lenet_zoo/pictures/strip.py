@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy.typing as npt
 
 from lenet_zoo.errors import NoDigitError
 from lenet_zoo.pictures.character import digit_from_grey
-from lenet_zoo.pictures.kernels import Bytes, Mask, box_of, scale_to
+from lenet_zoo.pictures.kernels import Bytes, Ints, Mask, box_of, scale_to
 from lenet_zoo.pictures.placing import even_stroke
 
 __all__ = ["HEIGHT", "Place", "Strip", "strip_of"]
@@ -47,38 +48,74 @@ class Strip:
 
     pixels: Bytes
     _parts: tuple[_Part, ...]
-    _ink: Mask  # the upright ink that the strip was made of
-    _slant: float
+    _ink: _Ink  # what the strip was made of
     _place: Place
 
     def box(self, first: float, last: float) -> tuple[int, int, int, int]:
         """The ink in the strip's columns `first` … `last`, in the picture: left, top, right, bottom in its pixels."""
-        height, width = self._ink.shape
-        start, end = (self._column(at) for at in (first, last))
-        start, end = max(0, int(start)), min(width, max(int(np.ceil(end)), int(start) + 1))
-        rows = np.flatnonzero(self._ink[:, start:end].any(1))
-        columns = np.flatnonzero(self._ink[:, start:end].any(0))
-        top, bottom = (int(rows[0]), int(rows[-1]) + 1) if rows.size else (0, height)
-        left, right = (start + int(columns[0]), start + int(columns[-1]) + 1) if columns.size else (start, end)
-        # Back to the slant that it was written with: a row's ink lies this much further right.
-        rows, columns = (self._ink[top:bottom, left:right]).nonzero()
-        if rows.size:
-            shifts = _shifts(height, self._slant)[top + rows]
-            left, right = int((left + columns - shifts).min()), int((left + columns - shifts).max()) + 1
-        first_row, first_column, down, across = self._place
-        return (
-            round(first_column + left * across),
-            round(first_row + top * down),
-            round(first_column + right * across),
-            round(first_row + bottom * down),
-        )
+        return self.boxes([first], [last])[0]
 
-    def _column(self, at: float) -> float:
-        part = self._parts[0]
-        for part in self._parts:
-            if at < part.end:
-                break
-        return part.left + (min(max(at, part.start), part.end) - part.start) / part.scale
+    def boxes(self, firsts: Sequence[float], lasts: Sequence[float]) -> list[tuple[int, int, int, int]]:
+        """`box` of several parts of the strip."""
+        ink, count = self._ink, len(firsts)
+        columns = self._columns(np.array([*firsts, *lasts], np.float64))
+        starts = np.clip(columns[:count].astype(np.int64), 0, ink.width - 1)
+        ends = np.minimum(ink.width, np.maximum(np.ceil(columns[count:]).astype(np.int64), starts + 1))
+        # From each start to its end, and in every other place, which is left out, on to the next start.
+        places = np.stack([starts, ends], 1).ravel()
+        top, left = (np.minimum.reduceat(values, places)[::2] for values in (ink.top, ink.left))
+        bottom, right = (np.maximum.reduceat(values, places)[::2] for values in (ink.bottom, ink.right))
+        empty = bottom == 0
+        if empty.any():
+            top, bottom = np.where(empty, 0, top), np.where(empty, ink.height, bottom)
+            left, right = np.where(empty, starts, left), np.where(empty, ends, right)
+        first_row, first_column, down, across = self._place
+        x0, x1 = (np.rint(first_column + value * across).astype(np.int64).tolist() for value in (left, right))
+        y0, y1 = (np.rint(first_row + value * down).astype(np.int64).tolist() for value in (top, bottom))
+        return list(zip(x0, y0, x1, y1, strict=True))
+
+    def _columns(self, at: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Columns of the upright ink."""
+        start, end, left, scale = np.array([(part.start, part.end, part.left, part.scale) for part in self._parts]).T
+        which = np.minimum(np.searchsorted(end, at, "right"), len(end) - 1)
+        first = start[which]
+        return left[which] + (np.minimum(np.maximum(at, first), end[which]) - first) / scale[which]
+
+
+@dataclass(frozen=True)
+class _Ink:
+    """Where the upright ink stands, column by column, with one empty column more.
+
+    Attributes:
+        height, width: of the mask.
+        top, bottom: the first row with ink and the one after the last; `height` and 0 where there is none.
+        left, right: with the slant that it was written with, the first column that its ink is in, and the one after the
+            last; 2·`width` and −2·`width` where there is none.
+    """
+
+    height: int
+    width: int
+    top: Ints
+    bottom: Ints
+    left: Ints
+    right: Ints
+
+
+def _outline(ink: Mask, slant: float) -> _Ink:
+    height, width = ink.shape
+    filled, columns = ink.any(0), np.arange(width)
+    top, last = ink.argmax(0), height - 1 - ink[::-1].argmax(0)
+    # A row's ink lies this much further right as it was written; from row to row more, or less.
+    shifts = _shifts(height, slant)
+    ends = np.stack([shifts[top], shifts[last]])
+
+    def or_else(values: Ints, empty: int) -> Ints:
+        return np.append(np.where(filled, values, empty), empty)
+
+    left, right = columns - ends.max(0), columns - ends.min(0) + 1
+    return _Ink(
+        height, width, or_else(top, height), or_else(last + 1, 0), or_else(left, 2 * width), or_else(right, -2 * width)
+    )
 
 
 def strip_of(ink: Bytes, tall: int, crop: Bytes, place: Place) -> Strip:
@@ -134,7 +171,7 @@ def strip_of(ink: Bytes, tall: int, crop: Bytes, place: Place) -> Strip:
     most = int(out.max())
     if 0 < most < 255:
         out = (out.astype(np.uint16) * 255 // most).astype(np.uint8)
-    return Strip(out, tuple(parts), filled, slant, place)
+    return Strip(out, tuple(parts), _outline(filled, slant), place)
 
 
 def _shifts(height: int, slant: float) -> npt.NDArray[np.int64]:
@@ -192,4 +229,4 @@ def _single(crop: Bytes, part: tuple[int, int], place: Place, ink: Mask, slant: 
     pixels = np.pad(digit, ((0, 0), (_MARGIN, _MARGIN)))
     scale = (right - left) / (part[1] - part[0])
     parts = (_Part(_MARGIN + left, _MARGIN + right, part[0], scale),)
-    return Strip(pixels, parts, ink, slant, place)
+    return Strip(pixels, parts, _outline(ink, slant), place)

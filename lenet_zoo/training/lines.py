@@ -10,6 +10,7 @@ lines of the validation set, in every run.
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -31,7 +32,7 @@ from lenet_zoo.training.monitor import Monitor, Result
 from lenet_zoo.training.optim import Average, learning_rate, optimizer_for
 from lenet_zoo.training.recipe import RecipeLines
 
-__all__ = ["answers_of", "build_for_lines", "fit_lines", "line_figures", "shift_and_stitch"]
+__all__ = ["answers_of", "build_for_lines", "fit_lines", "line_figures"]
 
 # Digits of the lines of an update, least and most. Lines of one update are alike, since shorter ones are filled up.
 _LENGTHS = ((1, 1), (2, 2), (3, 3), (4, 4), (4, 5), (5, 5), (5, 6), (6, 7), (7, 8), (9, 11), (12, 14), (16, 20))
@@ -40,7 +41,7 @@ _GLANCE = 200  # lines that are looked at after each epoch
 
 
 def build_for_lines(architecture: str, classes: int, start: str) -> nn.Module:
-    """A network that answers along a line: `classes` and "none", not pooled; with the weights of the tag `start`.
+    """A network that answers every 2 px of a line: `classes` and "none"; with the weights of the tag `start`.
 
     Raises: InputError for another network than lenet5_modern, and for a start of other classes.
     """
@@ -56,34 +57,23 @@ def build_for_lines(architecture: str, classes: int, start: str) -> nn.Module:
         state["output.weight"] = F.pad(state["output.weight"], (0, 0, 0, 1))
         state["output.bias"] = torch.cat([state["output.bias"], state["output.bias"].mean()[None]])
         model.load_state_dict(state)
-    return model
+    return model.answer_every_2_px()
 
 
-def shift_and_stitch(model: LeNet5Modern, x: Tensor) -> Tensor:
-    """Answers every 2 px along lines: float N×1×28×W, as the network takes it → logits N×T×classes.
-
-    The same as two passes, the second without the first 2 px, but for the columns at the right end; what both passes
-    share is computed once.
-    """
-    c3 = model.act3(model.C3(model.S2(model.act1(model.C1(x)))))
-    here, shifted = model.S4(c3), model.S4(F.pad(c3[..., 1:], (0, 1)))
-    maps = model.act5(model.C5(torch.cat([here, shifted])))[:, :, 0].transpose(1, 2)
-    here, shifted = model.output(model.act6(model.F6(maps))).chunk(2)
-    return torch.stack([here, shifted], 2).flatten(1, 2)
-
-
-def _taken(model: nn.Module, images: Tensor) -> Tensor:
-    """Lines as the network takes them, their width a multiple of 16."""
-    return normalized(model, F.pad(images, (0, -images.shape[2] % 16)))
+def _along(model: nn.Module, images: Tensor) -> Tensor:
+    """uint8 lines N×28×W → logits N×T×classes. Widths are brought to a few, 2 px over multiples of 16."""
+    logits: Tensor = model(normalized(model, F.pad(images, (0, -images.shape[2] % 16 + 2))))
+    return logits[:, :, 0].transpose(1, 2)
 
 
 def answers_of(model: nn.Module) -> Callable[[np.ndarray], np.ndarray]:
-    """The network as `evaluate_lines` calls it: uint8 lines N×28×W → logits N×T×classes."""
+    """The network as `evaluate_lines` calls it: uint8 lines N×28×W → logits N×T×classes, one every 2 px."""
     assert isinstance(model, LeNet5Modern)
+    along = copy.deepcopy(model).answer_every_2_px()
 
     def run(pixels: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            return shift_and_stitch(model, _taken(model, torch.from_numpy(pixels))).numpy()
+            return _along(along, torch.from_numpy(pixels)).numpy()
 
     return run
 
@@ -205,7 +195,7 @@ def _batches(data: Dataset, recipe: RecipeLines, seed: int, epoch: int) -> list[
 def _loss(model: LeNet5Modern, batch: Lines, align: float) -> tuple[Tensor, float]:
     """The loss per digit, and the share of digits that the answer in their middle gives."""
     none = model.num_classes - 1
-    answers = F.log_softmax(shift_and_stitch(model, _taken(model, batch.images)), 2)
+    answers = F.log_softmax(_along(model, batch.images), 2)
     count, length = answers.shape[:2]
     lengths = torch.tensor([len(text) for text in batch.texts])
     labels = torch.tensor([label for text in batch.texts for label in text], dtype=torch.long)

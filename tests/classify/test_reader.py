@@ -42,14 +42,12 @@ class Told(Reader):
         self.told, self.sure = told, sure
 
     def answers(self, strips: np.ndarray) -> np.ndarray:
-        count = (strips.shape[2] - 28) // 4 + 1
-        logits = np.zeros((2, 11, count), np.float32)
-        for shift in (0, 1):
-            middles = 14 + 2 * shift + 4 * np.arange(count)
-            logits[shift, 10] = self.sure
-            for label, first, last in self.told:
-                there = (middles >= first) & (middles <= last)
-                logits[shift, 10, there], logits[shift, label, there] = 0, self.sure
+        middles = 14 + 2 * np.arange((strips.shape[2] - 28) // 2 + 1)
+        logits = np.zeros((1, 11, len(middles)), np.float32)
+        logits[0, 10] = self.sure
+        for label, first, last in self.told:
+            there = (middles >= first) & (middles <= last)
+            logits[0, 10, there], logits[0, label, there] = 0, self.sure
         return logits
 
 
@@ -136,21 +134,20 @@ def test_confidence_is_a_probability(line: Image.Image) -> None:
         Told().read([])
 
 
-def test_the_line_goes_through_twice_and_is_stitched(path: Path) -> None:
+def test_there_is_an_answer_every_2_px_as_from_a_window_of_each_place(path: Path) -> None:
     import onnxruntime
 
     reader = OnnxReader(path, threads=1)
     pixels = np.random.default_rng(0).integers(0, 256, (28, 61), dtype=np.uint8)
     found = reader.log_probabilities(pixels)
     session = onnxruntime.InferenceSession(path)
-    padded = np.pad(pixels, ((0, 0), (0, 3)))
-    for first in (0, 2):
-        shifted = np.pad(padded[:, first:], ((0, 0), (0, first)))
-        (logits,) = session.run(["logits"], {"pixels": shifted[None, None]})
-        assert found[first // 2 :: 2].shape == (10, 11)
-        wanted = logits[0, :, 0].T
-        wanted = wanted - np.log(np.exp(wanted).sum(1, keepdims=True))
-        np.testing.assert_allclose(found[first // 2 :: 2], wanted, atol=1e-4)
+    assert found.shape == (20, 11)
+    # C1 pads a picture with background: so each window has 2 px more on both sides, and its answer is the middle one.
+    padded = np.pad(pixels, ((0, 0), (2, 7)))
+    for t in range(20):
+        (logits,) = session.run(["logits"], {"pixels": padded[None, None, :, 2 * t : 2 * t + 32]})
+        wanted = logits[0, :, 0, 1]
+        np.testing.assert_allclose(found[t], wanted - np.log(np.exp(wanted).sum()), atol=1e-4)
     assert np.exp(found).sum(1) == pytest.approx(1)
     with pytest.raises(InputError, match="a line is uint8 28×W, not uint8 20×61"):
         reader.log_probabilities(pixels[:20])
@@ -177,6 +174,11 @@ def test_files_of_the_other_kind_are_refused(path: Path, exported: Any) -> None:
     fixed = exported(model=dict(num_classes=11, global_pool=""), input="pixels", card=LINE, input_size=(28, 56))
     with pytest.raises(ArtifactError, match="not any number of lines 1×28 of any width"):
         OnnxReader(fixed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lenet_zoo.models.LeNet5Modern, "answer_every_2_px", lambda self: self)
+        sparse = exported(model=dict(num_classes=11, global_pool=""), input="pixels", opset=18, card=LINE)
+    with pytest.raises(ArtifactError, match=r"does not answer every 2 px: export it again$"):
+        OnnxReader(sparse)
     with pytest.raises(InputError, match="threads=0"):
         OnnxReader(path, threads=0)
 

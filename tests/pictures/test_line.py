@@ -178,3 +178,11 @@ def test_the_file_is_named(digits: Dataset, tmp_path) -> None:
         line_from_image(path)
     with pytest.raises(InputError, match="is not a picture"):
         line_from_image(io.BytesIO(b"nothing of the kind"))
+
+
+def test_a_box_at_the_end_of_the_strip_is_not_inside_out(digits: Dataset) -> None:
+    strip = line_from_grey(255 - np.concatenate([np.pad(digits.images[i].numpy(), 6) for i in range(4)], 1))
+    width = strip.pixels.shape[1]
+    found = strip.boxes([0, width / 2, width - 1, width + 20], [0, width, width, width + 40])
+    assert all(left <= right and top <= bottom for left, top, right, bottom in found)
+    assert found[2:] == [strip.box(width - 1, width), strip.box(width + 20, width + 40)]

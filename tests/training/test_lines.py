@@ -15,7 +15,7 @@ from lenet_zoo.datasets.loading import Dataset
 from lenet_zoo.errors import InputError
 from lenet_zoo.evaluation import edits
 from lenet_zoo.training.checkpoint import RunFolder
-from lenet_zoo.training.lines import build_for_lines, fit_lines, line_figures, shift_and_stitch
+from lenet_zoo.training.lines import build_for_lines, fit_lines, line_figures
 from lenet_zoo.training.recipe import RecipeLines
 
 QUICK = RecipeLines(epochs=2, updates=6, columns=600, most=4, warmup=0.0, ema=0.5)
@@ -40,16 +40,18 @@ def test_another_network_or_start_is_refused() -> None:
         build_for_lines("lenet5_modern", 26, "lenet5_modern.mnist")
 
 
-def test_stitching_is_two_passes_of_which_one_is_shifted() -> None:
-    model = build()
+def test_answers_every_2_px_are_those_of_two_passes_of_which_one_is_shifted() -> None:
+    model, passes = build(), lenet_zoo.create_model("lenet5_modern", num_classes=11, global_pool="")
+    passes.load_state_dict(model.state_dict())
     x = torch.rand(2, 1, 28, 64, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        found = shift_and_stitch(model, x)
+        found = model(x)
+        assert found.shape == (2, 11, 1, 19)
         for first in (0, 2):
-            wanted = model(x[..., first:])[:, :, 0].transpose(1, 2)
+            wanted = passes(x[..., first:])
             # C1 pads both ends with background, so the first and the last window of a shifted pass differ.
-            inner = slice(1, wanted.shape[1] - 1)
-            torch.testing.assert_close(found[:, first // 2 :: 2][:, inner], wanted[:, inner])
+            inner = slice(1, wanted.shape[3] - 1)
+            torch.testing.assert_close(found[..., first // 2 :: 2][..., inner], wanted[..., inner])
 
 
 def test_a_few_updates_lower_the_loss_and_a_resumed_run_is_the_same(few: Dataset, tmp_path: Path) -> None:

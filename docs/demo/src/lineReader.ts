@@ -11,10 +11,8 @@ import type { Grid } from "./pictures/kernels";
 import { boxIn, HEIGHT, type Frame, type Strip } from "./pictures/strip";
 
 /** Pixels of the line from one answer of the network to the next, and the middle of the first answer's window. */
-const STRIDE = 4;
-export const FIRST = 14;
-/** From one answer to the next when the line goes through twice, the second time shifted. */
 export const STEP = 2;
+export const FIRST = 14;
 /** A text over it is the likeliest of all: all others together have less. */
 const CERTAIN = 0.5;
 /** What looks like no number: so many digits or more, and less than this for each, as a geometric mean. */
@@ -54,22 +52,17 @@ export class LineReader {
     return { text: unlikely ? "" : text, unlikely, confidence: Math.exp(logProbability), characters, answers };
   }
 
-  /** One answer every 2 px: the line goes through twice, the second time without its first 2 px. */
+  /** One answer every 2 px; a multiple of 4 px, and 2 px for the last window, which may end beyond the line. */
   private async logProbabilities({ data, width: taken }: Grid): Promise<LineAnswers> {
-    const width = Math.ceil(Math.max(taken, HEIGHT) / STRIDE) * STRIDE;
-    const both = new Uint8Array(2 * HEIGHT * width);
-    for (let y = 0; y < HEIGHT; y++) {
-      const row = data.subarray(y * taken, (y + 1) * taken);
-      both.set(row, y * width);
-      both.set(row.subarray(STEP), (HEIGHT + y) * width);
-    }
-    const result = await this.session.run({ pixels: pixelsOf(both, [2, 1, HEIGHT, width]) }, ["logits"]);
-    const { data: logits, dims } = result.logits; // 2 × classes × 1 × positions
-    const [, classes, , positions] = dims;
-    const answers = { data: new Float64Array(2 * positions * classes), length: 2 * positions, classes };
-    for (let t = 0; t < answers.length; t++) {
-      const at = (k: number) =>
-        (logits as Float32Array)[((t % 2) * classes + k) * positions + (t >> 1)] / facts.temperature;
+    const width = Math.ceil(Math.max(taken, HEIGHT) / 4) * 4 + 2;
+    const padded = new Uint8Array(HEIGHT * width);
+    for (let y = 0; y < HEIGHT; y++) padded.set(data.subarray(y * taken, (y + 1) * taken), y * width);
+    const result = await this.session.run({ pixels: pixelsOf(padded, [1, 1, HEIGHT, width]) }, ["logits"]);
+    const { data: logits, dims } = result.logits; // 1 × classes × 1 × positions
+    const [, classes, , length] = dims;
+    const answers = { data: new Float64Array(length * classes), length, classes };
+    for (let t = 0; t < length; t++) {
+      const at = (k: number) => (logits as Float32Array)[k * length + t] / facts.temperature;
       let most = -Infinity;
       for (let k = 0; k < classes; k++) most = Math.max(most, at(k));
       let total = 0;

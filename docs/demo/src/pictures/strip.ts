@@ -48,8 +48,8 @@ export function boxIn(strip: Strip, first: number, last: number): Frame {
   const { ink, slant, place } = strip;
   const { height, width } = ink;
   const [start, end] = [columnOf(strip, first), columnOf(strip, last)];
-  const from = Math.max(0, Math.trunc(start));
-  const to = Math.min(width, Math.max(Math.ceil(end), Math.trunc(start) + 1));
+  const from = Math.min(Math.max(0, Math.trunc(start)), width - 1);
+  const to = Math.min(width, Math.max(Math.ceil(end), from + 1));
   let [top, bottom, left, right] = [0, height, from, to];
   const box = from < to ? boxOf(slice(ink, 0, height, from, to)) : null;
   if (box) {
