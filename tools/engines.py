@@ -3,7 +3,8 @@
     python tools/engines.py [ENGINE …] [--venvs FOLDER]
 
 Both networks, each input, precision and form, in batches of 1, 7 and 64 digits; a file is read when the labels are
-onnxruntime's and the logits are near. An engine that needs a Python environment of its own gets one in FOLDER (by
+onnxruntime's and the logits are near. Compilers that take half a minute a file (`SLOW`) get the fast form alone, with
+the inputs `normalized` and `pixels`. An engine that needs a Python environment of its own gets one in FOLDER (by
 default beneath the user's cache), with pip. `tests/export/test_engines.py` runs the `READERS` that are installed.
 """
 
@@ -126,6 +127,30 @@ def tract(path: str) -> Run:
     return lambda batch: runnable.run([batch])[0].to_numpy()
 
 
+def tvm(path: str) -> Run:
+    import onnx
+    import tvm
+    from tvm import relax
+    from tvm.relax.frontend.onnx import from_onnx
+
+    module = relax.transform.DecomposeOpsForInference()(from_onnx(onnx.load(path)))
+    machine = relax.VirtualMachine(tvm.compile(module, "llvm"), tvm.cpu())
+    return lambda batch: machine["main"](tvm.runtime.tensor(batch)).numpy()
+
+
+def iree(path: str) -> Run:
+    import iree.compiler
+    from iree import runtime
+
+    imported = f"{path}.mlir"
+    subprocess.run([Path(sys.executable).with_name("iree-import-onnx"), path, "-o", imported], check=True)
+    compiled = iree.compiler.compile_file(imported, target_backends=["llvm-cpu"], input_type="onnx")
+    module = runtime.load_vm_flatbuffer(compiled, driver="local-sync")
+    # Beside the network's own function there is one that waits for nobody ("…$async") and one that initializes.
+    (name,) = (name for name in module.vm_module.function_names if name.isidentifier() and not name.startswith("_"))
+    return lambda batch: getattr(module, name)(batch).to_host()
+
+
 def ncnn(path: str) -> Run:
     """By way of pnnx, ncnn's converter; picture by picture, as ncnn knows no batches."""
     import ncnn
@@ -153,8 +178,9 @@ def ncnn(path: str) -> Run:
     return lambda batch: np.stack([one(picture) for picture in batch])
 
 
-_ALL = (onnxruntime, openvino, onnx_reference, opencv, onnx2torch, ncnn, tract, quantize_static, version_converter)
-READERS: dict[str, Callable[[str], Run]] = {reader.__name__: reader for reader in _ALL}
+_RUNTIMES = (onnxruntime, openvino, onnx_reference, opencv, ncnn, tract, tvm, iree)
+_CONVERTERS = (onnx2torch, quantize_static, version_converter)
+READERS: dict[str, Callable[[str], Run]] = {reader.__name__: reader for reader in (*_RUNTIMES, *_CONVERTERS)}
 
 
 # Engine as the manual names it → its reader, and what pip installs for it ('' : what this environment has).
@@ -171,10 +197,21 @@ ENGINES: dict[str, tuple[str, str]] = {
     "OpenCV 5": ("opencv", "opencv-python-headless==5.0.0.93 numpy"),
     "ncnn (pnnx)": ("ncnn", "ncnn pnnx numpy"),
     "tract": ("tract", "tract numpy"),
+    "TVM": ("tvm", "apache-tvm onnx numpy"),
+    "IREE": ("iree", "iree-base-compiler iree-base-runtime onnx numpy"),
     "onnx2torch": ("onnx2torch", ""),
     "quantize_static": ("quantize_static", ""),
     "version_converter": ("version_converter", ""),
 }
+
+
+SLOW = ("TVM", "IREE")
+
+
+def stems_of(engine: str) -> list[str]:
+    """The names of the files that an engine is given."""
+    slow = engine in SLOW
+    return ["-".join(case) for case in CASES if not slow or (case[1] != "pixels_float" and case[3] == "fast")]
 
 
 def limit_of(engine: str, stem: str) -> str:
@@ -298,8 +335,15 @@ def environment(folder: Path, engine: str, packages: str) -> str:
 
 
 def version_of(python: str, reader: str) -> str:
-    package = {"opencv": "opencv-python-headless", "onnx_reference": "onnx", "version_converter": "onnx"}
-    name = {"quantize_static": "onnxruntime", **package}.get(reader, reader)
+    package = {
+        "opencv": "opencv-python-headless",
+        "onnx_reference": "onnx",
+        "tvm": "apache-tvm",
+        "iree": "iree-base-runtime",
+        "quantize_static": "onnxruntime",
+        "version_converter": "onnx",
+    }
+    name = package.get(reader, reader)
     code = "import importlib.metadata as m, sys; print(m.version(sys.argv[1]))"
     return subprocess.run([python, "-c", code, name], capture_output=True, text=True, check=False).stdout.strip()
 
@@ -318,8 +362,8 @@ def main() -> None:
         for engine in chosen.engines or ENGINES:
             reader, packages = ENGINES[engine]
             python = environment(chosen.venvs, engine, packages)
-            limits = {path.stem: limit_of(engine, path.stem) for path in paths}
-            asked = [path for path in paths if not limits[path.stem]]
+            limits = {stem: limit_of(engine, stem) for stem in stems_of(engine)}
+            asked = [path for path in paths if limits.get(path.stem) == ""]
             found = {path.stem: problem.replace(folder, "") for path, problem in in_own_process(python, reader, asked)}
             found = {stem: found.get(stem, limit) for stem, limit in limits.items()}
             rows[engine] = {"version": version_of(python, reader), "files": found}
