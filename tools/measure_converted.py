@@ -20,6 +20,7 @@ import torch
 
 import lenet_zoo
 from lenet_zoo._files import write_atomic
+from lenet_zoo.bench.contestants import open_litert
 from lenet_zoo.bench.timing import machine
 from lenet_zoo.datasets.loading import load_dataset
 from lenet_zoo.export.targets.conversion import quiet
@@ -35,18 +36,7 @@ def opened(target: str, path: Path) -> Any:
         session = open_session(path.read_bytes())
         return lambda x: session.run(None, {"pixels": x})[0]
     if target == "litert":
-        from ai_edge_litert.interpreter import Interpreter
-
-        interpreter = Interpreter(str(path), num_threads=1)
-        interpreter.allocate_tensors()
-        (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
-
-        def run(x: np.ndarray) -> np.ndarray:
-            interpreter.set_tensor(taken["index"], x)
-            interpreter.invoke()
-            return interpreter.get_tensor(given["index"])
-
-        return run
+        return open_litert(path, threads=1)
     from executorch.runtime import Runtime
 
     method = Runtime.get().load_program(path).load_method("forward")

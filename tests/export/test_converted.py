@@ -78,6 +78,28 @@ def test_the_file_answers_as_the_network(target: str, name: str, precision: str,
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("channels", [1, 2])
+def test_litert_computes_c1_in_float32_and_the_other_convolutions_in_8_bits(
+    network: Build, tmp_path: Path, channels: int
+) -> None:
+    """In integers C1 takes LiteRT longer than all the rest; with one channel it is a depthwise convolution there."""
+    if importlib.util.find_spec("litert_torch") is None:
+        pytest.skip(f"litert is not installed: {to_install('litert')}")
+    model = network("lenet5_modern", in_chans=channels)
+    lenet_zoo.export(model, tmp_path / "m", target="litert", precision="int8", batch=2)
+    from ai_edge_litert.schema_py_generated import BuiltinOperator, TensorType
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    file = flatbuffer_utils.read_model(str(tmp_path / "m"))
+    (graph,) = file.subgraphs
+    kinds = {tuple(tensor.shape): tensor.type for tensor in graph.tensors}
+    assert kinds[(1, 5, 5, 6) if channels == 1 else (6, 5, 5, channels)] == TensorType.FLOAT32
+    assert {kinds[shape] for shape in ((16, 5, 5, 6), (120, 5, 5, 16), (84, 120))} == {TensorType.INT8}
+    operators = [file.operatorCodes[operator.opcodeIndex].builtinCode for operator in graph.operators]
+    assert [operators.count(code) for code in (BuiltinOperator.QUANTIZE, BuiltinOperator.DEQUANTIZE)] == [1, 1]
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_other_networks_in_batches(target: str, network: Build, tmp_path: Path) -> None:
     model = network("lenet5_classic", num_classes=3, in_chans=2, global_pool="max")
     done = lenet_zoo.export(model, tmp_path / "m", target=target, batch=3)
