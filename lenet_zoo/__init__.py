@@ -70,10 +70,10 @@ class _After:
 def _add_to(theirs: str) -> None:
     """Register our part with another package."""
     if theirs == "timm":
-        importlib.import_module("lenet_zoo.models")  # the networks
+        importlib.import_module("lenet_zoo.models").register()
         return
     with suppress(ImportError):  # an old transformers, without the wrapper of timm, goes on without us
-        importlib.import_module("lenet_zoo._transformers")  # their preparation of pictures
+        importlib.import_module("lenet_zoo._transformers")
 
 
 for _theirs in ("timm", "transformers.models.auto.image_processing_auto"):

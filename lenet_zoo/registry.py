@@ -38,14 +38,12 @@ __all__ = [
 
 # timm's prefixes for weights outside of the package, whose names we cannot check.
 _SOURCES = ("hf-hub:", "hf_hub:", "local-dir:")
-_DEFAULT_TAG = "mnist"  # timm's: the first of an architecture's default_cfgs
+_DEFAULT_TAG = "mnist"  # timm's: the first of an architecture's cfgs
 _LAYERS = Path(__file__).parent / "models" / "tables" / "layers.json"
 
 
 def _architectures() -> list[str]:
     from timm.models import list_models as timm_models
-
-    from lenet_zoo import models  # noqa: F401  registers them
 
     return sorted({name for module in ("lenet5_classic", "lenet5_modern") for name in timm_models(module=module)})
 
@@ -190,6 +188,8 @@ def load_network(name: str, weights: Path | None = None) -> LeNet5:
     from lenet_zoo.models._base import LeNet5
     from lenet_zoo.models.weight_files import read_state
 
+    if weights is None and not is_foreign(name):
+        return _shipped(resolve(name))
     if weights is None:
         model = create_model(name, pretrained=True)
     else:
@@ -202,6 +202,26 @@ def load_network(name: str, weights: Path | None = None) -> LeNet5:
     if not isinstance(model, LeNet5):
         raise InputError(f"{name} is a {type(model).__name__}: take lenet5_modern or lenet5_classic")
     return model
+
+
+def _shipped(tag: str) -> LeNet5:
+    """What `create_model(tag, pretrained=True)` gives, without timm, whose import takes as long as that of torch."""
+    from lenet_zoo.models import CFGS, LeNet5Classic, LeNet5Modern
+    from lenet_zoo.models._card import attach
+    from lenet_zoo.models.weight_files import read_state
+    from lenet_zoo.pictures.preparation import LINE
+
+    architecture, name = tag.split(".")
+    network = LeNet5Classic if architecture == LeNet5Classic.architecture else LeNet5Modern
+    file = cards.weight_path(tag)
+    cards.verify(file)
+    card = cards.load(tag)
+    pool = "" if card.preparation.kind == LINE else "avg"  # a network of lines answers at every position
+    model: LeNet5 = network(num_classes=len(card.labels), global_pool=pool)
+    model.load_state_dict(read_state(file))
+    model.pretrained_cfg = dict(CFGS[tag], architecture=architecture, tag=name)  # type: ignore[assignment]
+    attach(model, card)
+    return model.eval()
 
 
 def card_of(name: str) -> Card:

@@ -18,7 +18,7 @@ def _main(argv: list[str]) -> None:
         example = "python -m lenet_zoo.timm validate.py --help"
         print(f"lenet_zoo.timm: {said}: give the path of one of timm's, as in `{example}`", file=sys.stderr)
         sys.exit(2)
-    import lenet_zoo.models  # noqa: F401  registers them
+    import lenet_zoo  # noqa: F401  registers them
 
     # As `python SCRIPT` has it: the script's own folder comes first, and it sees its own arguments.
     sys.path[0] = str(Path(argv[0]).resolve().parent)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import safetensors.torch
 import timm
 import torch
+from timm.data import resolve_data_config
 
 import lenet_zoo
+from lenet_zoo import cards
 from lenet_zoo.errors import WeightsError
 from lenet_zoo.registry import load_network
 
@@ -47,6 +51,33 @@ def test_a_file_that_is_no_weight_file(tmp_path: Path, content: bytes, suffix: s
     assert str(error.value) == (
         f"{path} cannot be read as weights: give a .safetensors file or a state dict saved by torch"
     )
+
+
+@pytest.mark.parametrize("name", cards.names())
+def test_a_tag_is_what_timm_makes_of_it(name: str) -> None:
+    ours, timms = load_network(name), lenet_zoo.create_model(name, pretrained=True)
+    assert not ours.training
+    assert (type(ours), ours.global_pool, ours.card) == (type(timms), timms.global_pool, timms.card)
+    assert ours.state_dict().keys() == timms.state_dict().keys()
+    x = torch.rand(2, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(ours(x), timms(x))
+    for key, value in ours.pretrained_cfg.items():
+        assert timms.pretrained_cfg[key] == value
+    assert resolve_data_config(model=ours) == resolve_data_config(model=timms)
+
+
+def test_a_tag_is_exported_without_timm(tmp_path: Path) -> None:
+    """timm takes longer to import than torch, and the whole rest of the command."""
+    argv = ["export", "lenet5_modern", "-o", str(tmp_path / "digits.onnx")]
+    code = (
+        "import sys; from lenet_zoo.cli._app import run\n"
+        f"print(run({argv!r}), sorted({{'timm', 'torchvision', 'torch._dynamo'}} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "0 []", done.stderr
+    from_timms = lenet_zoo.create_model("lenet5_modern", pretrained=True)
+    lenet_zoo.export_onnx(from_timms, tmp_path / "again.onnx")
+    assert (tmp_path / "digits.onnx").read_bytes() == (tmp_path / "again.onnx").read_bytes()
 
 
 def test_a_folder_brings_its_card(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
     python tools/install_weights.py RUN lenet5_modern.mnist
     python tools/install_weights.py RUN lenet5_modern.bangla --scratch RUN-FROM-RANDOM-WEIGHTS
 
-The tag itself stands in `default_cfgs` of the network's module.
+The tag itself stands in `CFGS` of the network's module.
 """
 
 import argparse

@@ -2,6 +2,7 @@
 
 The networks themselves, their layers in the paper's order and with the paper's names, are in `lenet5_classic.py` and
 `lenet5_modern.py`. Nothing in here has a parameter.
+timm is imported where it is used: it takes longer than torch, and a command such as `export` does without it.
 """
 
 from collections.abc import Mapping
@@ -10,9 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from timm.models._builder import build_model_with_cfg, resolve_pretrained_cfg
-from timm.models._features import feature_take_indices
-from timm.models._manipulate import checkpoint
 from torch import Tensor, nn
 
 from lenet_zoo import cards
@@ -173,6 +171,8 @@ class LeNet5(nn.Module):
 
     @torch.jit.ignore
     def forward_features_checkpointed(self, x: Tensor) -> Tensor:
+        from timm.models._manipulate import checkpoint
+
         for _, modules in self.stages():
             x = checkpoint(nn.Sequential(*modules), x)
         return x
@@ -225,6 +225,8 @@ class LeNet5(nn.Module):
         """
         if output_fmt != "NCHW":
             raise InputError(f"output_fmt={output_fmt!r}: the maps are 'NCHW'")
+        from timm.models._features import feature_take_indices
+
         take, last = feature_take_indices(len(self.feature_info), indices)
         x = self.check(x)
         maps: list[Tensor] = []
@@ -242,6 +244,8 @@ class LeNet5(nn.Module):
         self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
     ) -> list[int]:
         """Drop every layer after the last of `indices`; returns the indices that can still be taken."""
+        from timm.models._features import feature_take_indices
+
         take, last = feature_take_indices(len(self.feature_info), indices)
         for names in list(self.layers.values())[last + 1 :]:
             for name in names:
@@ -319,6 +323,8 @@ def build(cls: type[LeNet5], variant: str, pretrained: bool, **kwargs: Any) -> L
     Raises: WeightsError for a missing, damaged or altered file of ours, for weights of another network, and for a card
     that is damaged or belongs to other weights.
     """
+    from timm.models._builder import build_model_with_cfg, resolve_pretrained_cfg
+
     cfg = resolve_pretrained_cfg(variant, kwargs.get("pretrained_cfg"), kwargs.get("pretrained_cfg_overlay"))
     file: Path | None = None
     card: Card | None = None

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import torch
-from timm.models import generate_default_cfgs, register_model
 from torch import Tensor, nn
 
 from lenet_zoo import cards
@@ -426,24 +425,21 @@ def checkpoint_filter_fn(state_dict: dict[str, Tensor], model: LeNet5Classic) ->
     return state_dict
 
 
-# register_model reads this when it decorates, so it stands above the factory.
-default_cfgs = generate_default_cfgs(
-    {
-        "lenet5_classic.mnist": tag_cfg(LeNet5Classic, "mnist", cards.DIGITS, "MNIST, the best that training reached"),
-        "lenet5_classic.lecun1998_mnist": tag_cfg(
-            LeNet5Classic, "lecun1998_mnist", cards.DIGITS, "MNIST, trained as in 1998"
-        ),
-        "lenet5_classic.lecun1998_distorted_mnist": tag_cfg(
-            LeNet5Classic, "lecun1998_distorted_mnist", cards.DIGITS, "MNIST and distorted copies, trained as in 1998"
-        ),
-        "lenet5_classic.fashion_mnist": tag_cfg(
-            LeNet5Classic, "fashion_mnist", cards.FASHION, "Fashion-MNIST: ten kinds of clothes"
-        ),
-    }
-)
+# What timm's registry holds of each tag.
+CFGS: dict[str, dict[str, Any]] = {
+    "lenet5_classic.mnist": tag_cfg(LeNet5Classic, "mnist", cards.DIGITS, "MNIST, the best that training reached"),
+    "lenet5_classic.lecun1998_mnist": tag_cfg(
+        LeNet5Classic, "lecun1998_mnist", cards.DIGITS, "MNIST, trained as in 1998"
+    ),
+    "lenet5_classic.lecun1998_distorted_mnist": tag_cfg(
+        LeNet5Classic, "lecun1998_distorted_mnist", cards.DIGITS, "MNIST and distorted copies, trained as in 1998"
+    ),
+    "lenet5_classic.fashion_mnist": tag_cfg(
+        LeNet5Classic, "fashion_mnist", cards.FASHION, "Fashion-MNIST: ten kinds of clothes"
+    ),
+}
 
 
-@register_model
 def lenet5_classic(pretrained: bool = False, **kwargs: Any) -> LeNet5Classic:
     """LeNet-5 of 1998, to the last of its 60,000 parameters (see `LeNet5Classic`)."""
     model = build(LeNet5Classic, "lenet5_classic", pretrained, pretrained_filter_fn=checkpoint_filter_fn, **kwargs)

@@ -11,7 +11,6 @@ import copy
 from typing import Any, ClassVar
 
 import torch
-from timm.models import generate_default_cfgs, register_model
 from torch import Tensor, nn
 
 from lenet_zoo import cards
@@ -142,34 +141,31 @@ def checkpoint_filter_fn(state_dict: dict[str, Tensor], model: nn.Module) -> dic
     return out
 
 
-# register_model reads this when it decorates, so it stands above the factory.
-default_cfgs = generate_default_cfgs(
-    {
-        "lenet5_modern.mnist": tag_cfg(LeNet5Modern, "mnist", cards.DIGITS, "MNIST, the best that training reached"),
-        "lenet5_modern.handwriting": tag_cfg(
-            LeNet5Modern,
-            "handwriting",
-            cards.DIGITS,
-            "digits on paper, of MNIST's and of other writers, or none of these",
-        ),
-        "lenet5_modern.baseline_mnist": tag_cfg(
-            LeNet5Modern, "baseline_mnist", cards.DIGITS, "MNIST, the textbook recipe: 20 epochs"
-        ),
-        "lenet5_modern.fashion_mnist": tag_cfg(
-            LeNet5Modern, "fashion_mnist", cards.FASHION, "Fashion-MNIST: ten kinds of clothes"
-        ),
-        **{
-            f"lenet5_modern.{script}": tag_cfg(
-                LeNet5Modern, script, digits, f"CMATERdb: handwritten digits in {script.capitalize()}"
-            )
-            for script, digits in cards.SCRIPTS.items()
-        },
-        "lenet5_modern.numbers": tag_cfg(LeNet5Modern, "numbers", cards.NUMBERS, "lines of several digits"),
-    }
-)
+# What timm's registry holds of each tag.
+CFGS: dict[str, dict[str, Any]] = {
+    "lenet5_modern.mnist": tag_cfg(LeNet5Modern, "mnist", cards.DIGITS, "MNIST, the best that training reached"),
+    "lenet5_modern.handwriting": tag_cfg(
+        LeNet5Modern,
+        "handwriting",
+        cards.DIGITS,
+        "digits on paper, of MNIST's and of other writers, or none of these",
+    ),
+    "lenet5_modern.baseline_mnist": tag_cfg(
+        LeNet5Modern, "baseline_mnist", cards.DIGITS, "MNIST, the textbook recipe: 20 epochs"
+    ),
+    "lenet5_modern.fashion_mnist": tag_cfg(
+        LeNet5Modern, "fashion_mnist", cards.FASHION, "Fashion-MNIST: ten kinds of clothes"
+    ),
+    **{
+        f"lenet5_modern.{script}": tag_cfg(
+            LeNet5Modern, script, digits, f"CMATERdb: handwritten digits in {script.capitalize()}"
+        )
+        for script, digits in cards.SCRIPTS.items()
+    },
+    "lenet5_modern.numbers": tag_cfg(LeNet5Modern, "numbers", cards.NUMBERS, "lines of several digits"),
+}
 
 
-@register_model
 def lenet5_modern(pretrained: bool = False, **kwargs: Any) -> LeNet5Modern:
     """LeNet-5 with ReLU, max pooling and a linear output: 61,706 parameters (see `LeNet5Modern`)."""
     if kwargs.get("pretrained_cfg") == "numbers":
