@@ -25,7 +25,8 @@ def percent(figures: dict[str, Any]) -> str:
 
 def substitutions() -> dict[str, Any]:
     """What `{{ … }}` in a page stands for: for each tag a mapping, under its name with `_` for `.`."""
-    found: dict[str, Any] = {"tags": ", ".join(f"`{name}`" for name in cards.names())}
+    version = json.loads((DOCS.parent / "lenet_zoo" / "cli" / "schema.json").read_bytes())["version"]
+    found: dict[str, Any] = {"schema_version": str(version), "tags": ", ".join(f"`{name}`" for name in cards.names())}
     for name in cards.names():
         card = cards.load(name).as_dict()
         test = card["metrics"]["test"]

@@ -50,7 +50,7 @@ __all__ = [
 ]
 
 # Commands register themselves when their module is imported.
-_COMMANDS = ("zoo", "read", "quickstart", "train", "finetune", "export", "bench", "plot", "score", "push")
+_COMMANDS = ("zoo", "read", "quickstart", "train", "finetune", "export", "bench", "plot", "score", "push", "schema")
 
 _WINDOWS = os.name == "nt"
 
