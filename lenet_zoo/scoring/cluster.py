@@ -82,6 +82,11 @@ def _check(address: str) -> None:
     except subprocess.TimeoutExpired:
         raise _absent(address, f"no answer of one within {_JOIN_SECONDS} s") from None
     if joined.returncode:
+        if "auth token" in joined.stderr.lower() or "authentication token" in joined.stderr.lower():
+            raise ScoringError(
+                f"the Ray cluster at {address} asks for its token: set RAY_AUTH_MODE=token, with the token of its head "
+                "in ~/.ray/auth_token or RAY_AUTH_TOKEN"
+            )
         last = (joined.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise _absent(address, last.partition("Error: ")[2] or last)
 

@@ -137,6 +137,19 @@ def test_a_running_cluster_is_joined_from_another_process(
     assert len(rows_of(tmp_path / "out")) == 300
 
 
+def test_a_cluster_that_asks_for_a_token(session: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    if os.environ.get("RAY_AUTH_MODE") != "token":  # set by newer versions of Ray when they start a cluster
+        pytest.skip("this Ray asks for no token")
+    address = session.address_info["gcs_address"]
+    monkeypatch.delenv("RAY_AUTH_MODE")
+    with pytest.raises(ScoringError) as caught:
+        cluster._check(address)
+    assert str(caught.value) == (
+        f"the Ray cluster at {address} asks for its token: set RAY_AUTH_MODE=token, with the token of its head in "
+        "~/.ray/auth_token or RAY_AUTH_TOKEN"
+    )
+
+
 def test_a_job_that_is_killed_is_done_by_the_same_command(
     tmp_path: Path, session: Any, network: Path, pictures: Path, by_ray: Score, run: Score
 ) -> None:
