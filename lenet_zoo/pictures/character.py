@@ -63,6 +63,9 @@ Grey to digit (`digit_from_grey`; `//` rounds down; S = 96 is the longer side of
        count that touch the border, too. In another one only those count that are S/24 of the width away from both
        sides, and only if no piece at the border has 1/8 of the character's area; a single one must bring both together
        nearer to the middle than the character alone (not asked once step 9 has cut the picture).
+       Tails: where what is kept reaches the border, its largest hole (8-connected, away from the border) and w px
+       around it are taken for a 0 if they measure 4/5 of its height; w = 1 + ⌊2.5 · area / (count of edges between
+       pixels)⌋. The pieces of the rest that touch the border go: they are the stroke to the next character.
     9. Closer: while the box of the ink is under half of the picture, cut the original to the box and a third of it on
        each side, and go back to 2 and 5 (three times at most).
    10. Ink becomes grey: a ramp from 0 at the paper's mean to 255 at the ink's, on the kept pieces and a fringe of 4 px.
@@ -85,7 +88,7 @@ from lenet_zoo.pictures.components import components
 from lenet_zoo.pictures.grey import to_grey
 from lenet_zoo.pictures.ground import ink_is_bright, levelled, refuse_noise, refuse_soft_light, rise_above_paper
 from lenet_zoo.pictures.kernels import LEVELS, Box, Bytes, Mask, box_of, extreme, fit, otsu, ring
-from lenet_zoo.pictures.pieces import kept_pieces
+from lenet_zoo.pictures.pieces import kept_pieces, without_tails
 from lenet_zoo.pictures.placing import even_stroke, is_normal, place
 from lenet_zoo.pictures.reading import PictureSource, load_picture, picture_name
 from lenet_zoo.pictures.rules import rules_in, without_rules
@@ -183,7 +186,7 @@ def _ink(grey: Bytes) -> tuple[Bytes, bool]:
             refuse_noise(rise, mask, ink - paper, pitch)
         refuse_soft_light(rise, mask, ink - paper, max(pitch, 4))
         shrunk = max(crop.shape) >= 2 * _SIDE
-        kept = kept_pieces(rise, mask, (threshold + ink) // 2, shrunk, None if turn else crop.shape)
+        kept = without_tails(kept_pieces(rise, mask, (threshold + ink) // 2, shrunk, None if turn else crop.shape))
         top, bottom, left, right = box_of(kept)
         long = max(bottom - top, right - left)
         if 2 * long >= _SIDE:

@@ -8,9 +8,9 @@ import numpy as np
 
 from lenet_zoo.errors import NoDigitError
 from lenet_zoo.pictures.components import Pieces, components
-from lenet_zoo.pictures.kernels import Bytes, Ints, Mask, extreme
+from lenet_zoo.pictures.kernels import Bytes, Ints, Mask, box_of, edge_count, extreme, ring
 
-__all__ = ["SEVERAL", "central", "kept_pieces"]
+__all__ = ["SEVERAL", "central", "kept_pieces", "without_tails"]
 
 SEVERAL = "several characters: lenet-zoo read reads numbers"
 _NO_STROKE = "no digit: the picture is light and shade without a stroke"
@@ -86,6 +86,29 @@ def kept_pieces(rise: Bytes, mask: Mask, pale: int, shrunk: bool, whole: tuple[i
     if _several(pieces, main, keep, cut & ~stray, whole):
         raise NoDigitError(SEVERAL)
     return pieces.mask(keep) & mask if hair else pieces.mask(keep)
+
+
+def without_tails(kept: Mask) -> Mask:
+    """A loop of the character's height without what leads from it to the border: step 8's last part.
+
+    A character that is cut out of a line of writing keeps the stroke to its neighbour, and a 0 with one is an "a", a 9
+    or a 2. The tail of a 9 and the stem of a 6 stay, as their loops are not of the character's height.
+    """
+    if not ring(kept).any():
+        return kept
+    paper = components(~kept)
+    holes = np.where(paper.borders.max(0) > 0, 0, paper.area)
+    if not holes.any():
+        return kept
+    stroke = 5 * int(np.count_nonzero(kept)) // (2 * edge_count(kept)) + 1
+    largest = int(holes.argmax())
+    top, bottom, _, _ = (int(edge[largest]) for edge in paper.boxes)
+    first, last, _, _ = box_of(kept)
+    if 5 * (bottom - top + 2 * stroke) < 4 * (last - first):
+        return kept
+    hole = np.arange(paper.count) == largest
+    rest = components(kept & ~extreme(paper.mask(hole), stroke, np.logical_or))
+    return kept & ~rest.mask(rest.borders.max(0) > 0) if rest.count else kept
 
 
 def _in_a_corner(pieces: Pieces, main: int, piece: int) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lenet_zoo.pictures.kernels import Bytes, box_of, extreme, extreme_along, nearest, scale_to
+from lenet_zoo.pictures.kernels import Bytes, box_of, edge_count, extreme, extreme_along, nearest, scale_to
 
 __all__ = ["even_stroke", "is_normal", "place"]
 
@@ -35,9 +35,7 @@ def is_normal(digit: Bytes, size: int) -> bool:
 def even_stroke(ink: Bytes, tall: int | None = None) -> Bytes:
     """Step 11; of several characters, the height `tall` of one takes the place of the longer side."""
     long = tall or max(ink.shape)
-    inside = _padded(ink >= 128, 1)
-    across, along = inside[1:] != inside[:-1], inside[:, 1:] != inside[:, :-1]
-    edges = int(np.count_nonzero(across)) + int(np.count_nonzero(along))
+    edges = edge_count(ink >= 128)
     area = int(ink.sum(dtype=np.int64))
     # In tenths of a pixel of the 20 px box: 10 · 20 / long · 2.5 · (area / 255) / edges.
     width = 500 * area // (255 * long * max(edges, 1))

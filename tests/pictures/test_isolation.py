@@ -64,6 +64,21 @@ def test_a_neighbours_remnant_that_the_border_cuts(stroke: Points, side: str) ->
     assert alike(digit(image), digit(alone(stroke))) > 0.97
 
 
+def zero(image: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:
+    ImageDraw.Draw(image).ellipse(box, outline=40, width=10)
+    return image
+
+
+@pytest.mark.parametrize("tail", [[(105, 110), (140, 20)], [(70, 18), (140, 30)], [(110, 80), (140, 80)]])
+def test_the_stroke_from_a_zero_to_what_is_cut_off_beside_it(tail: Points) -> None:
+    image = zero(page(height=160, width=140), (15, 15, 110, 145))
+    ImageDraw.Draw(image).line(tail, fill=40, width=10)
+    found, wanted = digit(image), digit(zero(page(height=160, width=140), (15, 15, 110, 145)))
+    # The stump that stays at the loop moves it by a pixel.
+    moved = [np.roll(found, (down, right), (0, 1)) for down in (-1, 0, 1) for right in (-1, 0, 1)]
+    assert max(alike(each, wanted) for each in moved) > 0.96
+
+
 def test_of_two_neighbours_the_one_in_the_middle_stays_even_if_it_is_the_smaller() -> None:
     image = write(alone(SEVEN), THREE, -52, 10, 180, pen=16)
     assert alike(digit(image), digit(alone(SEVEN))) > 0.95
@@ -203,6 +218,14 @@ def test_very_faint_ink(contrast: int, side: int, grain: float) -> None:
     plain = write(page(side, side, paper), SEVEN, side * 0.32, side * 0.25, side / 2, pen, 0)
     grey = np.asarray(image) + np.random.default_rng(0).normal(0, grain, (side, side))
     assert alike(digit_from_grey(np.rint(grey).clip(0, 255).astype(np.uint8)), digit(plain)) > 0.85
+
+
+def test_the_tail_of_a_nine_that_is_cut_to_its_box() -> None:
+    image = zero(page(height=200, width=110), (5, 5, 105, 105))
+    ImageDraw.Draw(image).line([(100, 60), (100, 160), (60, 194), (10, 194)], fill=40, width=10)
+    padded = page(height=260, width=170)
+    padded.paste(image, (30, 30))
+    assert alike(digit(image), digit(padded)) > 0.97
 
 
 # ---- Several characters ----------------------------------------------------------------------------------------------

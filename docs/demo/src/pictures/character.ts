@@ -21,7 +21,7 @@ import {
   type Box,
   type Grid,
 } from "./kernels";
-import { keptPieces, type Shape } from "./pieces";
+import { keptPieces, withoutTails, type Shape } from "./pieces";
 import { evenStroke, isNormal, place } from "./placing";
 import { NoDigit } from "./refusals";
 import { rulesIn, withoutRules } from "./rules";
@@ -70,7 +70,8 @@ function inkOf(crop: Grid, bright: boolean): Grid {
     const pitch = Math.max(2, Math.ceil(SIDE / original));
     if (original >= 16) refuseNoise(rise, mask, ink - paper, pitch);
     refuseSoftLight(rise, mask, ink - paper, Math.max(pitch, 4));
-    const kept = keptPieces(rise, mask, floorDiv(threshold + ink, 2), original >= 2 * SIDE, turn ? null : crop);
+    const pieces = keptPieces(rise, mask, floorDiv(threshold + ink, 2), original >= 2 * SIDE, turn ? null : crop);
+    const kept = withoutTails(pieces);
     const [top, bottom, left, right] = boxOf(kept)!;
     const long = Math.max(bottom - top, right - left);
     if (2 * long < SIDE) {

@@ -121,6 +121,19 @@ export function boxOf({ data, height, width }: Grid, least = 1): Box | null {
   return box[1] ? box : null;
 }
 
+/** Of the edges between pixels those that part ink from paper; beyond the picture lies paper. */
+export function edgeCount(mask: Grid): number {
+  const { data, height, width } = pad(mask, 1);
+  let edges = 0;
+  for (let y = 0, i = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, i++) {
+      if (x && data[i] !== data[i - 1]) edges += 1;
+      if (y && data[i] !== data[i - width]) edges += 1;
+    }
+  }
+  return edges;
+}
+
 /** Σ value · row and Σ value · column. */
 export function moments({ data, height, width }: Grid): [number, number] {
   let rows = 0;

@@ -1,7 +1,7 @@
 // Which pieces of the ink are the character: lenet_zoo/pictures/pieces.py in TypeScript, step 8.
 
 import { central, components, maskOf, type Piece, type Pieces } from "./components";
-import { extreme, floorDiv, map, MAX, sum, type Grid } from "./kernels";
+import { boxOf, edgeCount, extreme, floorDiv, map, MAX, ring, sum, type Grid } from "./kernels";
 import { NoDigit, SEVERAL } from "./refusals";
 
 /** Height and width of a picture. */
@@ -50,6 +50,27 @@ export function keptPieces(rise: Grid, mask: Grid, pale: number, shrunk: boolean
   if (areSeveral(main, keep, cut, width, whole)) throw new NoDigit(SEVERAL);
   const kept = maskOf(found, height, width, (piece) => keep.includes(piece));
   return map(kept, (value, i) => value & mask.data[i]);
+}
+
+/** A loop of the character's height without what leads from it to the border: step 8's last part. */
+export function withoutTails(kept: Grid): Grid {
+  const { data, height, width } = kept;
+  if (!ring(data, height, width).some(Boolean)) return kept;
+  const paper = components(map(kept, (value) => 1 - value));
+  const holes = paper.pieces.filter(({ sides }) => !sides.some(Boolean));
+  if (!holes.length) return kept;
+  const hole = holes.reduce((largest, each) => (each.area > largest.area ? each : largest));
+  const stroke = floorDiv(5 * sum(data), 2 * edgeCount(kept)) + 1;
+  const [first, last] = boxOf(kept)!;
+  if (5 * (hole.height + 2 * stroke) < 4 * (last - first)) return kept;
+  const loop = extreme(
+    maskOf(paper, height, width, (piece) => piece === hole),
+    stroke,
+    MAX,
+  ).data;
+  const rest = components(map(kept, (value, i) => value & ~loop[i]));
+  const tails = maskOf(rest, height, width, ({ sides }) => sides.some(Boolean)).data;
+  return map(kept, (value, i) => value & ~tails[i]);
 }
 
 function longerSide({ height, width }: Piece): number {

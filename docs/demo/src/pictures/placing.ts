@@ -3,6 +3,7 @@
 import {
   boxOf,
   clip,
+  edgeCount,
   extreme,
   extremeOfRows,
   floorDiv,
@@ -41,17 +42,7 @@ export function isNormal(digit: Grid, size: number): boolean {
 /** Step 11; of several characters, the height `tall` of one takes the place of the longer side. */
 export function evenStroke(ink: Grid, tall?: number): Grid {
   const long = tall ?? Math.max(ink.height, ink.width);
-  const inside = pad(
-    map(ink, (value) => Number(value >= 128)),
-    1,
-  );
-  let edges = 0;
-  for (let y = 0, i = 0; y < inside.height; y++) {
-    for (let x = 0; x < inside.width; x++, i++) {
-      if (x && inside.data[i] !== inside.data[i - 1]) edges += 1;
-      if (y && inside.data[i] !== inside.data[i - inside.width]) edges += 1;
-    }
-  }
+  const edges = edgeCount(map(ink, (value) => Number(value >= 128)));
   const width = floorDiv(500 * sum(ink.data), 255 * long * Math.max(edges, 1));
   const [least, most] = STROKE;
   if (width < least) {
