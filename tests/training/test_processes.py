@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from lenet_zoo.cli import main
@@ -184,6 +185,28 @@ def test_a_killed_process_ends_the_job_and_resume_goes_on_in_another_number(smal
         assert not end.value.code
     assert [record["epoch"] for record in log_of(tmp_path / "broken")] == list(range(1, 31))
     assert_same(tmp_path / "whole", tmp_path / "broken")
+
+
+@needs_proc
+def test_one_process_is_killed_and_then_all_and_the_end_is_the_same_to_the_bit(small_mnist, tmp_path):
+    recipe = [f"--set={field}" for field in ("epochs=40", "batch_size=100", "rotation=10")]
+    with Job(tmp_path / "whole", small_mnist, 2, *recipe) as job:
+        assert job.process.wait(timeout=300) == 0, job.text()
+    with Job(tmp_path / "broken", small_mnist, 2, *recipe) as job:
+        job.wait_for_epoch(2)
+        os.kill(job.rank(1), signal.SIGKILL)
+        assert job.process.wait(timeout=60) == 1
+    with Job(tmp_path / "broken", small_mnist, 2, *recipe, "--resume") as job:
+        job.wait_for_epoch(len(log_of(tmp_path / "broken")) + 2)
+        for process in (job.process.pid, job.rank(0), job.rank(1)):
+            os.kill(process, signal.SIGKILL)
+        assert job.process.wait(timeout=60) == -9
+    assert 4 <= len(log_of(tmp_path / "broken")) < 40
+    with Job(tmp_path / "broken", small_mnist, 2, *recipe, "--resume") as job:
+        assert job.process.wait(timeout=300) == 0, job.text()
+    whole, broken = (weights_of(tmp_path / name) for name in ("whole", "broken"))
+    assert [key for key, value in whole.items() if not torch.equal(value, broken[key])] == []
+    assert [record["epoch"] for record in log_of(tmp_path / "broken")] == list(range(1, 41))
 
 
 @needs_proc
