@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[1]
 ARCHITECTURES = ["lenet5_classic", "lenet5_modern"]
 TAGS = {
     "lenet5_classic.fashion_mnist",
+    "lenet5_classic.handwriting",
     "lenet5_classic.mnist",
     "lenet5_modern.bangla",
     "lenet5_modern.baseline_mnist",

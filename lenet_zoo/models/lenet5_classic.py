@@ -434,6 +434,9 @@ CFGS: dict[str, dict[str, Any]] = {
     "lenet5_classic.lecun1998_distorted_mnist": tag_cfg(
         LeNet5Classic, "lecun1998_distorted_mnist", cards.DIGITS, "MNIST and distorted copies, trained as in 1998"
     ),
+    "lenet5_classic.handwriting": tag_cfg(
+        LeNet5Classic, "handwriting", cards.DIGITS, "photos and scans of digits, of more writers than MNIST's"
+    ),
     "lenet5_classic.fashion_mnist": tag_cfg(
         LeNet5Classic, "fashion_mnist", cards.FASHION, "Fashion-MNIST: ten kinds of clothes"
     ),

@@ -123,8 +123,9 @@ def test_shipped_digits_are_as_sure_as_they_are_right(name: str, mnist_test: Dat
         assert 200 < found.none_of_these < 600
 
 
-def test_the_tag_for_handwriting_keeps_99_of_100_digits(mnist_test: Dataset) -> None:
-    model: Any = lenet_zoo.create_model("lenet5_modern.handwriting", pretrained=True)
+@pytest.mark.parametrize("name", ["lenet5_classic.handwriting", "lenet5_modern.handwriting"])
+def test_the_tags_for_handwriting_keep_99_of_100_digits(name: str, mnist_test: Dataset) -> None:
+    model: Any = lenet_zoo.create_model(name, pretrained=True)
     found = evaluate(logits_of(model), mnist_test, model.card.confidence)
     assert found.calibration_error <= 0.01  # fitted also to writers unlike MNIST's
     assert 50 < found.none_of_these < 150
