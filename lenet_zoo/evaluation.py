@@ -11,7 +11,8 @@ import numpy as np
 
 from lenet_zoo.cards import Confidence
 from lenet_zoo.classify.confidence import calibration_error, none_of_these, probabilities
-from lenet_zoo.classify.decoding import best_path, log_probability, log_softmax
+from lenet_zoo.classify.decoding import log_probability, log_softmax
+from lenet_zoo.classify.second_look import likeliest
 from lenet_zoo.errors import InputError
 
 if TYPE_CHECKING:
@@ -121,21 +122,25 @@ def evaluate_lines(
     lines: Iterable[tuple[np.ndarray, Sequence[Sequence[int]]]],
     temperature: float = 1.0,
 ) -> LineEvaluation:
-    """Run a network over lines, each read by its best path.
+    """Run a network over lines, each read as `classify.reader` reads it.
 
     Args:
-        answers: uint8 lines N×28×W → logits N×T×classes, of which the last is "none".
+        answers: uint8 lines N×28×W → logits N×T×classes, of which the last is "none"; one every 2 px.
         lines: batches of lines with their texts, in classes.
         temperature: divides the logits.
     """
+
+    def look(pictures: np.ndarray) -> np.ndarray:
+        return log_softmax(np.asarray(answers(pictures), np.float64)[:, 0] / temperature)
+
     lost, correct, total, wrong, characters, sure, sure_wrong = 0.0, 0, 0, 0, 0, 0, 0
     for pixels, texts in lines:
-        for row, text in zip(np.asarray(answers(pixels), np.float64) / temperature, texts, strict=True):
+        rows = np.asarray(answers(pixels), np.float64) / temperature
+        for row, line, text in zip(rows, pixels, texts, strict=True):
             row = log_softmax(row)
-            found, right = best_path(row), tuple(text)
-            own = log_probability(row, right)
-            lost -= own
-            certain = math.exp(own if found == right else log_probability(row, found)) >= 0.95
+            path, right = likeliest(row, line, look), tuple(text)
+            lost -= log_probability(row, right)
+            found, certain = (path.classes, math.exp(path.log_probability) >= 0.95) if path else ((), False)
             total, characters, correct = total + 1, characters + len(right), correct + (found == right)
             sure, sure_wrong = sure + certain, sure_wrong + (certain and found != right)
             wrong += edits(found, right)

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from lenet_zoo.cards import Card
 from lenet_zoo.classify.confidence import check_min_confidence
-from lenet_zoo.classify.decoding import Path, beam_search, best_path, log_probability, log_softmax, spans
+from lenet_zoo.classify.decoding import best_path, log_softmax, spans
 from lenet_zoo.classify.onnx import cores, normalization_of
 from lenet_zoo.classify.onnx_file import card_in, metadata_of, read_file
 from lenet_zoo.classify.onnx_session import Running, cannot_run, refuse_unusual
+from lenet_zoo.classify.second_look import FIRST, STEP, likeliest
 from lenet_zoo.errors import ArtifactError, InputError, NoDigitError
 from lenet_zoo.pictures.line import lines_from_image
 from lenet_zoo.pictures.preparation import LINE
@@ -29,11 +30,6 @@ from lenet_zoo.pictures.strip import HEIGHT, Strip
 
 __all__ = ["Character", "OnnxReader", "Reader", "Reading", "expected"]
 
-# Pixels of the line from one answer of the network to the next, and the middle of the first answer's window.
-_STEP, _FIRST = 2, 14
-# A text over it is the likeliest of all: all others together have less.
-_CERTAIN = 0.5
-_WIDTH, _WIDTH_EXPECTED = 16, 128
 # A line is fed twice, and has hundreds of pixels: N × 1 × 28 × W, of which the memory of a file's maps is reckoned.
 _USUAL_LINES = (2, 1, HEIGHT, 4_096)
 # What looks like no number, as a line of letters: so many digits or more, and a probability of less than this for each,
@@ -164,7 +160,7 @@ class Reader(ABC):
         expect: re.Pattern[str] | None = None,
     ) -> Reading:
         """The number in a strip, from what `log_probabilities` gave of it."""
-        found = _decoded(answers, expect)
+        found = likeliest(answers, strip.pixels, self.look, expect)
         if found is None:
             text = "".join(map(str, best_path(answers)))
             return Reading(None, 0.0, (), f"no number matches {expect.pattern if expect else ''!r}: it reads {text!r}")
@@ -181,6 +177,14 @@ class Reader(ABC):
             return Reading(None, confidence, characters, reason)
         return Reading(text, confidence, characters)
 
+    def look(self, pictures: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Single characters, each in one window: uint8 N×28×28 → logarithms of probabilities, N×classes."""
+        return log_softmax(self.answers(pictures)[:, :, 0].astype(np.float64) / self._temperature)
+
+    @property
+    def _temperature(self) -> float:
+        return self.card.confidence.temperature if self.card.confidence else 1.0
+
     def log_probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
         """The answers along a strip, one every 2 px: uint8 28×W → float64 T×classes, logarithms; "none" is the last.
 
@@ -188,8 +192,7 @@ class Reader(ABC):
         """
         if pixels.ndim != 2 or pixels.shape[0] != HEIGHT or pixels.dtype != np.uint8:
             raise InputError(f"a line is uint8 {HEIGHT}×W, not {pixels.dtype} {'×'.join(map(str, pixels.shape))}")
-        temperature = self.card.confidence.temperature if self.card.confidence else 1.0
-        return log_softmax(self.logits(pixels[None])[0].astype(np.float64) / temperature)
+        return log_softmax(self.logits(pixels[None])[0].astype(np.float64) / self._temperature)
 
     def logits(self, strips: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The answers along lines, one every 2 px: uint8 N×28×W → logits, float32 N×T×classes; see above."""
@@ -211,20 +214,9 @@ def _together(lines: Sequence[Reading]) -> Reading:
     return Reading(text, math.prod(line.confidence for line in read), characters, None, tuple(lines))
 
 
-def _decoded(answers: NDArray[np.float64], expect: re.Pattern[str] | None) -> Path | None:
-    """The likeliest text (that matches), or None where none of the likely ones does."""
-    text = best_path(answers)
-    if expect is None or expect.fullmatch("".join(map(str, text))):
-        found = Path(text, log_probability(answers, text))
-        if np.exp(found.log_probability) > _CERTAIN:
-            return found
-    texts = beam_search(answers, _WIDTH if expect is None else _WIDTH_EXPECTED, expect)
-    return texts[0] if texts else None
-
-
 def _characters(answers: NDArray[np.float64], classes: Sequence[int], strip: Strip) -> Iterable[Character]:
     places = spans(answers, classes)
-    middles = [_FIRST + _STEP * (first + last) / 2 for first, last in places]
+    middles = [FIRST + STEP * (first + last) / 2 for first, last in places]
     between = [(one + other) / 2 for one, other in itertools.pairwise(middles)]
     # A digit reaches half-way to its neighbours, and no further than its window.
     lefts = [max(middle - 14, edge) for middle, edge in zip(middles, [0, *between], strict=True)]
@@ -295,9 +287,9 @@ class OnnxReader(Reader):
         self._scale: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
         if self._input != "pixels":
             self._scale = normalization_of(convention, 1, self.path)
-        blank = np.zeros((1, 1, HEIGHT, 28 + 2 * _STEP), np.uint8 if self._scale is None else np.float32)
+        blank = np.zeros((1, 1, HEIGHT, 28 + 2 * STEP), np.uint8 if self._scale is None else np.float32)
         if session.run(["logits"], {self._input: blank})[0].shape[3] != 3:
-            raise ArtifactError(f"{self.path} does not answer every {_STEP} px: export it again")
+            raise ArtifactError(f"{self.path} does not answer every {STEP} px: export it again")
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_running"}

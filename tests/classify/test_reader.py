@@ -42,6 +42,8 @@ class Told(Reader):
         self.told, self.sure = told, sure
 
     def answers(self, strips: np.ndarray) -> np.ndarray:
+        if strips.shape[2] == 28:  # characters alone: any digit may be any
+            return np.tile(np.array([1.0] * 10 + [0.0], np.float32)[None, :, None], (len(strips), 1, 1))
         middles = 14 + 2 * np.arange((strips.shape[2] - 28) // 2 + 1)
         logits = np.zeros((1, 11, len(middles)), np.float32)
         logits[0, 10] = self.sure

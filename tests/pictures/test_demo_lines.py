@@ -11,6 +11,7 @@ import pytest
 
 from lenet_zoo.classify.decoding import beam_search, best_path, log_probability, spans
 from lenet_zoo.errors import NoDigitError
+from lenet_zoo.pictures.cutting import characters_alone
 from lenet_zoo.pictures.line import lines_from_image
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "lines"
@@ -35,6 +36,9 @@ def test_a_picture_of_a_number_becomes_the_same_strips_as_in_the_browser(name: s
     for strip, same in zip(strips, wanted["strips"], strict=True):
         pixels = np.frombuffer(base64.b64decode(same["pixels"]), np.uint8).reshape(28, -1)
         np.testing.assert_array_equal(strip.pixels, pixels)
+        alone = np.frombuffer(base64.b64decode(same["alone"]), np.uint8).reshape(-1, 28, 28)
+        middles = np.arange(22.5, pixels.shape[1] - 12, 15).tolist()  # some are whole characters, some are parts
+        np.testing.assert_array_equal(characters_alone(pixels, middles), alone)
         half = pixels.shape[1] / 2
         assert [list(strip.box(0, half)), list(strip.box(half, 1e4))] == same["boxes"]
 

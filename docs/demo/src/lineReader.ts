@@ -7,14 +7,15 @@ import numbersUrl from "../models/lenet5_numbers.onnx?url";
 import { beamSearch, bestPath, logProbability, spans, type LineAnswers, type Path } from "./decoding";
 import { loadSession, pixelsOf } from "./network";
 import facts from "./numbers.json";
+import { charactersAlone } from "./pictures/cutting";
 import type { Grid } from "./pictures/kernels";
 import { boxIn, HEIGHT, type Frame, type Strip } from "./pictures/strip";
 
 /** Pixels of the line from one answer of the network to the next, and the middle of the first answer's window. */
 export const STEP = 2;
 export const FIRST = 14;
-/** A text over it is the likeliest of all: all others together have less. */
-const CERTAIN = 0.5;
+/** A text over the first is taken as it is. Of others so many are looked at again, and the looks count so much. */
+const [CERTAIN, TEXTS, WEIGHT] = [0.9, 6, 0.5];
 /** What looks like no number: so many digits or more, and less than this for each, as a geometric mean. */
 const [MANY, LIKELY] = [3, 0.7];
 
@@ -44,7 +45,7 @@ export class LineReader {
 
   async read(strip: Strip): Promise<Reading> {
     const answers = await this.logProbabilities(strip.pixels);
-    const { classes, logProbability } = decoded(answers);
+    const { classes, logProbability } = await this.likeliest(answers, strip.pixels);
     const characters = charactersOf(answers, classes, strip);
     const text = classes.join("");
     const each = Math.exp(logProbability / Math.max(1, text.length));
@@ -57,32 +58,68 @@ export class LineReader {
     const width = Math.ceil(Math.max(taken, HEIGHT) / 4) * 4 + 2;
     const padded = new Uint8Array(HEIGHT * width);
     for (let y = 0; y < HEIGHT; y++) padded.set(data.subarray(y * taken, (y + 1) * taken), y * width);
-    const result = await this.session.run({ pixels: pixelsOf(padded, [1, 1, HEIGHT, width]) }, ["logits"]);
-    const { data: logits, dims } = result.logits; // 1 × classes × 1 × positions
-    const [, classes, , length] = dims;
-    const answers = { data: new Float64Array(length * classes), length, classes };
-    for (let t = 0; t < length; t++) {
-      const at = (k: number) => (logits as Float32Array)[k * length + t] / facts.temperature;
-      let most = -Infinity;
-      for (let k = 0; k < classes; k++) most = Math.max(most, at(k));
-      let total = 0;
-      for (let k = 0; k < classes; k++) total += Math.exp(at(k) - most);
-      for (let k = 0; k < classes; k++) answers.data[t * classes + k] = at(k) - most - Math.log(total);
-    }
+    const [answers] = await this.answers(padded, 1, width);
     return answers;
+  }
+
+  /** The network's answers along `count` pictures of one width. */
+  private async answers(pixels: Uint8Array, count: number, width: number): Promise<LineAnswers[]> {
+    const result = await this.session.run({ pixels: pixelsOf(pixels, [count, 1, HEIGHT, width]) }, ["logits"]);
+    const { data: logits, dims } = result.logits; // count × classes × 1 × positions
+    const [, classes, , length] = dims;
+    return Array.from({ length: count }, (_, n) => {
+      const answers = { data: new Float64Array(length * classes), length, classes };
+      for (let t = 0; t < length; t++) {
+        const at = (k: number) => (logits as Float32Array)[(n * classes + k) * length + t] / facts.temperature;
+        let most = -Infinity;
+        for (let k = 0; k < classes; k++) most = Math.max(most, at(k));
+        let total = 0;
+        for (let k = 0; k < classes; k++) total += Math.exp(at(k) - most);
+        for (let k = 0; k < classes; k++) answers.data[t * classes + k] = at(k) - most - Math.log(total);
+      }
+      return answers;
+    });
+  }
+
+  /** The likeliest text: lenet_zoo/classify/second_look.py in TypeScript, whose docstring says how. */
+  private async likeliest(answers: LineAnswers, pixels: Grid): Promise<Path> {
+    const text = bestPath(answers);
+    const found = { classes: text, logProbability: logProbability(answers, text) };
+    if (found.logProbability > Math.log(CERTAIN)) return found;
+    const texts = beamSearch(answers)
+      .slice(0, TEXTS)
+      .filter(({ logProbability }) => logProbability > -Infinity);
+    if (texts.length < 2) return texts[0];
+    const cut = texts.map(({ classes }) => charactersAlone(pixels, middlesOf(answers, classes)));
+    const all = cut.flat();
+    const joined = new Uint8Array(all.length * HEIGHT * HEIGHT);
+    all.forEach((picture, i) => joined.set(picture, i * HEIGHT * HEIGHT));
+    const looks = all.length ? await this.answers(joined, all.length, HEIGHT) : [];
+    let at = 0;
+    const scores = texts.map(({ classes, logProbability }) => {
+      const sum = classes.reduce((score, label) => score + WEIGHT * looks[at++].data[label], logProbability);
+      return sum / (1 + WEIGHT);
+    });
+    const best = scores.indexOf(Math.max(...scores));
+    const share = scores[best] - logSum(scores) + logSum(texts.map(({ logProbability }) => logProbability));
+    return { classes: texts[best].classes, logProbability: Math.min(0, share) };
   }
 }
 
-/** The likeliest text. */
-function decoded(answers: LineAnswers): Path {
-  const text = bestPath(answers);
-  const found = { classes: text, logProbability: logProbability(answers, text) };
-  return Math.exp(found.logProbability) > CERTAIN ? found : beamSearch(answers)[0];
+/** log Σ exp. */
+function logSum(values: number[]): number {
+  const most = Math.max(...values);
+  return most + Math.log(values.reduce((sum, value) => sum + Math.exp(value - most), 0));
+}
+
+/** The column of the line in the middle of each character of a text. */
+function middlesOf(answers: LineAnswers, classes: number[]): number[] {
+  return spans(answers, classes).map(([first, last]) => FIRST + (STEP * (first + last)) / 2);
 }
 
 function charactersOf(answers: LineAnswers, classes: number[], strip: Strip): Character[] {
   const places = spans(answers, classes);
-  const middles = places.map(([first, last]) => FIRST + (STEP * (first + last)) / 2);
+  const middles = middlesOf(answers, classes);
   return classes.map((label, i) => {
     // A digit reaches half-way to its neighbours, and no further than its window.
     const left = Math.max(middles[i] - FIRST, i ? (middles[i - 1] + middles[i]) / 2 : 0);

@@ -35,13 +35,14 @@ type Boxes = [number, number, number, number][];
 export interface LineFixture {
   name: string;
   data: Buffer;
-  /** 28 pixels high; null where there is no line. `boxes`: of the ink in each half of it. */
-  strips: { width: number; pixels: number[]; boxes: Boxes }[] | null;
+  /** 28 pixels high; null where there is no line. `alone`: what stands around every 15th column, from 22.5 on, as a
+   * picture of a character; `boxes`: of the ink in each half of it. */
+  strips: { width: number; pixels: number[]; alone: number[]; boxes: Boxes }[] | null;
   error?: string;
 }
 
 interface ExpectedLines {
-  strips?: { width: number; pixels: string; boxes: Boxes }[];
+  strips?: { width: number; pixels: string; alone: string; boxes: Boxes }[];
   error?: string;
 }
 
@@ -50,7 +51,9 @@ const expectedLines: Record<string, ExpectedLines> = JSON.parse(read("lines/expe
 export const lineFixtures: LineFixture[] = Object.entries(expectedLines).map(([name, { strips, error }]) => ({
   name,
   data: read(`lines/${name}`),
-  strips: strips ? strips.map((strip) => ({ ...strip, pixels: bytesOf(strip.pixels) })) : null,
+  strips: strips
+    ? strips.map((strip) => ({ ...strip, pixels: bytesOf(strip.pixels), alone: bytesOf(strip.alone) }))
+    : null,
   error,
 }));
 

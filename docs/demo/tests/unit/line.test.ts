@@ -2,6 +2,7 @@ import { PNG } from "pngjs";
 import { describe, expect, test } from "vitest";
 
 import { beamSearch, bestPath, logProbability, spans, type LineAnswers } from "../../src/decoding";
+import { charactersAlone } from "../../src/pictures/cutting";
 import { greyFromRgba } from "../../src/pictures/grey";
 import { blockMeans, reduction } from "../../src/pictures/kernels";
 import { ENOUGH_OF_LINE, linesFromDrawing, linesFromGrey } from "../../src/pictures/line";
@@ -22,6 +23,9 @@ describe("a picture of a number becomes the same strips as in Python", () => {
     expect(lines.map(({ pixels }) => pixels.width)).toEqual(strips.map(({ width }) => width));
     lines.forEach((line, i) => {
       expect([...line.pixels.data]).toEqual(strips[i].pixels);
+      const middles: number[] = [];
+      for (let at = 22.5; at < line.pixels.width - 12; at += 15) middles.push(at);
+      expect(charactersAlone(line.pixels, middles).flatMap((picture) => [...picture])).toEqual(strips[i].alone);
       const half = strips[i].width / 2;
       expect([boxIn(line, 0, half), boxIn(line, half, 1e4)]).toEqual(strips[i].boxes);
     });

@@ -1,0 +1,79 @@
+"""The likeliest text of a line, where several are likely: each one's characters are looked at again, alone. numpy only.
+
+In a line a character's neighbours reach into its window. Once a text says where its characters stand, each can be cut
+out (`pictures.cutting`), placed as a picture of one character is, and read by the same network in one window: that is
+what the paper's heuristic over-segmentation does with every piece (section V). Where the text is wrong, two
+characters are in one picture, or a part of one, which the network takes for none or doubts.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lenet_zoo.classify.decoding import Path, beam_search, best_path, log_probability, spans
+from lenet_zoo.pictures.cutting import characters_alone
+
+__all__ = ["FIRST", "STEP", "Look", "likeliest"]
+
+STEP, FIRST = 2, 14
+"""Pixels of the line from one answer of the network to the next, and the middle of the first answer's window."""
+
+Look: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[np.float64]]
+"""Characters alone, uint8 N×28×28 → logarithms of probabilities, float64 N×classes."""
+
+# A text over the first is taken as it is. Of others so many are looked at, and the looks count so much. Chosen
+# on lines of validation digits.
+_CERTAIN, _TEXTS, _WEIGHT = 0.9, 6, 0.5
+_WIDTH, _WIDTH_EXPECTED = 16, 128
+
+
+def likeliest(
+    answers: NDArray[np.float64], pixels: NDArray[np.uint8], look: Look, expect: re.Pattern[str] | None = None
+) -> Path | None:
+    """The likeliest text (that matches), or None where none of the likely ones does.
+
+    Where texts were looked at again, they keep the probability that they have together, and share it by the weighted
+    geometric mean of each one's own and what the looks give its characters. (Their product would be too sure of itself,
+    as both opinions are of one network: measured on validation lines.)
+
+    Args:
+        answers: T×classes, as in `decoding`.
+        pixels: uint8 28×W, the line.
+        look: the network on single characters.
+        expect: what the text, as digits, must match from end to end.
+    """
+    text = best_path(answers)
+    if expect is None or expect.fullmatch("".join(map(str, text))):
+        found = Path(text, log_probability(answers, text))
+        if found.log_probability > math.log(_CERTAIN):
+            return found
+    texts = beam_search(answers, _WIDTH if expect is None else _WIDTH_EXPECTED, expect)[:_TEXTS]
+    texts = [path for path in texts if path.log_probability > -math.inf]
+    if len(texts) < 2:
+        return texts[0] if texts else None
+    own = np.array([path.log_probability for path in texts])
+    scores = (own + _WEIGHT * _looks(answers, texts, pixels, look)) / (1 + _WEIGHT)
+    best = int(scores.argmax())
+    share = scores[best] - np.logaddexp.reduce(scores) + np.logaddexp.reduce(own)
+    return Path(texts[best].classes, min(0.0, float(share)))
+
+
+def _looks(
+    answers: NDArray[np.float64], texts: list[Path], pixels: NDArray[np.uint8], look: Look
+) -> NDArray[np.float64]:
+    """Of each text the sum of the logarithms that its characters have alone."""
+    places = [spans(answers, path.classes) for path in texts]
+    middles = [[FIRST + STEP * (first + last) / 2 for first, last in each] for each in places]
+    cut = [characters_alone(pixels, each) for each in middles]
+    pictures, which = np.concatenate(cut), np.repeat(np.arange(len(texts)), [len(each) for each in cut])
+    total = np.zeros(len(texts))
+    if len(pictures):
+        classes = np.concatenate([np.array(path.classes, np.int64) for path in texts])
+        np.add.at(total, which, look(pictures)[np.arange(len(pictures)), classes])
+    return total

@@ -1,0 +1,80 @@
+"""Likely texts are looked at again, character by character; sure ones and impossible ones are not."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import numpy as np
+import pytest
+
+from lenet_zoo.classify.decoding import beam_search, log_softmax
+from lenet_zoo.classify.second_look import likeliest
+
+PIXELS = np.zeros((28, 60), np.uint8)
+PIXELS[4:24, 10:18] = PIXELS[4:24, 40:48] = 255
+
+
+def answers(doubt: float) -> np.ndarray:
+    """A 3 and then a 5, or by `doubt` an 8."""
+    logits = np.zeros((17, 11))
+    logits[:, 10] = 12
+    logits[1, [3, 10]] = 12, 0
+    logits[15, [5, 8, 10]] = 12, 12 + doubt, 0
+    return log_softmax(logits)
+
+
+def never(pictures: np.ndarray) -> np.ndarray:
+    raise AssertionError("no second look is wanted")
+
+
+def seen(*odds: tuple[int, float]):  # type: ignore[no-untyped-def]
+    """A network that says the same of each picture."""
+
+    def look(pictures: np.ndarray) -> np.ndarray:
+        assert pictures.shape[1:] == (28, 28)
+        assert pictures.dtype == np.uint8
+        logits = np.zeros((len(pictures), 11))
+        for label, logit in odds:
+            logits[:, label] = logit
+        return log_softmax(logits)
+
+    return look
+
+
+def test_what_is_sure_is_taken_as_it_is() -> None:
+    found = likeliest(answers(-8), PIXELS, never)
+    assert found is not None
+    assert found.classes == (3, 5)
+    assert math.exp(found.log_probability) > 0.9
+
+
+@pytest.mark.parametrize(("label", "wanted"), [(5, (3, 5)), (8, (3, 8))])
+def test_the_second_look_decides_between_likely_texts(label: int, wanted: tuple[int, ...]) -> None:
+    for doubt in (-0.3, 0.3):
+        found = likeliest(answers(doubt), PIXELS, seen((label, 6.0)))
+        assert found is not None
+        assert found.classes == wanted
+
+
+def test_what_says_nothing_changes_no_order_and_makes_no_surer() -> None:
+    rows = answers(0.5)
+    found, texts = likeliest(rows, PIXELS, seen()), beam_search(rows)
+    assert found is not None
+    assert found.classes == texts[0].classes
+    assert texts[1].log_probability < found.log_probability <= texts[0].log_probability
+
+
+def test_a_clear_look_makes_surer_but_no_surer_than_all_that_was_looked_at() -> None:
+    rows = answers(0.0)
+    found, texts = likeliest(rows, PIXELS, seen((5, 30.0))), beam_search(rows)[:6]
+    assert found is not None
+    assert texts[0].log_probability + 0.3 < found.log_probability <= 0
+    assert math.exp(found.log_probability) <= sum(math.exp(path.log_probability) for path in texts) + 1e-9
+
+
+def test_only_texts_that_match_are_looked_at() -> None:
+    found = likeliest(answers(-8), PIXELS, seen((8, 30.0)), re.compile("38"))
+    assert found is not None
+    assert found.classes == (3, 8)
+    assert likeliest(answers(0.0), PIXELS, seen(), re.compile(r"\d{30}")) is None
