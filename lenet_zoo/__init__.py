@@ -7,7 +7,6 @@ soon as this package and timm are both imported, in either order.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -54,14 +53,17 @@ class _After:
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         if name != self.theirs:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
+        others = (finder for finder in sys.meta_path if not isinstance(finder, _After) and hasattr(finder, "find_spec"))
+        spec = next(filter(None, (finder.find_spec(name, path, target) for finder in others)), None)
         if spec is not None and spec.loader is not None:
             load = spec.loader.exec_module
 
+            # Many packages only ask where a module is, so the finder stays until the module is there.
             def exec_module(module: Any) -> None:
                 load(module)
-                _add_to(self.theirs)
+                if self in sys.meta_path:
+                    sys.meta_path.remove(self)
+                    _add_to(self.theirs)
 
             spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec

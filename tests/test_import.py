@@ -41,6 +41,7 @@ def test_cards_are_read_without_torch() -> None:
         "import timm, lenet_zoo",
         "import lenet_zoo; from timm.models import create_model; import timm",
         "from lenet_zoo.models import LeNet5Modern; import timm",
+        "import lenet_zoo; from importlib.util import find_spec; find_spec('timm'); find_spec('timm'); import timm",
     ],
 )
 def test_both_networks_are_registered_whichever_is_imported_first(imports: str) -> None:
