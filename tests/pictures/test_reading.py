@@ -118,6 +118,18 @@ def test_common_formats(kind: str) -> None:
     assert alike(digit_from_image(encoded(seven().convert("RGB"), kind)), SEVEN) > 0.97
 
 
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_a_usual_picture_loads_no_other_decoder(kind: str, tmp_path: Path) -> None:
+    """They take longer than the picture."""
+    seven().save(tmp_path / "seven", kind)
+    code = (
+        "import sys; from lenet_zoo.pictures.reading import load_picture; load_picture(sys.argv[1])\n"
+        "print('PIL.TiffImagePlugin' in sys.modules, 'pillow_heif' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "seven")], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("False False\n", "")
+
+
 # ---- Sources and faults ----------------------------------------------------------------------------------------------
 
 
