@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,8 @@ def _compiled(model: LeNet5, x: torch.Tensor) -> Call:
 
 
 def _openvino(path: Path, pixels: np.ndarray, threads: int) -> Call:
+    # It would report its use to its makers, and from a forked process, of which LiteRT's converter (JAX) warns.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino  # type: ignore[import-untyped]
 
     options = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}

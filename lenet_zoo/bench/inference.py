@@ -93,8 +93,9 @@ def time_inference(
     """Time a network in torch and in onnxruntime, side by side.
 
     Contestants: torch eager; torch.compile; a plain `torch.onnx.export` in onnxruntime; our float32 and int8 files in
-    onnxruntime through `OnnxClassifier`; our float32 file in OpenVINO, where that is installed. Each is given what it
-    takes (normalised float32, or uint8 pixels) and gives logits.
+    onnxruntime through `OnnxClassifier`; and, where they are installed, our files in OpenVINO, OpenCV, LiteRT and ncnn
+    (the last two one picture at a time). Each is given what it takes (normalised float32, or pixels) and gives logits.
+    For a batch of 1, also the session alone and whole calls of `OnnxClassifier.predict`, as users make them.
 
     Args:
         name: a network of the zoo, with weights.

@@ -53,9 +53,10 @@ def test_every_contestant_is_timed_and_drawn(no_waiting: None, tmp_path: Path) -
 def test_signals_are_survived_afterwards() -> None:
     """OpenVINO's networks, ended in the wrong order, leave the main thread on a signal stack that is freed."""
     code = (
-        "import faulthandler, signal, subprocess; faulthandler.enable()\n"  # as pytest does: it asks for such a stack
+        "import faulthandler, signal, subprocess, sys; faulthandler.enable()\n"  # as pytest does: it wants such a stack
         "from lenet_zoo.bench.inference import time_inference\n"
         "time_inference(threads=[1], batches=[1, 2, 3], rounds=1, compiled=False)\n"
+        "assert not sys.modules.get('openvino_telemetry'), 'OpenVINO reports its use, from a forked process'\n"
         "signal.signal(signal.SIGCHLD, lambda *_: print('told'))\n"  # as torch's DataLoader does
         "subprocess.run(['true'])\n"
     )
