@@ -115,7 +115,11 @@ def onnx_file(name: str, model: Any) -> bytes:
 def description(name: str, model: Any) -> dict[str, Any]:
     """What the page says about a network, so that no number is typed into it."""
     test = lenet_zoo.model_card(name)["metrics"]["test"]
-    return dict(network_facts(name, model), correct=test["correct"], total=test["total"])
+    facts = dict(network_facts(name, model), correct=test["correct"], total=test["total"])
+    confidence = model.card.confidence
+    if confidence and confidence.edge_temperature is not None:
+        facts["edge"] = dict(temperature=confidence.edge_temperature, j=confidence.j)
+    return facts
 
 
 def network_facts(name: str, model: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lenet_zoo.errors import NoDigitError
-from lenet_zoo.pictures.character import digit_from_image
+from lenet_zoo.pictures.character import digit_from_image, find_character
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "pictures"
 EXPECTED = json.loads((FOLDER / "expected.json").read_text(encoding="ascii"))
@@ -23,7 +23,9 @@ def test_every_picture_has_an_expectation_and_every_expectation_a_picture() -> N
 @pytest.mark.parametrize("name", [name for name, wanted in EXPECTED.items() if "digit" in wanted])
 def test_a_picture_becomes_the_same_bytes_as_in_the_browser(name: str) -> None:
     wanted = np.frombuffer(base64.b64decode(EXPECTED[name]["digit"]), np.uint8).reshape(28, 28)
-    np.testing.assert_array_equal(digit_from_image(FOLDER / name), wanted)
+    pixels, at_edge = find_character(FOLDER / name)
+    np.testing.assert_array_equal(pixels, wanted)
+    assert at_edge is EXPECTED[name]["at_edge"]
 
 
 @pytest.mark.parametrize("name", [name for name, wanted in EXPECTED.items() if "error" in wanted])

@@ -18,6 +18,8 @@ import { NetworkView, networkTable } from "./view";
 export interface AnswerDetail {
   /** 28 × 28, or null where there is no digit. */
   pixels: Uint8Array | null;
+  /** As `Found` has it. */
+  atEdge: boolean;
   answers: Record<string, Answer & Verdict>;
   /** From the event that caused it until the answer stood on the page, in ms. */
   latency: number;
@@ -50,9 +52,9 @@ function build(): void {
 const answer = latest(async (since) => {
   if (!networks) return;
   const digit = read();
-  const { pixels } = digit;
+  const { pixels, atEdge } = digit;
   try {
-    const answers = pixels ? await Promise.all(networks.map((network) => network.read(pixels))) : null;
+    const answers = pixels ? await Promise.all(networks.map((network) => network.read(pixels, atEdge))) : null;
     show(digit, answers, since);
   } catch (error) {
     say(texts.said.stopped(wordsOf(error)), true);
@@ -62,22 +64,24 @@ const answer = latest(async (since) => {
 
 pad.onchange = (since) => void answer(since);
 
+const NOTHING: Found = { pixels: null, atEdge: false, reason: "" };
+
 function read(): Found {
-  if (pad.empty) return { pixels: null, reason: "" };
+  if (pad.empty) return NOTHING;
   if (pad.picture) return pad.picture;
   const { data, height, width } = pad.grey();
-  return found(() => digitFromDrawing(data, height, width));
+  return found(() => ({ pixels: digitFromDrawing(data, height, width), atEdge: false }));
 }
 
-let shown: Found & { answers: Answer[] | null } = { pixels: null, reason: "", answers: null };
+let shown: Found & { answers: Answer[] | null } = { ...NOTHING, answers: null };
 
-function show({ pixels, reason }: Found, answers: Answer[] | null, since: number): void {
-  shown = { pixels, reason, answers };
+function show({ pixels, atEdge, reason }: Found, answers: Answer[] | null, since: number): void {
+  shown = { pixels, atEdge, reason, answers };
   const said = paint();
   lessons?.changed(answers);
   if (!numberMode()) document.body.dataset.state = pixels ? "digit" : "empty";
   performance.mark("answer");
-  const detail: AnswerDetail = { pixels, answers: {}, latency: performance.now() - since };
+  const detail: AnswerDetail = { pixels, atEdge, answers: {}, latency: performance.now() - since };
   networks!.forEach((network, i) => {
     if (answers) detail.answers[network.architecture] = { ...answers[i], ...said[i] };
   });

@@ -29,6 +29,14 @@ export interface Description {
   total: number;
   /** The classic's targets for F6: per class 84 characters 0 and 1, row by row, 7 wide. */
   bitmaps?: string[];
+  /** What makes probabilities of logits where a picture's edge cuts ink off; elsewhere the file has it within. */
+  edge?: Confidence;
+}
+
+/** As in lenet_zoo.cards: what logits are divided by, and the penalty of the rubbish class, if there is one. */
+export interface Confidence {
+  temperature: number;
+  j: number | null;
 }
 
 /** A layer's weights, row by row: maps × maps before × height × width, or units × units before. */
@@ -59,12 +67,14 @@ export class Network {
     return new Network(description, await loadSession(files[architectureOf(description)]));
   }
 
-  /** 784 pixels, 0 background, 255 ink → the answer. */
-  async read(pixels: Uint8Array): Promise<Answer> {
+  /** 784 pixels, 0 background, 255 ink → the answer. `atEdge`: the picture's edge cuts ink off. */
+  async read(pixels: Uint8Array, atEdge: boolean): Promise<Answer> {
     const result = await this.run(pixels, 1, ["logits", "probabilities", ...LAYERS]);
     const values = (name: string) => result[name].data as Float32Array;
     const layers = Object.fromEntries(LAYERS.map((name) => [name, values(name)])) as Answer["layers"];
-    return { logits: values("logits"), probabilities: values("probabilities"), layers };
+    const [logits, { edge }] = [values("logits"), this.description];
+    const probabilities = atEdge && edge ? probabilitiesOf(logits, edge) : values("probabilities");
+    return { logits, probabilities, layers };
   }
 
   /** `count` pictures, one after the other → their logits and probabilities, `count` × classes. */
@@ -85,6 +95,16 @@ export class Network {
   private run(pixels: Uint8Array, count: number, outputs: string[]): ReturnType<InferenceSession["run"]> {
     return this.session.run({ pixels: pixelsOf(pixels, [count, 1, 28, 28]) }, outputs);
   }
+}
+
+/** As lenet_zoo.classify.confidence.probabilities. */
+export function probabilitiesOf(logits: Float32Array, { temperature, j }: Confidence): Float32Array {
+  const rubbish = j === null ? -Infinity : -j / temperature;
+  const cooled = logits.map((logit) => logit / temperature);
+  const top = Math.max(rubbish, ...cooled);
+  const odds = cooled.map((logit) => Math.exp(logit - top));
+  const total = odds.reduce((sum, each) => sum + each, Math.exp(rubbish - top));
+  return odds.map((each) => each / total);
 }
 
 export const networks: Description[] = descriptions;

@@ -108,6 +108,7 @@ export class Site {
 
 export interface Reading {
   pixels: number[] | null;
+  atEdge: boolean;
   /** By architecture; `outputs` holds logits, probabilities and the layers' states, by name. */
   answers: Record<
     string,
@@ -149,7 +150,7 @@ export class Visit {
     let count = 0;
     while (count !== (count = await this.count())) await this.page.waitForTimeout(100);
     return this.page.evaluate(() => {
-      const { pixels, answers, latency } = (window as never as { answers: AnswerDetail[] }).answers.at(-1)!;
+      const { pixels, atEdge, answers, latency } = (window as never as { answers: AnswerDetail[] }).answers.at(-1)!;
       const plain = Object.entries(answers).map(
         ([name, { label, best, confidence, none, logits, probabilities, layers }]) => {
           const outputs = Object.entries({ logits, probabilities, ...layers }).map(([key, values]) => [
@@ -159,7 +160,7 @@ export class Visit {
           return [name, { label, best, confidence, none, outputs: Object.fromEntries(outputs) }];
         },
       );
-      return { pixels: pixels && [...pixels], answers: Object.fromEntries(plain), latency };
+      return { pixels: pixels && [...pixels], atEdge, answers: Object.fromEntries(plain), latency };
     });
   }
 

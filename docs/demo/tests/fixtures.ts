@@ -11,22 +11,26 @@ export interface Fixture {
   label: number | null;
   /** The 28 × 28 digit, or null where there is none. */
   digit: number[] | null;
+  /** Whether ink reaches the edge of the picture. */
+  atEdge: boolean;
   error?: string;
 }
 
 interface Expected {
   label: number | null;
   digit?: string;
+  at_edge?: boolean;
   error?: string;
 }
 
 const expected: Record<string, Expected> = JSON.parse(read("pictures/expected.json").toString());
 
-export const fixtures: Fixture[] = Object.entries(expected).map(([name, { label, digit, error }]) => ({
+export const fixtures: Fixture[] = Object.entries(expected).map(([name, { label, digit, at_edge, error }]) => ({
   name,
   data: read(`pictures/${name}`),
   label,
   digit: digit ? bytesOf(digit) : null,
+  atEdge: at_edge ?? false,
   error,
 }));
 

@@ -23,7 +23,7 @@ import {
 } from "./kernels";
 import { keptPieces, withoutTails, type Shape } from "./pieces";
 import { evenStroke, isNormal, place } from "./placing";
-import { NoDigit } from "./refusals";
+import { NoDigit, type Character } from "./refusals";
 import { rulesIn, withoutRules } from "./rules";
 
 /** The longer side of the working picture. */
@@ -35,9 +35,14 @@ const LEAST_CONTRAST = 4;
 
 /** Steps 1 to 13: grey levels of one character, row by row → size × size. Throws NoDigit. */
 export function digitFromGrey(grey: Uint8Array, height: number, width: number, size = 28): Uint8Array {
+  return findCharacter(grey, height, width, size).pixels;
+}
+
+/** The same, and whether ink reaches the edge of the picture. */
+export function findCharacter(grey: Uint8Array, height: number, width: number, size = 28): Character {
   if (height === size && width === size) {
     for (const candidate of [grey, grey.map((level) => 255 - level)]) {
-      if (isNormal({ data: candidate, height, width }, size)) return candidate.slice();
+      if (isNormal({ data: candidate, height, width }, size)) return { pixels: candidate.slice(), atEdge: false };
     }
   }
   let crop: Grid = { data: grey, height, width };
@@ -47,7 +52,8 @@ export function digitFromGrey(grey: Uint8Array, height: number, width: number, s
     if (!sheet) break;
     crop = cut(crop, sheet, picture);
   }
-  return place(evenStroke(inkOf(crop, inkIsBright(fit(crop, SIDE)))), size);
+  const { ink, atEdge } = inkOf(crop, inkIsBright(fit(crop, SIDE)));
+  return { pixels: place(evenStroke(ink), size), atEdge };
 }
 
 /**
@@ -56,16 +62,18 @@ export function digitFromGrey(grey: Uint8Array, height: number, width: number, s
  */
 export function digitFromDrawing(drawing: Uint8Array, height: number, width: number, size = 28): Uint8Array {
   const paper = pad({ data: drawing, height, width }, floorDiv(Math.max(height, width), 14));
-  return place(evenStroke(inkOf(paper, true)), size);
+  return place(evenStroke(inkOf(paper, true).ink), size);
 }
 
-/** Steps 5 to 10: the ink alone, 0 … 255, cut to its box. */
-function inkOf(crop: Grid, bright: boolean): Grid {
+/** Steps 5 to 10: the ink alone, 0 … 255, cut to its box; and whether ink reaches the edge of the picture. */
+function inkOf(crop: Grid, bright: boolean): { ink: Grid; atEdge: boolean } {
+  let atEdge = false;
   for (let turn = 0; ; turn++) {
     const picture = fit(crop, SIDE);
     const { rise, threshold, paper, ink, mask } = thresholdOf(
       levelled(bright ? picture : map(picture, (value) => 255 - value)),
     );
+    if (!turn) atEdge = ring(mask.data, mask.height, mask.width).some(Boolean);
     const original = Math.max(crop.height, crop.width);
     const pitch = Math.max(2, Math.ceil(SIDE / original));
     if (original >= 16) refuseNoise(rise, mask, ink - paper, pitch);
@@ -88,7 +96,7 @@ function inkOf(crop: Grid, bright: boolean): Grid {
     }
     const near = extreme(kept, 4, MAX).data;
     const soft = map(rise, (value, i) => near[i] * clip(floorDiv((value - paper) * 255, ink - paper), 0, 255));
-    return slice(soft, ...boxOf(soft, 64)!);
+    return { ink: slice(soft, ...boxOf(soft, 64)!), atEdge };
   }
 }
 

@@ -1,7 +1,7 @@
 // Picture files → the digit or the number in them, as lenet_zoo.digit_from_image and lenet_zoo.read find it. It runs in a
 // worker.
 
-import { digitFromGrey, ENOUGH } from "./character";
+import { ENOUGH, findCharacter } from "./character";
 import { greyFromRgba } from "./grey";
 import { blockMeans, floorDiv, reduction, type Grid } from "./kernels";
 import { ENOUGH_OF_LINE, linesFromGrey } from "./line";
@@ -54,7 +54,7 @@ const VIEW_SIDE = 1024;
 /** Throws PictureError. */
 export async function readPicture(file: Blob): Promise<Picture> {
   const { bitmap, grey } = await opened(file, ENOUGH);
-  return { ...found(() => digitFromGrey(grey.data, grey.height, grey.width)), bitmap: await viewOf(bitmap) };
+  return { ...found(() => findCharacter(grey.data, grey.height, grey.width)), bitmap: await viewOf(bitmap) };
 }
 
 /** Throws PictureError. */

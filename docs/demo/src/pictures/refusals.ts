@@ -5,15 +5,23 @@ export const SEVERAL = "several characters: lenet-zoo read reads numbers";
 /** There is no digit or number in the picture, or more than is asked for; the message says why. */
 export class NoDigit extends Error {}
 
-/** The 28 × 28 pixels of a digit, or null and why there is none. */
-export interface Found {
+/** What is found in a picture. */
+export interface Character {
+  /** 28 × 28. */
+  pixels: Uint8Array;
+  /** Ink reaches the edge of the picture, which may cut the character off. */
+  atEdge: boolean;
+}
+
+/** A digit, or null and why there is none. */
+export interface Found extends Omit<Character, "pixels"> {
   pixels: Uint8Array | null;
   reason: string;
 }
 
-export function found(make: () => Uint8Array): Found {
-  const [pixels, reason] = attempt(make);
-  return { pixels, reason };
+export function found(make: () => Character): Found {
+  const [character, reason] = attempt(make);
+  return { pixels: null, atEdge: false, ...character, reason };
 }
 
 /** What `make` makes, or null and why there is no digit or number. */

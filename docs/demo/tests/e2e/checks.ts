@@ -34,7 +34,7 @@ export function usePage(): { visit: Site["visit"]; site: () => Site } {
 
 /** What onnxruntime in Python makes of the pixels that the page gave its networks, and that the page made the same. */
 export function expectSameAsPython(readings: Reading[]): void {
-  const input = JSON.stringify(readings.map(({ pixels }) => pixels));
+  const input = JSON.stringify(readings.map(({ pixels, atEdge }) => ({ pixels, atEdge })));
   const script = fileURLToPath(new URL("reference.py", import.meta.url));
   const options = { input, encoding: "utf8", maxBuffer: 2 ** 28 } as const;
   const { status, stdout, stderr, error } = spawnSync(process.env.PYTHON ?? "python3", [script], options);

@@ -16,11 +16,12 @@ describe("pictures", () => {
   test("are the same 28 × 28 bytes as in Python, and the same answers", async () => {
     const visit = await browser.visit();
     const readings: Reading[] = [];
-    for (const { name, data, label, digit, error } of fixtures) {
+    for (const { name, data, label, digit, atEdge, error } of fixtures) {
       const before = await visit.count();
       await visit.drop(name, "image/png", data);
       const reading = await visit.reading(before);
       expect(reading.pixels, name).toEqual(digit);
+      expect(reading.atEdge, name).toBe(atEdge);
       if (digit) {
         readings.push(reading);
         expect(

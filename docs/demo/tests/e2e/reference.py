@@ -1,7 +1,8 @@
 """Every output of the page's networks by onnxruntime in Python: digits on stdin, outputs on stdout, both JSON.
 
-In: [[784 pixels], …]. Out: {"lenet5_classic": [{"logits": […], "C1": […], …} per digit], "lenet5_modern": …}; beside
-them "label": what lenet_zoo answers at half certainty by the confidence in the file's metadata, or null for none.
+In: [{"pixels": [784], "atEdge": …}, …]. Out: {"lenet5_classic": [{"logits": […], "C1": […], …} per digit],
+"lenet5_modern": …}; among them the probabilities by the confidence in the file's metadata, which knows pictures whose
+edge cuts ink off, and "label": what lenet_zoo answers at half certainty, or null for none.
 """
 
 import json
@@ -17,7 +18,9 @@ from lenet_zoo.classify.confidence import none_of_these, probabilities
 MODELS = Path(__file__).parents[2] / "models"
 LEAST = 0.5
 
-pixels = np.array(json.load(sys.stdin), np.uint8).reshape(-1, 1, 28, 28)
+readings = json.load(sys.stdin)
+pixels = np.array([reading["pixels"] for reading in readings], np.uint8).reshape(-1, 1, 28, 28)
+at_edge = np.array([reading["atEdge"] for reading in readings], np.bool_)
 answers = {}
 for name in ("lenet5_classic", "lenet5_modern"):
     session = onnxruntime.InferenceSession(MODELS / f"{name}.onnx", providers=["CPUExecutionProvider"])
@@ -27,8 +30,9 @@ for name in ("lenet5_classic", "lenet5_modern"):
         {key: value[i].ravel().tolist() for key, value in zip(names, values, strict=True)} for i in range(len(pixels))
     ]
     confidence = Confidence(**json.loads(session.get_modelmeta().custom_metadata_map["confidence"]))
-    rows = probabilities(values[names.index("logits")].copy(), confidence)
+    rows = probabilities(values[names.index("logits")].copy(), confidence, at_edge)
     refused = none_of_these(rows) | (rows.max(axis=1) < LEAST)
     for answer, row, none in zip(answers[name], rows, refused, strict=True):
         answer["label"] = None if none else int(row.argmax())
+        answer["probabilities"] = row.tolist()
 json.dump(answers, sys.stdout)
