@@ -7,7 +7,9 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import uuid
+import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +24,7 @@ from lenet_zoo.scoring.scorer import Result, Scorer
 __all__ = ["ENVIRONMENT", "engine"]
 
 _CONNECT_SECONDS, _JOIN_SECONDS = 5, 30
+_LOOK_SECONDS, _MOST_MISSES = 5, 3  # of the head that every cluster has; Ray itself waits for it for a minute
 _STORE_BYTES = 100_000_000  # only the numbers of units go through Ray
 _MOST_TRIES = 5
 _MOST_BLOCKS = 10_000
@@ -56,7 +59,7 @@ def engine(address: str | None) -> Callable[..., Generator[Result, None, None]]:
     def run(
         root: str, out: str, tasks: Iterator[tuple[int, int]], count: int, workers: int | None
     ) -> Generator[Result, None, None]:
-        with _session(address, workers):
+        with _session(address, workers), _watched():
             yield from _results(root, out, tasks, count, workers or int(ray.cluster_resources().get("CPU", 1)))
 
     return run
@@ -123,6 +126,39 @@ def _session(address: str | None, workers: int | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _watched() -> Iterator[None]:
+    """Look whether the cluster's head is there: where it is gone, Ray ends this process without a word."""
+    import ray
+
+    over = threading.Event()
+    address = ray.get_runtime_context().gcs_address
+    threading.Thread(target=_watch, args=(address, over), daemon=True, name="lenet_zoo-head").start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def _watch(address: str, over: threading.Event) -> None:
+    host, _, port = address.rpartition(":")
+    misses = 0
+    while misses < _MOST_MISSES:
+        if over.wait(_LOOK_SECONDS):
+            return
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
+            misses = 0
+        except OSError:
+            misses += 1
+    warnings.warn(
+        f"the head of the Ray cluster at {address} does not answer any more: Ray ends this process within a minute "
+        "unless it comes back; the parts that are done are kept: start the same command again to go on",
+        RuntimeWarning,
+        stacklevel=2,
+    )
 
 
 @contextmanager

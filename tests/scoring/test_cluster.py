@@ -7,7 +7,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -182,6 +184,28 @@ def test_what_answers_and_is_no_cluster(monkeypatch: pytest.MonkeyPatch) -> None
         f"no Ray cluster at {address}: no answer of one within 2 s; start one with `ray start --head`, or leave out "
         "--address"
     )
+
+
+def test_a_head_that_is_gone_is_told(session: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "_LOOK_SECONDS", 0.01)
+    over = threading.Event()
+    with socket.socket() as nobody:  # a port that nothing listens at
+        nobody.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{nobody.getsockname()[1]}"
+        with pytest.warns(
+            RuntimeWarning, match=f"^the head of the Ray cluster at {address} does not answer any more: "
+        ):
+            cluster._watch(address, over)
+        nobody.listen()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            threading.Timer(0.2, over.set).start()
+            cluster._watch(address, over)
+    watched: list[str] = []
+    monkeypatch.setattr(cluster, "_watch", lambda address, over: (watched.append(address), over.wait(60)))
+    with cluster._watched():
+        pass
+    assert watched == [session.address_info["gcs_address"]]
 
 
 def test_the_example_runs(tmp_path: Path, session: Any, network: Path, pictures: Path) -> None:
