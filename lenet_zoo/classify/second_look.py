@@ -30,6 +30,8 @@ Look: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[np.float64]]
 # A text over the first is taken as it is. Of others so many are looked at, and the looks count so much. Chosen
 # on lines of validation digits.
 _CERTAIN, _TEXTS, _WEIGHT = 0.9, 6, 0.5
+# The largest probability of a text that was looked at again.
+_SUREST = 0.89
 _WIDTH, _WIDTH_EXPECTED = 16, 128
 
 
@@ -40,7 +42,8 @@ def likeliest(
 
     Where texts were looked at again, they keep the probability that they have together, and share it by the weighted
     geometric mean of each one's own and what the looks give its characters. (Their product would be too sure of itself,
-    as both opinions are of one network: measured on validation lines.)
+    as both opinions are of one network: measured on validation lines. There, even so, texts with 0.95 and more were
+    right nine times in ten: no text that was looked at again is given more than that.)
 
     Args:
         answers: T×classes, as in `decoding`.
@@ -61,7 +64,7 @@ def likeliest(
     scores = (own + _WEIGHT * _looks(answers, texts, pixels, look)) / (1 + _WEIGHT)
     best = int(scores.argmax())
     share = scores[best] - np.logaddexp.reduce(scores) + np.logaddexp.reduce(own)
-    return Path(texts[best].classes, min(0.0, float(share)))
+    return Path(texts[best].classes, min(math.log(_SUREST), float(share)))
 
 
 def _looks(

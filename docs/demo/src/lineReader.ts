@@ -16,6 +16,8 @@ export const STEP = 2;
 export const FIRST = 14;
 /** A text over the first is taken as it is. Of others so many are looked at again, and the looks count so much. */
 const [CERTAIN, TEXTS, WEIGHT] = [0.9, 6, 0.5];
+/** The largest probability of a text that was looked at again. */
+const SUREST = 0.89;
 /** What looks like no number: so many digits or more, and less than this for each, as a geometric mean. */
 const [MANY, LIKELY] = [3, 0.7];
 
@@ -102,7 +104,7 @@ export class LineReader {
     });
     const best = scores.indexOf(Math.max(...scores));
     const share = scores[best] - logSum(scores) + logSum(texts.map(({ logProbability }) => logProbability));
-    return { classes: texts[best].classes, logProbability: Math.min(0, share) };
+    return { classes: texts[best].classes, logProbability: Math.min(Math.log(SUREST), share) };
   }
 }
 
