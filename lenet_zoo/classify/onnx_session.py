@@ -11,7 +11,7 @@ from typing import Any
 
 from lenet_zoo._onnxruntime import load_onnxruntime
 from lenet_zoo.classify.onnx_file import OnnxFile
-from lenet_zoo.classify.onnx_graph import with_all_maps
+from lenet_zoo.classify.onnx_graph import Damaged, with_all_maps
 from lenet_zoo.errors import ArtifactError, InputError
 
 __all__ = ["Running", "cannot_run", "refuse_unusual"]
@@ -84,7 +84,11 @@ def _unusual_size(file: OnnxFile, providers: Sequence[str] | None, sizes: Sequen
     onnxruntime works them out when it opens a file and runs nothing then, as long as it is not to optimise.
     """
     total = 0
-    session = _session(file, providers, with_all_maps(file.data, sizes))
+    try:
+        only_sizes = with_all_maps(file.data, sizes)
+    except Damaged as error:  # in what `inspect` has no need to read
+        raise ArtifactError(f"{file.path} is truncated or damaged: {error}") from error
+    session = _session(file, providers, only_sizes)
     for value in [*session.get_inputs(), *session.get_outputs()]:
         shape = value.shape if isinstance(value.shape, list) else [None]
         if not all(isinstance(size, int) and size >= 0 for size in shape):

@@ -270,6 +270,15 @@ def test_what_a_file_says_of_its_maps_is_not_believed(tmp_path: Path, properties
         OnnxClassifier(path)
 
 
+def test_an_input_that_stops_early(tmp_path: Path, properties: dict[str, str]) -> None:
+    nodes = [*FLAT[:2], helper.make_node("MatMul", ["flat", "W"], ["logits"])]
+    path = write(tmp_path / "m.onnx", properties, nodes, [WEIGHTS])
+    more = b"\x3a\x04\x5a\x02\x12\x05"  # of the graph: an input of which 5 bytes are missing
+    path.write_bytes(path.read_bytes() + more)
+    with pytest.raises(ArtifactError, match=r"is truncated or damaged: 5 bytes are missing$"):
+        OnnxClassifier(path)
+
+
 def test_a_sparse_tensor_is_not_filled_up(tmp_path: Path, properties: dict[str, str]) -> None:
     nodes = [helper.make_node("Add", ["plain", "zeros"], ["logits"])]
     path = write(tmp_path / "m.onnx", properties, [*FLAT, *nodes], [WEIGHTS])
