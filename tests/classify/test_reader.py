@@ -102,7 +102,7 @@ def test_what_is_no_number_as_a_whole_is_refused_unless_one_is_expected(line: Im
     each = found.confidence ** (1 / 3)
     assert found.reason == f"no number: as '427' it has a probability of only {each:.2f} per digit"
     assert letters.read(line, expect=3)[0].text == "427"
-    assert Told((4, 18, 22), (2, 40, 42), (7, 62, 64), sure=6.0).read(line)[0].text == "427"
+    assert Told((4, 18, 22), (2, 40, 42), (7, 62, 64), sure=7.0).read(line)[0].text == "427"
 
 
 def test_a_doubtful_number_is_rejected_with_its_characters(line: Image.Image) -> None:

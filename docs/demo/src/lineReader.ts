@@ -19,7 +19,7 @@ const [CERTAIN, TEXTS, WEIGHT] = [0.9, 6, 0.5];
 /** The largest probability of a text that was looked at again. */
 const SUREST = 0.89;
 /** What looks like no number: so many digits or more, and less than this for each, as a geometric mean. */
-const [MANY, LIKELY] = [3, 0.7];
+const [MANY, LIKELY] = [3, 0.8];
 
 export interface Character {
   label: string;
