@@ -8,6 +8,7 @@ with the outputs of a space displacement network (p. 29).
 
 from __future__ import annotations
 
+import heapq
 import math
 import re
 from collections.abc import Sequence
@@ -105,17 +106,23 @@ def beam_search(answers: Answers, width: int = 16, expect: re.Pattern[str] | Non
     beams: dict[tuple[int, ...], tuple[float, float]] = {(): (0.0, -math.inf)}
     for row in answers.tolist():
         likely = [(label, row[label]) for label in range(none) if row[label] > _FLOOR]
+        empty = row[none]
         following: dict[tuple[int, ...], tuple[float, float]] = {}
+        longer: dict[tuple[int, ...], float] = {}
         for prefix, (blank, digit) in beams.items():
             both = _add(blank, digit)
             last = prefix[-1] if prefix else none
-            stay = (both + row[none], digit + row[last] if prefix else -math.inf)
-            _put(following, prefix, *stay)
+            following[prefix] = both + empty, digit + row[last]
             for label, log in likely:
-                _put(following, (*prefix, label), -math.inf, (blank if label == last else both) + log)
+                text = (*prefix, label)
+                longer[text] = (blank if label == last else both) + log
+        # No two prefixes become the same one; only one that was there before may be met.
+        for prefix, log in longer.items():
+            known = following.get(prefix)
+            following[prefix] = (-math.inf, log) if known is None else (known[0], _add(known[1], log))
         if len(following) > width:
-            best = sorted(following, key=lambda prefix: _add(*following[prefix]), reverse=True)[:width]
-            following = {prefix: following[prefix] for prefix in best}
+            totals = {prefix: _add(*logs) for prefix, logs in following.items()}
+            following = {prefix: following[prefix] for prefix in heapq.nlargest(width, totals, key=totals.__getitem__)}
         beams = following
     texts = [prefix for prefix in beams if expect is None or expect.fullmatch("".join(map(str, prefix)))]
     return sorted(
@@ -171,10 +178,3 @@ def _add(one: float, other: float) -> float:
     if one < other:
         one, other = other, one
     return one if other == -math.inf else one + math.log1p(math.exp(other - one))
-
-
-def _put(
-    table: dict[tuple[int, ...], tuple[float, float]], prefix: tuple[int, ...], blank: float, digit: float
-) -> None:
-    old = table.get(prefix)
-    table[prefix] = (blank, digit) if old is None else (_add(old[0], blank), _add(old[1], digit))

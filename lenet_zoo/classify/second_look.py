@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenet_zoo.classify.decoding import Path, beam_search, best_path, log_probability, spans
-from lenet_zoo.pictures.cutting import characters_alone
+from lenet_zoo.pictures.cutting import characters_of_texts
 
 __all__ = ["FIRST", "STEP", "Look", "likeliest"]
 
@@ -73,10 +73,10 @@ def _looks(
     """Of each text the sum of the logarithms that its characters have alone."""
     places = [spans(answers, path.classes) for path in texts]
     middles = [[FIRST + STEP * (first + last) / 2 for first, last in each] for each in places]
-    cut = [characters_alone(pixels, each) for each in middles]
-    pictures, which = np.concatenate(cut), np.repeat(np.arange(len(texts)), [len(each) for each in cut])
+    pictures, which = characters_of_texts(pixels, middles)
     total = np.zeros(len(texts))
     if len(pictures):
         classes = np.concatenate([np.array(path.classes, np.int64) for path in texts])
-        np.add.at(total, which, look(pictures)[np.arange(len(pictures)), classes])
+        of_text = np.repeat(np.arange(len(texts)), [len(each) for each in middles])
+        np.add.at(total, of_text, look(pictures)[which, classes])
     return total

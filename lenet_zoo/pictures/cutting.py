@@ -14,18 +14,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
-from lenet_zoo.pictures.components import components
-from lenet_zoo.pictures.kernels import Bytes, Mask, box_of, extreme
+from lenet_zoo.pictures.components import Pieces, components
+from lenet_zoo.pictures.kernels import Bytes, Ints, Mask, box_of, extreme
 from lenet_zoo.pictures.placing import place
 
-__all__ = ["characters_alone"]
+__all__ = ["characters_alone", "characters_of_texts"]
 
 _SIZE = 28
 _INK = 64
 _NEAR = 2
+
+
+class _Cell(NamedTuple):
+    """The ink of one character: its own pieces, and those that it shares, between two columns."""
+
+    own: tuple[int, ...]
+    shared: tuple[int, ...]
+    columns: tuple[int, int]
 
 
 def characters_alone(pixels: Bytes, middles: Sequence[float]) -> Bytes:
@@ -37,42 +46,91 @@ def characters_alone(pixels: Bytes, middles: Sequence[float]) -> Bytes:
 
     Returns: uint8 N×28×28, one picture for each middle.
     """
-    out = np.zeros((len(middles), _SIZE, _SIZE), np.uint8)
+    pictures, which = characters_of_texts(pixels, [middles])
+    return pictures[which]
+
+
+def characters_of_texts(pixels: Bytes, texts: Sequence[Sequence[float]]) -> tuple[Bytes, Ints]:
+    """`characters_alone` of several texts that one strip may have, which share most of their characters.
+
+    Returns:
+        uint8 N×28×28, the pictures, each once; and which is that of each middle of the first text, of the second, …
+    """
     mask = pixels >= _INK
-    if not out.size or not mask.any():
-        return out
     pieces = components(mask)
+    labels = _labels(pieces)
+    found: dict[_Cell, int] = {}
+    pictures: list[Bytes] = []
+    which = []
+    for middles in texts:
+        for cell in _cells(pieces, middles):
+            if cell not in found:
+                found[cell] = len(pictures)
+                pictures.append(_placed(pixels, mask, labels, pieces, cell))
+            which.append(found[cell])
+    out = np.array(pictures, np.uint8).reshape(-1, _SIZE, _SIZE)
+    return out, np.array(which, np.int64)
+
+
+def _labels(pieces: Pieces) -> Ints:
+    """For each pixel its piece, counted from 1; 0 outside."""
+    height, width = pieces.shape
+    steps = np.zeros(height * (width + 1), np.int64)
+    offset = pieces.rows * (width + 1)
+    steps[pieces.starts + offset] = pieces.labels + 1
+    steps[pieces.ends + offset] = -pieces.labels - 1
+    return np.cumsum(steps).reshape(height, width + 1)[:, :-1]
+
+
+def _cells(pieces: Pieces, middles: Sequence[float]) -> list[_Cell]:
+    """Steps 2 to 4, the remnants in a cell left aside."""
+    if not pieces.count:
+        return [_Cell((), (), (0, 0))] * len(middles)
     at = np.asarray(middles, np.float64)
-    edges = np.concatenate([[0], np.ceil((at[1:] + at[:-1]) / 2), [pixels.shape[1]]]).astype(np.int64)
-    ink = np.stack(
+    edges = np.concatenate([[0], np.ceil((at[1:] + at[:-1]) / 2), [pieces.shape[1]]]).astype(np.int64)
+    columns = list(pairwise(edges.tolist()))
+    ink = np.array(
         [
             pieces.total(np.maximum(0, np.minimum(pieces.ends, right) - np.maximum(pieces.starts, left)))
-            for left, right in pairwise(edges.tolist())
+            for left, right in columns
         ]
-    )  # cells × pieces
+    ).reshape(len(columns), pieces.count)
     lefts, rights = pieces.boxes[2:]
     over = ((lefts <= at[:, None]) & (at[:, None] < rights)).sum(0)
-    owner = np.where(over > 1, -1, ink.argmax(0))
-    shared = pieces.mask(owner < 0) if (owner < 0).any() else None
-    for i, (left, right) in enumerate(pairwise(edges.tolist())):
-        own = owner == i
+    cells = []
+    for i, column in zip(range(len(at)), columns, strict=False):
+        own = (over <= 1) & (ink.argmax(0) == i)
         if own.any():
             largest = int(np.where(own, pieces.area, 0).argmax())
             beside = (lefts < rights[largest] + _NEAR) & (rights > lefts[largest] - _NEAR)
             own &= beside | (4 * pieces.area >= pieces.area[largest])
-        here = pieces.mask(own)
-        if shared is not None and shared[:, left:right].any():
-            here[:, left:right] |= _without_remnants(shared[:, left:right])
-        if not here.any():
-            continue
-        soft = extreme(here, 1, np.logical_or) & (here | ~mask)
-        top, bottom, first, last = box_of(soft & (pixels > 0))
-        out[i] = place(pixels[top:bottom, first:last] * soft[top:bottom, first:last], _SIZE)
-    return out
+        shared = tuple(np.flatnonzero((over > 1) & (ink[i] > 0)).tolist())
+        cells.append(_Cell(tuple(np.flatnonzero(own).tolist()), shared, column if shared else (0, 0)))
+    return cells
+
+
+def _placed(pixels: Bytes, mask: Mask, labels: Ints, pieces: Pieces, cell: _Cell) -> Bytes:
+    """Steps 4 to 6 of one cell."""
+    if not cell.own and not cell.shared:
+        return np.zeros((_SIZE, _SIZE), np.uint8)
+    (left, right), own = cell.columns, list(cell.own)
+    lefts, rights = pieces.boxes[2:]
+    # All around it, and the pixel beside it, which may have its fainter ink.
+    begin = max(0, min([*lefts[own].tolist(), *([left] if cell.shared else [])]) - 1)
+    end = max([*rights[own].tolist(), *([right] if cell.shared else [])]) + 1
+    near = labels[:, begin:end]
+    here = np.isin(near, [piece + 1 for piece in own])
+    if cell.shared:
+        part = np.isin(labels[:, left:right], [piece + 1 for piece in cell.shared])
+        here[:, left - begin : right - begin] |= _without_remnants(part)
+    soft = extreme(here, 1, np.logical_or) & (here | ~mask[:, begin:end])
+    ink = pixels[:, begin:end] * soft
+    top, bottom, first, last = box_of(ink > 0)
+    return place(ink[top:bottom, first:last], _SIZE)
 
 
 def _without_remnants(part: Mask) -> Mask:
     """Step 4 of what is left of touching characters in one cell."""
     pieces = components(part)
-    cut = pieces.borders[2:].any(0)
+    cut = pieces.borders[2:].max(0) > 0
     return pieces.mask(~cut | (5 * pieces.area >= pieces.area.max()))
