@@ -17,7 +17,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Path", "beam_search", "best_path", "log_probability", "log_softmax", "spans"]
+__all__ = [
+    "FIRST",
+    "STEP",
+    "Path",
+    "beam_search",
+    "best_path",
+    "log_probability",
+    "log_softmax",
+    "middles_of",
+    "spans",
+]
+
+STEP, FIRST = 2, 14
+"""Pixels of the line from one position to the next, and the middle of the first one's window."""
 
 Answers = NDArray[np.float64]
 """Logarithms of probabilities, T×(classes + 1): one row per position, "none" last. Rows sum to 1 as probabilities."""
@@ -166,6 +179,11 @@ def spans(answers: Answers, classes: Sequence[int]) -> list[tuple[int, int]]:
         skipped = last >= 0 and _may_skip(state, classes) and best[state - 2][last] > best[state - 1][last]
         state -= 2 if skipped else 1
     return found
+
+
+def middles_of(places: Sequence[tuple[int, int]]) -> list[float]:
+    """The columns of the line in the middles of classes that stand at these positions, as `spans` gives them."""
+    return [FIRST + STEP * (first + last) / 2 for first, last in places]
 
 
 def _may_skip(state: int, classes: Sequence[int]) -> bool:

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from lenet_zoo.cards import Card
 from lenet_zoo.classify.confidence import check_min_confidence
-from lenet_zoo.classify.decoding import best_path, log_softmax, spans
+from lenet_zoo.classify.decoding import STEP, best_path, log_softmax, middles_of, spans
 from lenet_zoo.classify.onnx import cores, normalization_of
 from lenet_zoo.classify.onnx_file import card_in, metadata_of, read_file
 from lenet_zoo.classify.onnx_session import Running, cannot_run, refuse_unusual
-from lenet_zoo.classify.second_look import FIRST, STEP, likeliest
+from lenet_zoo.classify.second_look import likeliest
 from lenet_zoo.errors import ArtifactError, InputError, NoDigitError
 from lenet_zoo.pictures.line import lines_from_image
 from lenet_zoo.pictures.preparation import LINE
@@ -216,7 +216,7 @@ def _together(lines: Sequence[Reading]) -> Reading:
 
 def _characters(answers: NDArray[np.float64], classes: Sequence[int], strip: Strip) -> Iterable[Character]:
     places = spans(answers, classes)
-    middles = [FIRST + STEP * (first + last) / 2 for first, last in places]
+    middles = middles_of(places)
     between = [(one + other) / 2 for one, other in itertools.pairwise(middles)]
     # A digit reaches half-way to its neighbours, and no further than its window.
     lefts = [max(middle - 14, edge) for middle, edge in zip(middles, [0, *between], strict=True)]

@@ -16,13 +16,10 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from lenet_zoo.classify.decoding import Path, beam_search, best_path, log_probability, spans
+from lenet_zoo.classify.decoding import Path, beam_search, best_path, log_probability, middles_of, spans
 from lenet_zoo.pictures.cutting import characters_of_texts
 
-__all__ = ["FIRST", "STEP", "Look", "likeliest"]
-
-STEP, FIRST = 2, 14
-"""Pixels of the line from one answer of the network to the next, and the middle of the first answer's window."""
+__all__ = ["Look", "likeliest"]
 
 Look: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[np.float64]]
 """Characters alone, uint8 N×28×28 → logarithms of probabilities, float64 N×classes."""
@@ -71,8 +68,7 @@ def _looks(
     answers: NDArray[np.float64], texts: list[Path], pixels: NDArray[np.uint8], look: Look
 ) -> NDArray[np.float64]:
     """Of each text the sum of the logarithms that its characters have alone."""
-    places = [spans(answers, path.classes) for path in texts]
-    middles = [[FIRST + STEP * (first + last) / 2 for first, last in each] for each in places]
+    middles = [middles_of(spans(answers, path.classes)) for path in texts]
     pictures, which = characters_of_texts(pixels, middles)
     total = np.zeros(len(texts))
     if len(pictures):

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from lenet_zoo.classify.decoding import spans
+from lenet_zoo.classify.decoding import FIRST, STEP, spans
 from lenet_zoo.errors import printable
 from lenet_zoo.figures.canvas import annotate, blank, panel
 from lenet_zoo.figures.theme import Theme, check_theme
@@ -21,7 +21,6 @@ _PIXEL = 0.035  # inches, of the strip; less where it would be wider than a page
 _WIDEST = 9.0
 # Inches: room for the names of the classes, and below them; the height of one class.
 _LEFT, _FOOT, _ROW = 0.5, 0.36, 0.13
-_FIRST, _STEP = 14, 2  # the middle of the first answer's window, and pixels from one answer to the next
 
 
 def line(
@@ -52,7 +51,7 @@ def line(
     above = panel(figure, t, _LEFT, _FOOT + rows + 0.12, width, strip)
     above.imshow(pixels, cmap=t.grey, vmin=0, vmax=255, interpolation="none", aspect="auto", extent=(0, columns, 28, 0))
     below = panel(figure, t, _LEFT, _FOOT, width, rows)
-    edges = _FIRST - _STEP / 2 + _STEP * np.array([0, len(answers)])
+    edges = FIRST - STEP / 2 + STEP * np.array([0, len(answers)])
     below.imshow(
         np.exp(answers.T),
         cmap=t.heat,
@@ -77,7 +76,7 @@ def _mark(
 ) -> None:
     """Frame each digit of the answer where it stands, and write it above the strip."""
     for label, (first, last) in zip(classes, spans(answers, classes) if classes else (), strict=True):
-        left, right = (_FIRST + _STEP * at for at in (first - 0.5, last + 0.5))
+        left, right = (FIRST + STEP * at for at in (first - 0.5, last + 0.5))
         style: dict[str, object] = dict(fill=False, edgecolor=theme.ink, linewidth=0.8, clip_on=False)
         below.add_patch(Rectangle((left, label - 0.5), right - left, 1, **style))  # type: ignore[arg-type]
         place = ((left + right) / 2 / above.get_xlim()[1], 1.0)
