@@ -70,7 +70,8 @@ def _lying_rules(mask: Mask, unit: int | None = None) -> tuple[Mask, Mask] | Non
     `unit` is the side of one character's picture, if the mask is not that.
     """
     height, width = mask.shape
-    if not unit and not mask[:, :2].any() and not mask[:, -2:].any():
+    single = unit is None
+    if single and not mask[:, :2].any() and not mask[:, -2:].any():
         return None
     # How long a stretch is a rule wherever it ends.
     free = max(width / 2, 1.5 * unit) if unit else math.inf
@@ -106,9 +107,23 @@ def _lying_rules(mask: Mask, unit: int | None = None) -> tuple[Mask, Mask] | Non
         if not depths.size or depths[depths.size // 2] > thick:
             continue
         # The lower quartile: a bar of the character upon the rule is thicker.
-        rules[band] |= mask[band] & part & (2 * depth[band] <= 3 * depths[depths.size // 4] + 3)
+        own = mask[band] & part & (2 * depth[band] <= 3 * depths[depths.size // 4] + 3)
+        if single and _waves(own):
+            continue  # the foot of a 2 that goes from one side to the other
+        rules[band] |= own
         courses[band] |= part
     return (rules, courses) if rules.any() else None
+
+
+def _waves(rule: Mask) -> bool:
+    """Whether the middles of its columns lie over 1 px (root mean square) away from the straight line through them."""
+    at = np.flatnonzero(rule.any(0))
+    n, height = at.size, rule.shape[0]
+    twice = rule[:, at].argmax(0) + height - 1 - rule[::-1, at].argmax(0)  # the middle row, doubled
+    across = n * int(at @ at) - int(at.sum()) ** 2
+    down = n * int(twice @ twice) - int(twice.sum()) ** 2
+    both = n * int(at @ twice) - int(at.sum()) * int(twice.sum())
+    return across * down - both * both > 4 * n * n * across
 
 
 def _leaves(rows: np.ndarray, column: int, shape: tuple[int, int]) -> bool:

@@ -97,10 +97,31 @@ function lyingRules(mask: Grid, ofLine?: number): Rules | null {
     const depths = inked.map((i) => depth[i]).sort((a, b) => a - b);
     if (!depths.length || depths[depths.length >> 1] > thick) continue;
     // The lower quartile: a bar of the character upon the rule is thicker.
-    for (const i of inked) if (2 * depth[i] <= 3 * depths[depths.length >> 2] + 3) rules.data[i] = 1;
+    const own = inked.filter((i) => 2 * depth[i] <= 3 * depths[depths.length >> 2] + 3);
+    if (!ofLine && waves(own, width)) continue; // the foot of a 2 that goes from one side to the other
+    for (const i of own) rules.data[i] = 1;
     for (let i = first * width; i < last * width; i++) courses.data[i] |= course.data[i];
   }
   return boxOf(rules) && { rules, courses };
+}
+
+/** Whether the middles of its columns lie over 1 px (root mean square) away from the straight line through them. */
+function waves(own: number[], width: number): boolean {
+  const twice = new Map<number, number>(); // the middle row of each column, doubled
+  const first = new Map<number, number>();
+  for (const i of own) {
+    const [y, x] = [floorDiv(i, width), i % width];
+    if (!first.has(x)) first.set(x, y);
+    twice.set(x, first.get(x)! + y);
+  }
+  const columns = [...twice];
+  const summed = (value: (x: number, y: number) => number) => columns.reduce((total, [x, y]) => total + value(x, y), 0);
+  const n = columns.length;
+  const [sumX, sumY] = [summed((x) => x), summed((_, y) => y)];
+  const across = n * summed((x) => x * x) - sumX * sumX;
+  const down = n * summed((_, y) => y * y) - sumY * sumY;
+  const both = n * summed((x, y) => x * y) - sumX * sumY;
+  return across * down - both * both > 4 * n * n * across;
 }
 
 /** Whether a stretch whose end has these rows leaves the picture there, by the side or by the top or bottom. */
