@@ -171,9 +171,8 @@ def _create_from_source(name: str, pretrained: bool, **kwargs: Any) -> nn.Module
     return model
 
 
-# Keys of the output layer and of C1: our own, and the reference implementation's.
+# Keys of the output layer: our own, and the reference implementation's.
 _CLASSIFIERS = ("output.weight", "fc_layer2.weight")
-_FIRST = ("C1.weight", "conv_layer1.0.weight")
 
 
 def load_network(name: str, weights: Path | None = None) -> LeNet5:
@@ -186,7 +185,7 @@ def load_network(name: str, weights: Path | None = None) -> LeNet5:
     Raises: as `create_model`; InputError for another network than the two of the zoo.
     """
     from lenet_zoo.models._base import LeNet5
-    from lenet_zoo.models.weight_files import read_state
+    from lenet_zoo.models.weight_files import FIRST_KEYS, read_state
 
     if weights is None and not is_foreign(name):
         return _shipped(resolve(name))
@@ -196,7 +195,7 @@ def load_network(name: str, weights: Path | None = None) -> LeNet5:
         shapes = {key: tensor.shape for key, tensor in read_state(weights).items()}
         classes, channels = (
             next((shapes[key][axis] for key in keys if len(shapes.get(key, ())) > axis), None)
-            for keys, axis in ((_CLASSIFIERS, 0), (_FIRST, 1))
+            for keys, axis in ((_CLASSIFIERS, 0), (FIRST_KEYS, 1))
         )
         model = create_model(name, checkpoint_path=weights, num_classes=classes, in_chans=channels)
     if not isinstance(model, LeNet5):

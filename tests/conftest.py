@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -128,6 +130,42 @@ def small_mnist(digits, tmp_path_factory) -> Path:
         )
         (raw / f"{prefix}-labels-idx1-ubyte").write_bytes(struct.pack(">2i", 2049, len(labels)) + labels.tobytes())
     return root
+
+
+# A monitor for programs that a test kills: a line at each report of a step and at the end of each epoch.
+_TELL = """
+from lenet_zoo.training.monitor import Monitor
+
+class Tell(Monitor):
+    def step(self, epoch, *rest):
+        print("step", epoch, flush=True)
+    def epoch(self, record):
+        print("epoch", record["epoch"], flush=True)
+"""
+
+
+@pytest.fixture(scope="session")
+def run_child() -> Callable[..., str]:
+    """Run a program whose training tells the monitor `Tell()`, to its end or until kill -9.
+
+    Takes the program, its arguments, `kill_at`, a line of `Tell`'s ('step 2', 'epoch 2') or None, and variables to add
+    to the environment; gives what the program said on stderr.
+    """
+
+    def run(program: str, *arguments: object, kill_at: str | None = None, **variables: str) -> str:
+        command = [sys.executable, "-c", _TELL + program, *map(str, arguments)]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **variables}
+        ) as process:
+            for line in process.stdout:  # type: ignore[union-attr]
+                if line.strip() == kill_at:
+                    process.kill()  # SIGKILL
+                    break
+            _, said = process.communicate()
+        assert process.returncode == (0 if kill_at is None else -9), said
+        return said
+
+    return run
 
 
 @pytest.fixture

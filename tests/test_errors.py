@@ -1,11 +1,13 @@
-"""What errors say of installing: one wording for all, and a line that works."""
+"""What all errors say alike: how to install, in one wording and a line that works, and the nearest known name."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from lenet_zoo.errors import to_install
+import pytest
+
+from lenet_zoo.errors import did_you_mean, to_install
 
 ROOT = Path(__file__).parents[1]
 EXTRAS = set(re.findall(r"^([a-z]+) = \[$", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.M))
@@ -33,3 +35,12 @@ def test_no_page_and_no_example_asks_an_index_for_the_package() -> None:
         if path.is_file():
             asked = re.findall(r"pip install (?:-\S+ )*[\\\"']*lenet[-_]zoo.*", path.read_text(encoding="utf-8"))
             assert asked == [], path.name
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [("trian", "train"), ("scor", "score"), ("c2", "c1"), ("nothing", ""), ("none", ""), ("x", "")],
+)
+def test_the_nearest_name_is_one_that_may_have_been_meant(word: str, meant: str) -> None:
+    said = did_you_mean(word, ["train", "score", "predict", "c1"])
+    assert said == (f" Did you mean {meant!r}?" if meant else "")

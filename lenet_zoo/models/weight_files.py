@@ -19,7 +19,7 @@ from torch import Tensor
 
 from lenet_zoo.errors import WeightsError
 
-__all__ = ["UNREADABLE", "check_intact", "read_state"]
+__all__ = ["FIRST_KEYS", "UNREADABLE", "check_intact", "read_state"]
 
 # What torch, timm and safetensors raise for a file that is cut off, is no weight file, or holds no dictionary. The
 # second line is what unpickling arbitrary bytes may raise.
@@ -30,7 +30,7 @@ UNREADABLE = (
 
 # The first layer as our networks and the reference implementation call it. What stands before it in a checkpoint was
 # added by wrappers (DDP's `module.`, Lightning's `model.`, …) and by the dictionaries around the state dict.
-_FIRST = ("C1.weight", "conv_layer1.0.weight")
+FIRST_KEYS = ("C1.weight", "conv_layer1.0.weight")
 # Of several networks in a checkpoint, the one to take: averaged weights first, as timm does.
 _PREFERRED = ("state_dict_ema", "model_ema", "state_dict", "model", "model_state_dict")
 _DEEPEST = 4  # dictionaries within each other
@@ -120,7 +120,7 @@ def _flat(found: Mapping[Any, Any], depth: int = 1) -> Iterator[tuple[str, Tenso
 
 def _prefix(tensors: Mapping[str, Tensor], path: Path) -> str:
     """What stands before the keys of the network to take; '' where none is known by its first layer."""
-    prefixes = [key.removesuffix(first) for key in tensors for first in _FIRST if f".{key}".endswith(f".{first}")]
+    prefixes = [key.removesuffix(first) for key in tensors for first in FIRST_KEYS if f".{key}".endswith(f".{first}")]
     if len(prefixes) < 2:
         return "".join(prefixes)
     for preferred in _PREFERRED:

@@ -3,28 +3,10 @@
 //
 // The same arithmetic as autograd, which the tests hold it against. stages.py compiles and calls this file.
 
+#include "../squash.h"
 #include "convolution.h"
 
 namespace {
-
-constexpr float A = 1.7159f, S = 2.0f / 3.0f;
-
-// tanh is Lambert's continued fraction, exact to float precision for |u| < 2.25, and from there
-// tanh(2u) = 2nd / (d^2 + n^2), twice, with n/d = tanh(u): the division comes last, once. tanh(9) is 1 in float.
-inline V tanh_of(V u) {
-    u = u > 9.0f ? V{} + 9.0f : u;  // written so that a NaN stays one
-    u = u < -9.0f ? V{} - 9.0f : u;
-    u *= 0.25f;
-    const V q = u * u;
-    V n = u * (135135.0f + q * (17325.0f + q * (378.0f + q)));
-    V d = 135135.0f + q * (62370.0f + q * (3150.0f + q * 28.0f));
-    for (int doubling = 0; doubling < 2; doubling++) {
-        const V product = 2.0f * n * d;
-        d = n * n + d * d;
-        n = product;
-    }
-    return n / d;
-}
 
 template <int IN, int OUT, int SIZE>
 struct Stage : Convolution<IN, OUT, SIZE> {

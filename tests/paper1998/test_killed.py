@@ -1,22 +1,13 @@
 """Training as in 1998 without a compiler, killed with -9: the same command goes on to the same bytes."""
 
 import os
-import subprocess
-import sys
 
 import pytest
 
 _CHILD = """
 import sys
 from lenet_zoo.paper1998 import online
-from lenet_zoo.training.monitor import Monitor
 from lenet_zoo.training.run import train
-
-class Tell(Monitor):
-    def step(self, number, *rest):
-        print("step", number, flush=True)
-    def epoch(self, record):
-        print("epoch", record["epoch"], flush=True)
 
 online.BLOCK = 200
 out, root = sys.argv[1:]
@@ -26,19 +17,9 @@ train("lenet5_classic", dataset="mnist", recipe="lecun1998", out=out, changes=di
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
-def test_eager_training_that_is_killed_goes_on_to_the_same_bytes(small_mnist, tmp_path, broken_compiler):
+def test_eager_training_that_is_killed_goes_on_to_the_same_bytes(small_mnist, tmp_path, broken_compiler, run_child):
     def child(out: str, kill_at: str | None) -> None:
-        command = [sys.executable, "-c", _CHILD, str(tmp_path / out), str(small_mnist)]
-        environment = {**os.environ, "CXX": broken_compiler}
-        with subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-        ) as process:
-            for line in process.stdout:
-                if line.strip() == kill_at:
-                    process.kill()
-                    break
-            _, said = process.communicate()
-        assert process.returncode == (0 if kill_at is None else -9), said
+        said = run_child(_CHILD, tmp_path / out, small_mnist, kill_at=kill_at, CXX=broken_compiler)
         assert "training goes on through autograd" in said
 
     child("whole", None)

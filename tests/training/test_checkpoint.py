@@ -6,8 +6,6 @@ import json
 import math
 import os
 import random
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -98,15 +96,8 @@ from lenet_zoo import create_model
 from lenet_zoo.datasets.loading import load_dataset
 from lenet_zoo.training.checkpoint import RunFolder
 from lenet_zoo.training.engine import fit
-from lenet_zoo.training.monitor import Monitor
 from lenet_zoo.training.processes import ALONE
 from lenet_zoo.training.recipe import load_recipe
-
-class Tell(Monitor):
-    def step(self, epoch, *rest):
-        print("step", epoch, flush=True)
-    def epoch(self, record):
-        print("epoch", record["epoch"], flush=True)
 
 torch.set_num_threads(1)
 out, root, recipe = sys.argv[1:]
@@ -117,26 +108,13 @@ RunFolder(out).save_weights(result.model.state_dict())
 """
 
 
-def _child(out: Path, root: Path, recipe: Path, kill_at: str | None) -> None:
-    command = [sys.executable, "-c", _CHILD, str(out), str(root), str(recipe)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        for line in process.stdout:
-            if line.strip() == kill_at:
-                process.kill()  # SIGKILL
-                break
-        process.stdout.read()
-        status = process.wait()
-    assert status == (0 if kill_at is None else -9)
-
-
-def test_a_killed_process_goes_on_to_the_same_bytes(small_mnist, tmp_path, train, rich):
+def test_a_killed_process_goes_on_to_the_same_bytes(small_mnist, tmp_path, train, rich, run_child):
     recipe = tmp_path / "rich.toml"
     recipe.write_text("".join(f"{k} = {json.dumps(v)}\n" for k, v in rich.as_dict().items()))
     data = load_dataset("mnist", train=True, root=small_mnist)
     whole = save(train(data, tmp_path / "whole").model.state_dict(), {"format": "pt"})
-    for moment in ("step 1", "step 3", "epoch 3"):
-        _child(tmp_path / "killed", small_mnist, recipe, moment)
-    _child(tmp_path / "killed", small_mnist, recipe, None)
+    for moment in ("step 1", "step 3", "epoch 3", None):
+        run_child(_CHILD, tmp_path / "killed", small_mnist, recipe, kill_at=moment)
     assert (tmp_path / "killed" / "model.safetensors").read_bytes() == whole
 
 
