@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from lenet_zoo.datasets.augment import Draws, augment, draw
+from lenet_zoo.datasets.augment import Draws, draw
 from lenet_zoo.datasets.loading import Dataset
+from lenet_zoo.training.distort import distorted
 from lenet_zoo.training.processes import Ranks
 from lenet_zoo.training.recipe import Recipe
 
@@ -25,14 +26,17 @@ class Batches:
         seed: of order and distortions.
         mean, std: what the network's cfg says, of pixels in [0, 1].
         ranks: each gets an equal part of every batch, give or take one picture.
+        compiled: distort them through a compiled function, where that is possible.
     """
 
-    def __init__(self, data: Dataset, recipe: Recipe, seed: int, mean: float, std: float, ranks: Ranks) -> None:
+    def __init__(
+        self, data: Dataset, recipe: Recipe, seed: int, mean: float, std: float, ranks: Ranks, compiled: bool = False
+    ) -> None:
         self.images = data.images.to(ranks.device)
         self.labels = data.labels.to(ranks.device)
         self.recipe, self.seed = recipe, seed
         self.mean, self.std = mean, std
-        self.ranks = ranks
+        self.ranks, self.compiled = ranks, compiled
         self.pictures = math.ceil(len(self.labels) * recipe.portion)  # in an epoch
 
     def __len__(self) -> int:
@@ -63,7 +67,7 @@ class Batches:
         if not len(index):  # a batch of fewer pictures than ranks
             channels = self.images.shape[1:-2] or (1,)
             return torch.zeros(0, *channels, *self.images.shape[-2:], device=device)
-        return augment(self.images[index.to(device)], draws[index].to(device), self.images)
+        return distorted(self.images, draws, index, self.compiled)
 
 
 def stream(seed: int, epoch: int) -> int:

@@ -19,8 +19,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from lenet_zoo._files import write_atomic
-from lenet_zoo.datasets.augment import Augmentation, augment, draw
+from lenet_zoo.datasets.augment import Augmentation, draw
 from lenet_zoo.models._card import weights_sha256
+from lenet_zoo.training.distort import distorted
 from lenet_zoo.training.processes import ALONE, Ranks, has_bf16
 from lenet_zoo.training.teachers import Teacher
 
@@ -40,10 +41,19 @@ class TeacherLogits:
         how: the distortions.
         folder: where the logits are kept; made when it is not there.
         ranks: they share the computing.
+        compiled: distort the pictures through a compiled function, where that is possible.
     """
 
-    def __init__(self, teacher: Teacher, images: Tensor, how: Augmentation, folder: Path, ranks: Ranks = ALONE) -> None:
-        self.images, self.how, self.ranks = images, how, ranks
+    def __init__(
+        self,
+        teacher: Teacher,
+        images: Tensor,
+        how: Augmentation,
+        folder: Path,
+        ranks: Ranks = ALONE,
+        compiled: bool = False,
+    ) -> None:
+        self.images, self.how, self.ranks, self.compiled = images, how, ranks, compiled
         about = json.dumps([repr(how), weights_sha256(teacher.state_dict()), len(images)])
         self.folder = folder / hashlib.sha256(about.encode()).hexdigest()[:16]
         self.teacher = teacher.to(memory_format=torch.channels_last)
@@ -71,7 +81,7 @@ class TeacherLogits:
 
         @torch.no_grad()
         def logits_of(index: Tensor) -> Tensor:
-            x = augment(images[index.to(device)], draws[index].to(device), images)
+            x = distorted(images, draws, index, self.compiled)
             with torch.autocast(device.type, torch.bfloat16, enabled=has_bf16(device)):
                 return self.teacher(x.contiguous(memory_format=torch.channels_last)).float().cpu()
 

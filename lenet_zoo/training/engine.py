@@ -113,8 +113,8 @@ def fit(
         resume: go on from the folder's checkpoint, if it has one.
         identity: what else must be the same for a resumed run (network, data set).
         monitor: told of the progress, on rank zero.
-        compiled: whether the network goes through compiled stages on a CPU, where there is a compiler; by default in
-            a run that shows 80,000 pictures or more.
+        compiled: whether the network goes through compiled stages on a CPU, and pictures are distorted by a compiled
+            function, where there is a compiler; by default in a run that shows 80,000 pictures or more.
 
     Raises:
         InputError: `batch_norm` for another network than lenet5_modern, or with a batch of one picture; distill > 0
@@ -175,7 +175,7 @@ class _Run:
         if recipe.channels_last:
             self.model = self.model.to(memory_format=torch.channels_last)
         cfg: Any = self.model.pretrained_cfg
-        self.batches = Batches(data, recipe, seed, cfg["mean"][0], cfg["std"][0], ranks)
+        self.batches = Batches(data, recipe, seed, cfg["mean"][0], cfg["std"][0], ranks, compiled)
         self.gradients: Gradients | None = None
         if ranks.world > 1:
             normalise_whole_batches(self.model)

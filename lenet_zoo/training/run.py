@@ -33,7 +33,7 @@ from lenet_zoo.pictures.preparation import LINE, Preparation
 from lenet_zoo.registry import create_model, list_models
 from lenet_zoo.training.checkpoint import RunFolder, check_once, sole_writer
 from lenet_zoo.training.distillation import EnsembleLogits, TeacherLogits
-from lenet_zoo.training.engine import check, fit
+from lenet_zoo.training.engine import check, fit, goes_through_compiled_layers
 from lenet_zoo.training.lines import build_for_lines, fit_lines, line_figures
 from lenet_zoo.training.monitor import Monitor, Result, TensorBoard
 from lenet_zoo.training.online import fit_online
@@ -294,9 +294,10 @@ def _teachers(plan: _Plan) -> tuple[TeacherLogits | EnsembleLogits | None, list[
     records = ranks.on_rank_zero(
         lambda: [teacher_record(Path(one), teacher) for one, teacher in zip(files, teachers, strict=True)]
     )
+    answers, how = plan.out / "answers", plan.recipe.augmentation
+    compiled = goes_through_compiled_layers(plan.recipe, len(plan.training))
     each = [
-        TeacherLogits(one.to(ranks.device), plan.training.images, plan.recipe.augmentation, plan.out / "answers", ranks)
-        for one in teachers
+        TeacherLogits(one.to(ranks.device), plan.training.images, how, answers, ranks, compiled) for one in teachers
     ]
     return each[0] if len(each) == 1 else EnsembleLogits(each), records
 
