@@ -8,7 +8,6 @@ with the outputs of a space displacement network (p. 29).
 
 from __future__ import annotations
 
-import heapq
 import math
 import re
 from collections.abc import Sequence
@@ -103,7 +102,9 @@ def log_probability(answers: Answers, classes: Sequence[int]) -> float:
     return float(np.logaddexp(on_digit[-1], on_blank[-1]))
 
 
-def beam_search(answers: Answers, width: int = 16, expect: re.Pattern[str] | None = None) -> list[Path]:
+def beam_search(
+    answers: Answers, width: int = 16, expect: re.Pattern[str] | None = None, count: int | None = None
+) -> list[Path]:
     """The likeliest texts, best first, each with its exact probability.
 
     Prefixes are followed from position to position, the `width` best of them. The probability that the search itself
@@ -113,34 +114,70 @@ def beam_search(answers: Answers, width: int = 16, expect: re.Pattern[str] | Non
         answers: as above.
         width: texts that are kept at each position.
         expect: what a text, as digits, must match from end to end; others are left out of the result.
+        count: how many texts are wanted; None for all. What the search finds of a text nearly gives their order: two
+            texts more than that are computed again.
+    """
+    found = _likely_texts(answers, width)
+    texts = [text for text in found if expect is None or expect.fullmatch("".join(map(str, text)))]
+    if count is not None:
+        texts = texts[: count + 2]
+    paths = [Path(text, log_probability(answers, text)) for text in texts]
+    return sorted(paths, key=lambda path: -path.log_probability)[:count]
+
+
+def _likely_texts(answers: Answers, width: int) -> list[tuple[int, ...]]:
+    """The texts that the search ends with, by what it finds of their probabilities, which it brings back to 1.
+
+    At two positions of three no class is likely enough to be followed. They are stretches between the others, and
+    change a prefix in one way, whichever it is, but for its last class.
     """
     none = answers.shape[1] - 1
-    # prefix → logarithms of the paths that end in "none", and in its last class
-    beams: dict[tuple[int, ...], tuple[float, float]] = {(): (0.0, -math.inf)}
-    for row in answers.tolist():
-        likely = [(label, row[label]) for label in range(none) if row[label] > _FLOOR]
-        empty = row[none]
-        following: dict[tuple[int, ...], tuple[float, float]] = {}
-        longer: dict[tuple[int, ...], float] = {}
-        for prefix, (blank, digit) in beams.items():
-            both = _add(blank, digit)
-            last = prefix[-1] if prefix else none
-            following[prefix] = both + empty, digit + row[last]
-            for label, log in likely:
-                text = (*prefix, label)
-                longer[text] = (blank if label == last else both) + log
+    likely = answers[:, :none] > _FLOOR
+    steps = np.flatnonzero(likely.any(1))
+    empty, repeated, ended = (stretches.tolist() for stretches in _stretches(answers, steps))
+    rows = np.exp(answers[steps]).tolist()
+    # prefix → the probability of the paths that end in "none", and of those in its last class
+    beams: dict[tuple[int, ...], tuple[float, float]] = {(): (empty[0], 0.0)}
+    for i, step in enumerate(steps.tolist(), 1):
+        row, labels = rows[i - 1], likely[step].nonzero()[0].tolist()
+        following = {
+            prefix: ((blank + digit) * row[none], digit * row[prefix[-1]] if prefix else 0.0)
+            for prefix, (blank, digit) in beams.items()
+        }
         # No two prefixes become the same one; only one that was there before may be met.
-        for prefix, log in longer.items():
-            known = following.get(prefix)
-            following[prefix] = (-math.inf, log) if known is None else (known[0], _add(known[1], log))
-        if len(following) > width:
-            totals = {prefix: _add(*logs) for prefix, logs in following.items()}
-            following = {prefix: following[prefix] for prefix in heapq.nlargest(width, totals, key=totals.__getitem__)}
-        beams = following
-    texts = [prefix for prefix in beams if expect is None or expect.fullmatch("".join(map(str, prefix)))]
-    return sorted(
-        (Path(text, log_probability(answers, text)) for text in texts), key=lambda path: -path.log_probability
-    )
+        for prefix, (blank, digit) in beams.items():
+            last = prefix[-1] if prefix else none
+            for label in labels:
+                text = (*prefix, label)
+                more = (blank if label == last else blank + digit) * row[label]
+                known = following.get(text)
+                following[text] = (0.0, more) if known is None else (known[0], known[1] + more)
+        best = sorted(((blank + digit, text) for text, (blank, digit) in following.items()), reverse=True)[:width]
+        beams, largest = {}, best[0][0] or 1.0
+        for _, text in best:
+            blank, digit = (part / largest for part in following[text])
+            last = text[-1] if text else none
+            beams[text] = empty[i] * (blank + digit * ended[i][last]), digit * repeated[i][last]
+    return sorted(beams, key=lambda text: -sum(beams[text]))
+
+
+def _stretches(answers: Answers, steps: NDArray[np.int64]) -> tuple[NDArray[np.float64], ...]:
+    """What the stretches before, between and after these positions do to probabilities.
+
+    Returns: of each stretch the factor of paths that stay at "none"; that of paths which stay at each class; and of
+        these the sum, over where in the stretch they go to "none", of their factor so far, divided by that of "none".
+    """
+    firsts, ends = np.concatenate([[0], steps + 1]), np.concatenate([steps, [len(answers)]])
+    sums = np.zeros((len(answers) + 1, answers.shape[1]))
+    np.cumsum(answers, axis=0, out=sums[1:])
+    factors = np.exp(sums[ends] - sums[firsts])
+    odds, lengths = sums - sums[:, -1:], ends - firsts
+    gone = np.zeros_like(factors)
+    some = np.flatnonzero(lengths)
+    if some.size:
+        within = np.delete(odds[:-1], steps, axis=0) - np.repeat(odds[firsts[some]], lengths[some], axis=0)
+        gone[some] = np.add.reduceat(np.exp(within), np.cumsum(lengths[some]) - lengths[some], axis=0)
+    return factors[:, -1], factors, gone
 
 
 def spans(answers: Answers, classes: Sequence[int]) -> list[tuple[int, int]]:
@@ -189,10 +226,3 @@ def middles_of(places: Sequence[tuple[int, int]]) -> list[float]:
 def _may_skip(state: int, classes: Sequence[int]) -> bool:
     """Whether a class may follow another without "none" between them."""
     return state >= 3 and state % 2 == 1 and classes[state // 2] != classes[state // 2 - 1]
-
-
-def _add(one: float, other: float) -> float:
-    """log(exp(one) + exp(other))."""
-    if one < other:
-        one, other = other, one
-    return one if other == -math.inf else one + math.log1p(math.exp(other - one))

@@ -53,7 +53,7 @@ def likeliest(
         found = Path(text, log_probability(answers, text))
         if found.log_probability > math.log(_CERTAIN):
             return found
-    texts = beam_search(answers, _WIDTH if expect is None else _WIDTH_EXPECTED, expect)[:_TEXTS]
+    texts = beam_search(answers, _WIDTH if expect is None else _WIDTH_EXPECTED, expect, _TEXTS)
     texts = [path for path in texts if path.log_probability > -math.inf]
     if len(texts) < 2:
         return texts[0] if texts else None
@@ -67,12 +67,13 @@ def likeliest(
 def _looks(
     answers: NDArray[np.float64], texts: list[Path], pixels: NDArray[np.uint8], look: Look
 ) -> NDArray[np.float64]:
-    """Of each text the sum of the logarithms that its characters have alone."""
-    middles = [middles_of(spans(answers, path.classes)) for path in texts]
-    pictures, which = characters_of_texts(pixels, middles)
+    """Of each text the sum of the logarithms that its characters have alone, but those that all texts have."""
+    placed = [(path.classes, middles_of(spans(answers, path.classes))) for path in texts]
+    pictures, which = characters_of_texts(pixels, placed)
     total = np.zeros(len(texts))
     if len(pictures):
         classes = np.concatenate([np.array(path.classes, np.int64) for path in texts])
-        of_text = np.repeat(np.arange(len(texts)), [len(each) for each in middles])
-        np.add.at(total, of_text, look(pictures)[which, classes])
+        of_text = np.repeat(np.arange(len(texts)), [len(path.classes) for path in texts])
+        tells = which >= 0
+        np.add.at(total, of_text[tells], look(pictures)[which[tells], classes[tells]])
     return total

@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import chain, compress, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +37,9 @@ class _Cell(NamedTuple):
     columns: tuple[int, int]
 
 
+_EMPTY = _Cell((), (), (0, 0))
+
+
 def characters_alone(pixels: Bytes, middles: Sequence[float]) -> Bytes:
     """Each character of a strip, alone.
 
@@ -46,30 +49,83 @@ def characters_alone(pixels: Bytes, middles: Sequence[float]) -> Bytes:
 
     Returns: uint8 N×28×28, one picture for each middle.
     """
-    pictures, which = characters_of_texts(pixels, [middles])
-    return pictures[which]
+    strip = _Strip(pixels)
+    pictures = [strip.placed(cell) for cell in strip.cells(middles)]
+    return np.array(pictures, np.uint8).reshape(-1, _SIZE, _SIZE)
 
 
-def characters_of_texts(pixels: Bytes, texts: Sequence[Sequence[float]]) -> tuple[Bytes, Ints]:
-    """`characters_alone` of several texts that one strip may have, which share most of their characters.
+def characters_of_texts(pixels: Bytes, texts: Sequence[tuple[Sequence[int], Sequence[float]]]) -> tuple[Bytes, Ints]:
+    """`characters_alone` of several texts that one strip may have, as far as they differ.
+
+    Args:
+        pixels: as above.
+        texts: of each the classes of its characters, and their middles.
 
     Returns:
-        uint8 N×28×28, the pictures, each once; and which is that of each middle of the first text, of the second, …
+        uint8 N×28×28, the pictures, each once; and which is that of each character of the first text, of the second, …
+        A character that all texts have, as the same class, says nothing of which is right: −1.
     """
-    mask = pixels >= _INK
-    pieces = components(mask)
-    labels = _labels(pieces)
+    strip = _Strip(pixels)
+    cells = [list(zip(strip.cells(middles), classes, strict=True)) for classes, middles in texts]
+    shared = set[tuple[_Cell, int]].intersection(*map(set, cells)) if cells else set()
     found: dict[_Cell, int] = {}
-    pictures: list[Bytes] = []
     which = []
-    for middles in texts:
-        for cell in _cells(pieces, middles):
-            if cell not in found:
-                found[cell] = len(pictures)
-                pictures.append(_placed(pixels, mask, labels, pieces, cell))
-            which.append(found[cell])
-    out = np.array(pictures, np.uint8).reshape(-1, _SIZE, _SIZE)
-    return out, np.array(which, np.int64)
+    for cell, label in chain.from_iterable(cells):
+        tells = (cell, label) not in shared or cell == _EMPTY
+        which.append(found.setdefault(cell, len(found)) if tells else -1)
+    pictures = [strip.placed(cell) for cell in found]
+    return np.array(pictures, np.uint8).reshape(-1, _SIZE, _SIZE), np.array(which, np.int64)
+
+
+class _Strip:
+    """A strip that characters are cut out of."""
+
+    def __init__(self, pixels: Bytes) -> None:
+        self.pixels, self.mask = pixels, pixels >= _INK
+        self.pieces = components(self.mask)
+        self.labels = _labels(self.pieces)
+        self.before = _ink_before(self.labels, self.pieces)
+
+    def cells(self, middles: Sequence[float]) -> list[_Cell]:
+        """Steps 2 to 4, the remnants in a cell left aside."""
+        pieces = self.pieces
+        if not pieces.count or not len(middles):
+            return [_EMPTY] * len(middles)
+        at = np.asarray(middles, np.float64)
+        edges = np.concatenate([[0], np.ceil((at[1:] + at[:-1]) / 2), [pieces.shape[1]]]).astype(np.int64)
+        ink = np.diff(self.before[:, edges]).T  # cells × pieces
+        lefts, rights = pieces.boxes[2:]
+        over = ((lefts <= at[:, None]) & (at[:, None] < rights)).sum(0)
+        own = (over <= 1) & (ink.argmax(0) == np.arange(len(at))[:, None])
+        largest = np.where(own, pieces.area, 0).argmax(1)
+        beside = (lefts < rights[largest, None] + _NEAR) & (rights > lefts[largest, None] - _NEAR)
+        own &= beside | (4 * pieces.area >= pieces.area[largest, None])
+        shared = (over > 1) & (ink > 0)
+        numbers = range(pieces.count)
+        return [
+            _Cell(tuple(compress(numbers, mine)), tuple(compress(numbers, ours)), column if any(ours) else (0, 0))
+            for mine, ours, column in zip(own.tolist(), shared.tolist(), pairwise(edges.tolist()), strict=True)
+        ]
+
+    def placed(self, cell: _Cell) -> Bytes:
+        """Steps 4 to 6 of one cell."""
+        pieces, labels = self.pieces, self.labels
+        if cell == _EMPTY:
+            return np.zeros((_SIZE, _SIZE), np.uint8)
+        (left, right), own = cell.columns, list(cell.own)
+        lefts, rights = pieces.boxes[2:]
+        # All around it, and the pixel beside it, which may have its fainter ink.
+        begin = max(0, min([*lefts[own].tolist(), *([left] if cell.shared else [])]) - 1)
+        end = max([*rights[own].tolist(), *([right] if cell.shared else [])]) + 1
+        near = labels[:, begin:end]
+        here = _of(pieces, own)[near]
+        if cell.shared:
+            part = _of(pieces, cell.shared)[labels[:, left:right]]
+            here[:, left - begin : right - begin] |= _without_remnants(part)
+        soft = extreme(here, 1, np.logical_or) & (here | ~self.mask[:, begin:end])
+        ink = self.pixels[:, begin:end] * soft
+        top, bottom, first, last = box_of(ink > 0)
+        return place(ink[top:bottom, first:last], _SIZE)
 
 
 def _labels(pieces: Pieces) -> Ints:
@@ -82,55 +138,26 @@ def _labels(pieces: Pieces) -> Ints:
     return np.cumsum(steps).reshape(height, width + 1)[:, :-1]
 
 
-def _cells(pieces: Pieces, middles: Sequence[float]) -> list[_Cell]:
-    """Steps 2 to 4, the remnants in a cell left aside."""
-    if not pieces.count:
-        return [_Cell((), (), (0, 0))] * len(middles)
-    at = np.asarray(middles, np.float64)
-    edges = np.concatenate([[0], np.ceil((at[1:] + at[:-1]) / 2), [pieces.shape[1]]]).astype(np.int64)
-    columns = list(pairwise(edges.tolist()))
-    ink = np.array(
-        [
-            pieces.total(np.maximum(0, np.minimum(pieces.ends, right) - np.maximum(pieces.starts, left)))
-            for left, right in columns
-        ]
-    ).reshape(len(columns), pieces.count)
-    lefts, rights = pieces.boxes[2:]
-    over = ((lefts <= at[:, None]) & (at[:, None] < rights)).sum(0)
-    cells = []
-    for i, column in zip(range(len(at)), columns, strict=False):
-        own = (over <= 1) & (ink.argmax(0) == i)
-        if own.any():
-            largest = int(np.where(own, pieces.area, 0).argmax())
-            beside = (lefts < rights[largest] + _NEAR) & (rights > lefts[largest] - _NEAR)
-            own &= beside | (4 * pieces.area >= pieces.area[largest])
-        shared = tuple(np.flatnonzero((over > 1) & (ink[i] > 0)).tolist())
-        cells.append(_Cell(tuple(np.flatnonzero(own).tolist()), shared, column if shared else (0, 0)))
-    return cells
+def _ink_before(labels: Ints, pieces: Pieces) -> Ints:
+    """Of each piece the pixels to the left of each column, and all: count×(W + 1)."""
+    _, columns = labels.nonzero()
+    width = pieces.shape[1]
+    of_columns = np.bincount((labels[labels > 0] - 1) * width + columns, minlength=pieces.count * width)
+    out = np.zeros((pieces.count, width + 1), np.int64)
+    np.cumsum(of_columns.reshape(-1, width), axis=1, out=out[:, 1:])
+    return out
 
 
-def _placed(pixels: Bytes, mask: Mask, labels: Ints, pieces: Pieces, cell: _Cell) -> Bytes:
-    """Steps 4 to 6 of one cell."""
-    if not cell.own and not cell.shared:
-        return np.zeros((_SIZE, _SIZE), np.uint8)
-    (left, right), own = cell.columns, list(cell.own)
-    lefts, rights = pieces.boxes[2:]
-    # All around it, and the pixel beside it, which may have its fainter ink.
-    begin = max(0, min([*lefts[own].tolist(), *([left] if cell.shared else [])]) - 1)
-    end = max([*rights[own].tolist(), *([right] if cell.shared else [])]) + 1
-    near = labels[:, begin:end]
-    here = np.isin(near, [piece + 1 for piece in own])
-    if cell.shared:
-        part = np.isin(labels[:, left:right], [piece + 1 for piece in cell.shared])
-        here[:, left - begin : right - begin] |= _without_remnants(part)
-    soft = extreme(here, 1, np.logical_or) & (here | ~mask[:, begin:end])
-    ink = pixels[:, begin:end] * soft
-    top, bottom, first, last = box_of(ink > 0)
-    return place(ink[top:bottom, first:last], _SIZE)
+def _of(pieces: Pieces, some: Sequence[int]) -> Mask:
+    """For each value of `_labels` whether it is of one of some pieces."""
+    out = np.zeros(pieces.count + 1, np.bool_)
+    out[1:][list(some)] = True
+    return out
 
 
 def _without_remnants(part: Mask) -> Mask:
     """Step 4 of what is left of touching characters in one cell."""
     pieces = components(part)
-    cut = pieces.borders[2:].max(0) > 0
+    cut = np.zeros(pieces.count, np.bool_)
+    cut[pieces.labels[(pieces.starts == 0) | (pieces.ends == part.shape[1])]] = True
     return pieces.mask(~cut | (5 * pieces.area >= pieces.area.max()))

@@ -67,6 +67,48 @@ def test_the_beam_finds_the_likeliest_text(seed: int) -> None:
     assert [path.log_probability for path in found] == sorted((p.log_probability for p in found), reverse=True)
 
 
+def in_logarithms(rows: np.ndarray, width: int) -> list[tuple[int, ...]]:
+    """The beam search position by position, as it is told in words; the texts by what it finds of them."""
+    none = rows.shape[1] - 1
+    beams: dict[tuple[int, ...], tuple[float, float]] = {(): (0.0, -math.inf)}
+    for row in rows:
+        following: dict[tuple[int, ...], tuple[float, float]] = {}
+        for prefix, (blank, digit) in beams.items():
+            both = np.logaddexp(blank, digit)
+            ways = [(prefix, both + row[none], digit + row[prefix[-1]] if prefix else -math.inf)]
+            for label in np.flatnonzero(row[:none] > math.log(1e-4)).tolist():
+                ways.append(((*prefix, label), -math.inf, (blank if prefix[-1:] == (label,) else both) + row[label]))
+            for text, *logs in ways:
+                known = following.get(text, (-math.inf, -math.inf))
+                following[text] = (np.logaddexp(known[0], logs[0]), np.logaddexp(known[1], logs[1]))
+        beams = dict(sorted(following.items(), key=lambda item: -np.logaddexp(*item[1]))[:width])
+    return list(beams)
+
+
+@pytest.mark.parametrize(("seed", "width"), [(0, 16), (1, 16), (2, 16), (3, 5), (4, 90)])
+def test_the_beam_passes_stretches_where_nothing_is_likely_as_if_position_by_position(seed: int, width: int) -> None:
+    rows, random = answers(60, classes=4, seed=seed), np.random.default_rng(seed)
+    quiet = random.random(60) < 0.6
+    rows[quiet] -= 16 * (np.arange(5) < 4)
+    rows -= np.log(np.exp(rows).sum(1, keepdims=True))
+    assert 20 < (rows[:, :4] < math.log(1e-4)).all(1).sum() < 50
+    wanted = {text: log_probability(rows, text) for text in in_logarithms(rows, width)}
+    found = beam_search(rows, width)
+    assert {path.classes: path.log_probability for path in found} == pytest.approx(wanted)
+    few = beam_search(rows, width, count=3)
+    assert len(few) == 3
+    assert few[0] == found[0]
+    assert all(path in found for path in few)
+
+
+def test_the_beam_does_not_fade_along_a_long_line() -> None:
+    """2,000 positions that are each as unsure as can be: the probability of every text is below any float64."""
+    rows = np.full((2000, 11), -math.log(11))
+    found = beam_search(rows, width=4)
+    assert len(found) == 4
+    assert all(-math.inf < path.log_probability < -745 for path in found)
+
+
 def test_the_beam_keeps_to_a_pattern() -> None:
     rows = answers(8, seed=2)
     found = beam_search(rows, 200, re.compile(r"\d{2}"))

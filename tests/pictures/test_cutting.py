@@ -6,7 +6,7 @@ import numpy as np
 
 from lenet_zoo.datasets.loading import Dataset
 from lenet_zoo.pictures.components import components
-from lenet_zoo.pictures.cutting import characters_alone
+from lenet_zoo.pictures.cutting import characters_alone, characters_of_texts
 
 
 def beside(digits: Dataset, chosen: tuple[int, ...], step: int) -> tuple[np.ndarray, list[float]]:
@@ -57,3 +57,18 @@ def test_a_cell_without_ink_is_an_empty_picture(digits: Dataset) -> None:
     assert not found[1].any()
     assert not characters_alone(np.zeros((28, 60), np.uint8), [14.0]).any()
     assert characters_alone(line, []).shape == (0, 28, 28)
+
+
+def test_of_several_texts_only_what_differs_is_cut_out(digits: Dataset) -> None:
+    line, middles = beside(digits, (0, 1, 2, 3), 32)
+    left_out = middles[:2] + middles[3:]
+    texts = [([5, 0, 4, 1], middles), ([5, 0, 9, 1], middles), ([5, 0, 1], left_out)]
+    pictures, which = characters_of_texts(line, texts)
+    # The first character is shared; so is the last, but the one without its neighbour has a larger cell and more ink.
+    assert which[[0, 4, 8]].tolist() == [-1, -1, -1]
+    assert which[2] == which[6] >= 0  # read twice, cut out once
+    assert which.max() + 1 == len(pictures)
+    np.testing.assert_array_equal(pictures[which[2]], characters_alone(line, middles)[2])
+    same, none = characters_of_texts(line, texts[:1] * 2)
+    assert len(same) == 0
+    assert set(none.tolist()) == {-1}
