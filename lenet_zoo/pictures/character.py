@@ -201,7 +201,9 @@ def _ink(grey: Bytes) -> tuple[Bytes, bool]:
     if long < 2 * short and 10 * np.count_nonzero(kept) >= 9 * (bottom - top) * (right - left):
         raise NoDigitError("no digit: the picture is full")
     ramp = np.minimum(np.maximum((LEVELS - paper) * 255 // (ink - paper), 0), 255).astype(np.uint8)
-    soft: Bytes = ramp.take(rise) * extreme(kept, 4, np.logical_or)
+    # The fringe ends 4 px beyond the box.
+    near = slice(max(0, top - 4), bottom + 4), slice(max(0, left - 4), right + 4)
+    soft: Bytes = ramp.take(rise[near]) * extreme(kept[near], 4, np.logical_or)
     top, bottom, left, right = box_of(soft >= 64)
     return soft[top:bottom, left:right], at_edge
 

@@ -138,9 +138,10 @@ def _level(small: Iterable[Image.Image]) -> _OfBand:
     """Step G2 for RGB bands, by the reduced bands of the picture."""
     picture = np.concatenate([np.asarray(band) for band in small])
     # In float64, for whose products numpy has quick ones: exact, as the sums stay far below 2^53.
-    spreads = [spread(channel) for channel in picture.reshape(-1, 3).T.astype(np.float64, order="C")]
+    red, green, blue = channels = picture.reshape(-1, 3).T.astype(np.float64, order="C")
+    spreads = [spread(channel) for channel in channels]
     widest = max(range(3), key=spreads.__getitem__)
-    luma = np.asarray(Image.fromarray(picture).convert("L")).ravel().astype(np.float64)
+    luma = np.floor((19595 * red + 38470 * green + 7471 * blue + 32768) / 65536)
     if spreads[widest] > 4 * spread(luma):  # in hue alone
         return lambda band: band.getchannel(widest)
     return lambda band: band.convert("L")  # Pillow's conversion is the luma of G2, to the bit

@@ -109,10 +109,15 @@ def scale_to(values: Bytes, long: int) -> Bytes:
 def _resample_rows(values: Bytes, rows: int) -> Bytes:
     if rows == values.shape[0]:
         return values
-    parts, whole = _shares(values.shape[0], rows)
-    total = np.full((rows, values.shape[1]), whole // 2, whole.dtype)
-    for index, share in parts:
-        total += values.take(index, 0) * share
+    ((index, share), *rest), whole = _shares(values.shape[0], rows)
+    values = values.astype(whole.dtype)  # once: numpy is slow where types meet
+    total = values.take(index, 0)
+    total *= share
+    for index, share in rest:
+        part = values.take(index, 0)
+        part *= share
+        total += part
+    total += whole // 2
     total //= whole
     return total.astype(np.uint8)
 
@@ -150,7 +155,8 @@ def _whole_shares(before: int, rows: int) -> tuple[list[tuple[Ints, Ints]], int]
 def window_mean(values: Bytes, radius: int) -> Bytes:
     """The mean, rounded down, over the window of 2·radius + 1 rows and then columns, as far as the picture goes."""
     if radius == 1 and min(values.shape) > 1:
-        return _mean_of_three(_mean_of_three(values).T).T
+        rows = _mean_of_three(values.astype(np.uint16))
+        return _mean_of_three(np.ascontiguousarray(rows.T)).T.astype(np.uint8, order="C")
     for _ in range(2):
         # No matrix product, which BLAS would hand to threads that wait for each other longer than all of this takes.
         reach = min(radius, values.shape[0] - 1)
@@ -176,14 +182,14 @@ def _window_sums(values: Bytes, reach: int) -> npt.NDArray[Any]:
     return total
 
 
-def _mean_of_three(values: Bytes) -> Bytes:
-    total = values.astype(np.uint16, order="C")
+def _mean_of_three(values: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint16]:
+    total = values.copy()
     total[1:] += values[:-1]
     total[:-1] += values[1:]
     total[1:-1] //= np.uint16(3)
     total[0] >>= 1
     total[-1] >>= 1
-    return total.astype(np.uint8)
+    return total
 
 
 @lru_cache(maxsize=256)

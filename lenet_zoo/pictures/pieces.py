@@ -51,7 +51,7 @@ def kept_pieces(rise: Bytes, mask: Mask, pale: int, shrunk: bool, whole: tuple[i
     hair = shrunk and 32 * np.count_nonzero(mask) < mask.size
     pieces = components(extreme(mask, 1, np.logical_or) if hair else mask)
     if pieces.count == 1:  # most pictures: nothing can go but all of it
-        if int(rise[mask].sum()) < pale * np.count_nonzero(mask):
+        if int((rise * mask).sum(dtype=np.uint32)) < pale * np.count_nonzero(mask):
             raise NoDigitError(_NO_STROKE)
         return mask
     tops, bottoms, lefts, rights = pieces.boxes

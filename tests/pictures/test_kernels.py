@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lenet_zoo.pictures.kernels import opened, ranges, scale_to, spread, window_mean
+from lenet_zoo.errors import NoDigitError
+from lenet_zoo.pictures.ground import ink_is_bright, refuse_soft_light
+from lenet_zoo.pictures.kernels import extreme, opened, ranges, scale_to, spread, window_mean
 
 
 @pytest.mark.parametrize("shape", [(1, 7), (2, 3), (9, 30), (31, 12)])
@@ -40,3 +42,40 @@ def test_the_largest_sums_fit_their_types() -> None:
     assert (scale_to(white, 96) == 255).all()
     assert (scale_to(white[:5], 96) == 255).all()
     assert spread(np.array([0.0, 3.0])) == spread(np.array([0, 3])) == 9
+
+
+def blurred(rng: np.random.Generator, blur: int) -> np.ndarray:
+    """A disc on paper, of any size, sharp or soft, and a little noise."""
+    height, width = rng.integers(20, 60, 2)
+    y, x = np.mgrid[:height, :width]
+    far = np.hypot(y - rng.integers(height), x - rng.integers(width)) - rng.integers(3, 15)
+    levels = 200 / (1 + np.exp(far / (0.1 + blur))) + rng.integers(0, 3, (height, width))
+    return levels.astype(np.uint8)
+
+
+def test_soft_light_is_found_by_the_ranges_of_all_windows() -> None:
+    rng = np.random.default_rng(5)
+    for turn in range(40):
+        picture, radius = blurred(rng, turn // 4), int(rng.integers(1, 6))
+        mask = picture >= 100
+        climb = ranges(picture, radius)[mask & ~extreme(mask, 1, np.logical_and)].astype(np.int64)
+        most = 4 * int(climb.sum()) // (3 * climb.size)  # the contrast of which the mean range is 3/4, just
+        refuse_soft_light(picture, mask, most, radius)
+        with pytest.raises(NoDigitError, match="light and shade"):
+            refuse_soft_light(picture, mask, most + 1, radius)
+
+
+@pytest.mark.parametrize("negative", [False, True])
+@pytest.mark.parametrize("paper", [0, 9])
+def test_the_ink_is_what_both_skewnesses_say_also_where_one_says_enough(paper: int, negative: bool) -> None:
+    def skewness(residual: np.ndarray) -> float:
+        return float((residual**3).sum() / max(1.0, float((np.abs(residual) ** 3).sum())))
+
+    rng = np.random.default_rng(6)
+    for blur in range(12):
+        picture = np.maximum(blurred(rng, blur), paper)
+        picture[[0, -1]] = picture[:, [0, -1]] = paper  # so that the border's plane is this level
+        picture = 255 - picture if negative else picture
+        nearby = window_mean(picture, max(picture.shape) // 3).astype(np.int64)
+        terms = picture.astype(np.int64) - picture[0, 0], window_mean(picture, 1).astype(np.int64) - nearby
+        assert ink_is_bright(picture) == (sum(map(skewness, terms)) > 0)
