@@ -18,7 +18,15 @@ from lenet_zoo.errors import InputError
 if TYPE_CHECKING:
     from lenet_zoo.datasets.loading import Dataset
 
-__all__ = ["Evaluation", "LineEvaluation", "edits", "evaluate", "evaluate_lines"]
+__all__ = [
+    "Evaluation",
+    "LineEvaluation",
+    "NumberEvaluation",
+    "edits",
+    "evaluate",
+    "evaluate_lines",
+    "evaluate_readings",
+]
 
 
 @dataclass(frozen=True)
@@ -147,7 +155,50 @@ def evaluate_lines(
     return LineEvaluation(lost / max(1, characters), correct, total, wrong, characters, sure, sure_wrong)
 
 
-def edits(one: Sequence[int], other: Sequence[int]) -> int:
+@dataclass(frozen=True)
+class NumberEvaluation:
+    """Figures of a network that reads numbers on pictures of them, from the picture to the text.
+
+    Attributes:
+        correct, total: whole numbers.
+        refused: pictures without an answer, which is not correct either.
+        edits: characters to insert, leave out or change to make the texts right, over all pictures.
+        characters: in all numbers.
+        sure: pictures whose answer has a probability of 0.95 or more; and `sure_wrong` of them.
+    """
+
+    correct: int
+    total: int
+    refused: int
+    edits: int
+    characters: int
+    sure: int
+    sure_wrong: int
+
+    @property
+    def accuracy(self) -> float:
+        return self.correct / self.total
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {**asdict(self), "accuracy": self.accuracy}
+
+
+def evaluate_readings(readings: Iterable[tuple[str | None, float, str]]) -> NumberEvaluation:
+    """The figures of answers to pictures of numbers: of each the text or None, its confidence, and the right text."""
+    rows = [(text, confidence >= 0.95 and text is not None, right) for text, confidence, right in readings]
+    return NumberEvaluation(
+        correct=sum(text == right for text, _, right in rows),
+        total=len(rows),
+        refused=sum(text is None for text, _, _ in rows),
+        edits=sum(edits(text or "", right) for text, _, right in rows),
+        characters=sum(len(right) for _, _, right in rows),
+        sure=sum(sure for _, sure, _ in rows),
+        sure_wrong=sum(sure and text != right for text, sure, right in rows),
+    )
+
+
+def edits(one: Sequence[int] | str, other: Sequence[int] | str) -> int:
     """How many characters must be inserted, left out or changed to make one text of another (Levenshtein)."""
     row = list(range(len(other) + 1))
     for i, mine in enumerate(one, 1):

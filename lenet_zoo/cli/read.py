@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.progress import Progress
+from rich.table import Column, Table
 
 from lenet_zoo import cards
-from lenet_zoo.cli._app import Json, answer_each, app, console, is_onnx, messages, percent, print_json, print_table
+from lenet_zoo.cli._app import Json, answer_each, app, console, is_onnx, messages, percent, print_json, print_table, say
+from lenet_zoo.errors import DataError, InputError
+
+if TYPE_CHECKING:
+    from lenet_zoo.evaluation import LineEvaluation, NumberEvaluation
 
 
 @app.command(epilog=r"Example: lenet-zoo read lenet5_modern.numbers meter.jpg --expect 5")
@@ -83,17 +89,49 @@ def evaluate_on_lines(name: str, dataset: str, train: bool, root: Any, download:
         print_json({"name": name, "dataset": dataset, "split": split, "lines": figures})
         return
     console.print(f"{name} on lines of 5 of {dataset}'s digits", highlight=False)
-    table = Table("lines")
-    for heading in ("correct", "of", "whole lines", "character errors", "at least 0.95 sure", "of these wrong"):
-        table.add_column(heading, justify="right")
+    table = Table("lines", *(Column(heading, justify="right") for heading in _HEADINGS))
     for style, one in found.items():
-        table.add_row(
-            style,
-            f"{one.correct:,}",
-            f"{one.total:,}",
-            f"{100 * one.accuracy:.2f} %",
-            f"{100 * one.edits / one.characters:.2f} %",
-            f"{one.sure:,}",
-            f"{one.sure_wrong:,}",
-        )
+        table.add_row(style, *_figures(one))
+    print_table(table)
+
+
+_HEADINGS = ("correct", "of", "whole lines", "character errors", "at least 0.95 sure", "of these wrong")
+
+
+def _figures(one: LineEvaluation | NumberEvaluation) -> list[str]:
+    return [
+        f"{one.correct:,}",
+        f"{one.total:,}",
+        f"{100 * one.accuracy:.2f} %",
+        f"{100 * one.edits / one.characters:.2f} %",
+        f"{one.sure:,}",
+        f"{one.sure_wrong:,}",
+    ]
+
+
+def evaluate_on_pictures(name: str, folder: Path, json: bool) -> None:
+    """Print the figures of a network that reads numbers on pictures of one's own."""
+    from lenet_zoo.datasets.own_numbers import load_numbers
+    from lenet_zoo.evaluation import evaluate_readings
+    from lenet_zoo.tags import reader_of
+
+    pictures, reader = load_numbers(folder), reader_of(name)
+    found = []
+    with Progress(console=messages, transient=True, disable=len(pictures) < 50) as progress:
+        for path, number in progress.track(pictures, description="reading"):
+            try:
+                reading = reader.read(path)[0]
+            except InputError as error:
+                say(f"left out: {error}")
+            else:
+                found.append((reading.text, reading.confidence, number))
+    if not found:
+        raise DataError(f"none of {folder}'s pictures can be read")
+    figures = evaluate_readings(found)
+    if json:
+        print_json({"name": name, "dataset": str(folder), "split": "all", "numbers": figures.as_dict()})
+        return
+    table = Table(*(Column(heading, justify="right") for heading in (*_HEADINGS, "refused")))
+    table.add_row(*_figures(figures), f"{figures.refused:,}")
+    console.print(f"{name} on the numbers of {folder}", highlight=False, soft_wrap=True)
     print_table(table)

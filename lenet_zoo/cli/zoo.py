@@ -220,7 +220,7 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Average loss, accuracy and accuracy per class on a data set or on your own pictures."""
-    from lenet_zoo.cli.read import evaluate_on_lines, reads_numbers
+    from lenet_zoo.cli.read import evaluate_on_lines, evaluate_on_pictures, reads_numbers
     from lenet_zoo.datasets.folders import load_labelled
     from lenet_zoo.datasets.loading import load_dataset
     from lenet_zoo.evaluation import evaluate as run_evaluation
@@ -228,7 +228,10 @@ def evaluate(
     check_one_source(dataset, data_dir)
     if reads_numbers(name):
         if data_dir is not None:
-            raise InputError(f"{name} reads numbers, which a folder for each label cannot hold: take --dataset")
+            if train:
+                raise InputError("a folder of numbers has no training set: leave --train out")
+            evaluate_on_pictures(name, data_dir, json)
+            return
         evaluate_on_lines(name, dataset or "mnist", train, data_root, download, json)
         return
     classifier = _classifier(name, trusted)

@@ -66,3 +66,35 @@ def test_networks_of_the_other_kind_are_named(capsys: pytest.CaptureFixture[str]
     assert "reads numbers, not single characters: take `lenet-zoo read`" in capsys.readouterr().err
     with pytest.raises(InputError, match="expect='\\('"):
         lenet_zoo.read(number, expect="(")
+
+
+def test_own_pictures_of_numbers_are_evaluated(
+    capsys: pytest.CaptureFixture[str], number: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "numbers"
+    folder.mkdir()
+    for name in ("7210.png", "7211-not.png"):
+        (folder / name).write_bytes(number.read_bytes())
+    Image.new("L", (200, 60), 255).save(folder / "31.png")
+    (folder / "5.png").write_bytes(b"no picture")
+    assert run(["evaluate", NAME, "--data-dir", str(folder), "--json"]) == 0
+    printed = capsys.readouterr()
+    found = json.loads(printed.out)
+    assert (found["name"], found["dataset"], found["split"]) == (NAME, str(folder), "all")
+    figures = found["numbers"]
+    # The blank picture is refused, which is two characters wrong; the one that is no picture is left out by name.
+    assert (figures["correct"], figures["total"], figures["refused"]) == (1, 3, 1)
+    assert (figures["edits"], figures["characters"], figures["accuracy"]) == (3, 10, pytest.approx(1 / 3))
+    assert figures["sure_wrong"] == figures["sure"] // 2
+    assert "left out" in printed.err
+    assert "5.png" in printed.err
+    assert run(["evaluate", NAME, "--data-dir", str(folder)]) == 0
+    assert "33.33 %" in capsys.readouterr().out
+    assert run(["evaluate", NAME, "--data-dir", str(folder), "--train"]) == 2
+    assert "no training set" in capsys.readouterr().err
+    (folder / "labels.csv").write_text("file,label\n7211-not.png,7210\n")
+    assert run(["evaluate", NAME, "--data-dir", str(folder), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["numbers"]["correct"] == 1
+    (folder / "labels.csv").write_text("file,label\n5.png,5\n")
+    assert run(["evaluate", NAME, "--data-dir", str(folder)]) == 1
+    assert capsys.readouterr().err.splitlines()[-1].endswith("pictures can be read")

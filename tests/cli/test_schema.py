@@ -16,7 +16,7 @@ import lenet_zoo
 from lenet_zoo.bench import inference, lines, pictures, training
 from lenet_zoo.cli import quickstart, schema
 from lenet_zoo.cli._app import app, run
-from lenet_zoo.evaluation import Evaluation, LineEvaluation
+from lenet_zoo.evaluation import Evaluation, LineEvaluation, NumberEvaluation
 
 DIGIT = Path(__file__).parents[1] / "fixtures" / "pictures" / "pen_fat.png"
 
@@ -89,10 +89,12 @@ def test_fields_are_those_of_the_results() -> None:
     ):
         assert set(rule["required"]) == set(rule["properties"]) == names(kind)
     figures = set(rules["figures"]["required"]) - {"accuracy"}
-    characters, numbers = rules["evaluate"]["anyOf"]
+    characters, numbers, pictures_of_numbers = rules["evaluate"]["anyOf"]
     assert set(characters["allOf"][1]["required"]) | figures == names(Evaluation)
     of_lines = numbers["properties"]["lines"]["additionalProperties"]
     assert set(of_lines["allOf"][1]["required"]) | figures == names(LineEvaluation)
+    of_pictures = pictures_of_numbers["properties"]["numbers"]
+    assert set(of_pictures["required"]) == set(of_pictures["properties"]) == names(NumberEvaluation) | {"accuracy"}
 
 
 def test_an_unknown_command_is_named(capsys: pytest.CaptureFixture[str]) -> None:
