@@ -75,24 +75,32 @@ struct Convolution {
         V at[OUT][WIDE][ROW];
     };
 
+    // One row of the sums of MAPS maps from `o` on.
+    static void convolve_row(const Inputs& x, const Kernels& w, int o, int row, V (*sums)[WIDE]) {
+        for (int column = 0; column < WIDE; column += AT_ONCE) {
+            V sum[MAPS][AT_ONCE] = {};
+            for (int c = 0; c < IN; c++)
+                for (int i = 0; i < 5; i++) {
+                    const V* from = &x[c][row + i][column];
+#pragma GCC unroll 5
+                    for (int j = 0; j < 5; j++)
+#pragma GCC unroll 6
+                        for (int m = 0; m < MAPS; m++)
+#pragma GCC unroll 5
+                            for (int n = 0; n < AT_ONCE; n++) sum[m][n] += from[j + n] * w[o + m][c][i][j];
+                }
+            for (int m = 0; m < MAPS; m++)
+                for (int n = 0; n < AT_ONCE; n++) sums[m][column + n] = sum[m][n];
+        }
+    }
+
     static void convolve(const Inputs& x, const Kernels& w, Sums& sums) {
         for (int o = 0; o < OUT; o += MAPS)
-            for (int row = 0; row < WIDE; row++)
-                for (int column = 0; column < WIDE; column += AT_ONCE) {
-                    V sum[MAPS][AT_ONCE] = {};
-                    for (int c = 0; c < IN; c++)
-                        for (int i = 0; i < 5; i++) {
-                            const V* from = &x[c][row + i][column];
-#pragma GCC unroll 5
-                            for (int j = 0; j < 5; j++)
-#pragma GCC unroll 6
-                                for (int m = 0; m < MAPS; m++)
-#pragma GCC unroll 5
-                                    for (int n = 0; n < AT_ONCE; n++) sum[m][n] += from[j + n] * w[o + m][c][i][j];
-                        }
-                    for (int m = 0; m < MAPS; m++)
-                        for (int n = 0; n < AT_ONCE; n++) sums[o + m][row][column + n] = sum[m][n];
-                }
+            for (int row = 0; row < WIDE; row++) {
+                V part[MAPS][WIDE];
+                convolve_row(x, w, o, row, part);
+                for (int m = 0; m < MAPS; m++) std::memcpy(sums[o + m][row], part[m], sizeof part[m]);
+            }
     }
 
     static void kernel_slopes(const Inputs& x, const Slope& da, Kernels& dw) {

@@ -1,5 +1,5 @@
-// The two lower stages of lenet5_modern in training: 5x5 convolution, batch normalisation where asked for, ReLU and 2x2
-// max pooling, and their gradients. A step of training spends most of its time here.
+// The two lower stages of lenet5_modern in training with normalisation: 5x5 convolution, batch normalisation, ReLU and
+// 2x2 max pooling, and their gradients. A step of training spends most of its time here.
 //
 // The same arithmetic as autograd, which the tests hold it against. stages.py compiles and calls this file.
 
@@ -13,31 +13,29 @@ struct Stage : Convolution<IN, OUT, SIZE> {
     using typename Base::Inputs, typename Base::Sums, typename Base::Pooled, typename Base::Kernels, typename Base::Slope;
     using Base::WIDE, Base::HALF, Base::MARGIN, Base::ROW;
 
-// Scale and shift that turn a map's sum, without its bias, into what ReLU gets.
+    // Scale and shift that turn a map's sum, without its bias, into what ReLU gets.
     struct Affine {
         float scale[OUT], shift[OUT];
     };
 
-    static Affine affine(const float* bias, const float* gamma, const float* beta, const float* mean, const float* var,
-                         float eps) {
+    static Affine affine(const float* gamma, const float* beta, const float* mean, const float* var, float eps) {
         Affine a;
         for (int o = 0; o < OUT; o++) {
-            a.scale[o] = gamma ? gamma[o] / std::sqrt(var[o] + eps) : 1.0f;
-            a.shift[o] = gamma ? beta[o] - mean[o] * a.scale[o] : bias[o];
+            a.scale[o] = gamma[o] / std::sqrt(var[o] + eps);
+            a.shift[o] = beta[o] - mean[o] * a.scale[o];
         }
         return a;
     }
 
-    static void forward(const Inputs* x, const Kernels& w, const float* bias, const float* gamma, const float* beta,
-                        float eps, Sums* sums, Pooled* pooled, float* mean, float* var, int64_t groups,
-                        int64_t threads) {
+    static void forward(const Inputs* x, const Kernels& w, const float* gamma, const float* beta, float eps, Sums* sums,
+                        Pooled* pooled, float* mean, float* var, int64_t groups, int64_t threads) {
         struct Moments {
             double sum[OUT], square[OUT];
         };
         std::vector<Moments> part(groups);
-        each(groups, threads, [&, x, sums, gamma](int64_t g) {
+        each(groups, threads, [&, x, sums](int64_t g) {
             Base::convolve(x[g], w, sums[g]);
-            for (int o = 0; o < OUT && gamma; o++) {
+            for (int o = 0; o < OUT; o++) {
                 V sum = {}, square = {};
                 for (int row = 0; row < WIDE; row++)
                     for (int column = 0; column < WIDE; column++) {
@@ -50,14 +48,14 @@ struct Stage : Convolution<IN, OUT, SIZE> {
             }
         });
         const double count = double(groups) * LANES * WIDE * WIDE;
-        for (int o = 0; o < OUT && gamma; o++) {
+        for (int o = 0; o < OUT; o++) {
             double sum = 0, square = 0;
             for (const Moments& one : part) sum += one.sum[o], square += one.square[o];
             mean[o] = float(sum / count);
             var[o] = float(square / count - (sum / count) * (sum / count));
             var[o] = var[o] < 0.0f ? 0.0f : var[o];
         }
-        const Affine to = affine(bias, gamma, beta, mean, var, eps);
+        const Affine to = affine(gamma, beta, mean, var, eps);
         each(groups, threads, [&to, sums, pooled](int64_t g) {
             for (int o = 0; o < OUT; o++)
                 for (int row = 0; row < HALF; row++)
@@ -84,11 +82,10 @@ struct Stage : Convolution<IN, OUT, SIZE> {
         return larger(left, right) > V{} ? all : Which{} + 4;
     }
 
-    static void backward(const Inputs* x, const Kernels& w, const float* bias, const float* gamma, const float* beta,
-                         float eps, const float* mean, const float* var, const Sums* sums, const Pooled* slopes,
-                         Kernels& dw, float* dbias, float* dgamma, float* dbeta, Inputs* dx, int64_t groups,
-                         int64_t threads) {
-        const Affine to = affine(bias, gamma, beta, mean, var, eps);
+    static void backward(const Inputs* x, const Kernels& w, const float* gamma, const float* beta, float eps,
+                         const float* mean, const float* var, const Sums* sums, const Pooled* slopes, Kernels& dw,
+                         float* dgamma, float* dbeta, Inputs* dx, int64_t groups, int64_t threads) {
+        const Affine to = affine(gamma, beta, mean, var, eps);
         // The gradient behind ReLU, and its product with the sums, over the batch.
         struct Moments {
             double slope[OUT], product[OUT];
@@ -118,8 +115,6 @@ struct Stage : Convolution<IN, OUT, SIZE> {
         for (int o = 0; o < OUT; o++) {
             double slope = 0, product = 0;
             for (const Moments& one : part) slope += one.slope[o], product += one.product[o];
-            dbias[o] = gamma ? 0.0f : float(slope);  // normalisation takes a bias away again
-            if (!gamma) continue;
             const double inverse = 1.0 / std::sqrt(double(var[o]) + eps);
             const double along = inverse * (product - mean[o] * slope);
             dgamma[o] = float(along);
@@ -156,28 +151,27 @@ struct Stage : Convolution<IN, OUT, SIZE> {
 
 // One pair of functions per stage, of C1 and C3. All arrays are float; of a batch of LANES * groups pictures:
 //   x                 groups x IN x SIZE x SIZE x LANES, C1's with its border of 2
-//   w, bias           the kernels and the biases
-//   gamma, beta, eps  of the normalisation; gamma null: none
+//   w                 the kernels; normalisation would take a bias away again
+//   gamma, beta, eps  of the normalisation
 //   sums, pooled      out: the kernels' sums without bias, and the stage's result, both as groups x OUT x .. x .. x LANES
-//   mean, var         out: of each map's sums over the batch, where it is normalised
+//   mean, var         out: of each map's sums over the batch
 //   slopes            the gradient at the result
 //   dw ... dx         out: the gradients; dx null: not wanted
 #define STAGE(NAME, IN, OUT, SIZE)                                                                                     \
-    extern "C" void NAME##_forward(const float* x, const float* w, const float* bias, const float* gamma,              \
-                                   const float* beta, float eps, float* sums, float* pooled, float* mean, float* var,  \
-                                   int64_t groups, int64_t threads) {                                                  \
+    extern "C" void NAME##_forward(const float* x, const float* w, const float* gamma, const float* beta, float eps,   \
+                                   float* sums, float* pooled, float* mean, float* var, int64_t groups,                \
+                                   int64_t threads) {                                                                  \
         using S = Stage<IN, OUT, SIZE>;                                                                                \
-        S::forward((const S::Inputs*)x, *(const S::Kernels*)w, bias, gamma, beta, eps, (S::Sums*)sums,                 \
-                   (S::Pooled*)pooled, mean, var, groups, threads);                                                    \
+        S::forward((const S::Inputs*)x, *(const S::Kernels*)w, gamma, beta, eps, (S::Sums*)sums, (S::Pooled*)pooled,   \
+                   mean, var, groups, threads);                                                                        \
     }                                                                                                                  \
-    extern "C" void NAME##_backward(const float* x, const float* w, const float* bias, const float* gamma,             \
-                                    const float* beta, float eps, const float* mean, const float* var,                 \
-                                    const float* sums, const float* slopes, float* dw, float* dbias, float* dgamma,    \
-                                    float* dbeta, float* dx, int64_t groups, int64_t threads) {                        \
+    extern "C" void NAME##_backward(const float* x, const float* w, const float* gamma, const float* beta, float eps,  \
+                                    const float* mean, const float* var, const float* sums, const float* slopes,       \
+                                    float* dw, float* dgamma, float* dbeta, float* dx, int64_t groups,                 \
+                                    int64_t threads) {                                                                 \
         using S = Stage<IN, OUT, SIZE>;                                                                                \
-        S::backward((const S::Inputs*)x, *(const S::Kernels*)w, bias, gamma, beta, eps, mean, var,                     \
-                    (const S::Sums*)sums, (const S::Pooled*)slopes, *(S::Kernels*)dw, dbias, dgamma, dbeta,            \
-                    (S::Inputs*)dx, groups, threads);                                                                  \
+        S::backward((const S::Inputs*)x, *(const S::Kernels*)w, gamma, beta, eps, mean, var, (const S::Sums*)sums,     \
+                    (const S::Pooled*)slopes, *(S::Kernels*)dw, dgamma, dbeta, (S::Inputs*)dx, groups, threads);       \
     }
 
 STAGE(C1, 1, 6, 32)

@@ -1,7 +1,8 @@
 """The lower stages of both networks for training, each one compiled function each way; equal to torch's up to rounding.
 
-Convolution, normalisation where asked for, activation and subsampling are one step here: `stage.cpp` has those of the
-modern network, `stage_classic.cpp` those of the classic one. `fused.fuse` puts them in.
+Convolution, normalisation where asked for, activation and subsampling are one step here. `lower.cpp` has both stages of
+the modern network in one function, `stage.cpp` has each with normalisation, and `stage_classic.cpp` has those of the
+classic network. `fused.fuse` puts them in.
 """
 
 from __future__ import annotations
@@ -24,13 +25,15 @@ from lenet_zoo.models.lenet5_modern import LeNet5Modern
 __all__ = ["CompiledClassic", "CompiledModern", "compile_stages", "is_compiled", "library_of"]
 
 _POINTER, _INTEGER = ctypes.c_void_p, ctypes.c_int64
-# What the functions forward and backward of a file take, after which come the numbers of groups and threads.
-_ARGUMENTS: dict[str, tuple[list[Any], list[Any]]] = {
+# The stages of a file, and what their functions forward and backward take before the numbers of groups and of threads.
+_FUNCTIONS: dict[str, tuple[list[str], list[Any], list[Any]]] = {
+    "lower.cpp": (["lower"], [_POINTER] * 9, [_POINTER] * 10),
     "stage.cpp": (
-        [*[_POINTER] * 5, ctypes.c_float, *[_POINTER] * 4],
-        [*[_POINTER] * 5, ctypes.c_float, *[_POINTER] * 9],
+        ["C1", "C3"],
+        [*[_POINTER] * 4, ctypes.c_float, *[_POINTER] * 4],
+        [*[_POINTER] * 4, ctypes.c_float, *[_POINTER] * 8],
     ),
-    "stage_classic.cpp": ([_POINTER] * 8, [_POINTER] * 11),
+    "stage_classic.cpp": (["C1", "C3"], [_POINTER] * 8, [_POINTER] * 11),
 }
 
 
@@ -42,16 +45,17 @@ class _Library:
     stages: dict[str, tuple[Callable[..., None], Callable[..., None]]]
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=len(_FUNCTIONS))
 def library_of(file: str) -> _Library | None:
     """Compiled when it is first asked for; None after a warning without a compiler."""
     library = load_library(Path(__file__).with_name(file), "training goes on through torch alone, about half as fast")
     if library is None:
         return None
     stages: dict[str, tuple[Callable[..., None], Callable[..., None]]] = {}
-    for name in ("C1", "C3"):
+    names, *arguments_of_both = _FUNCTIONS[file]
+    for name in names:
         both = library[f"{name}_forward"], library[f"{name}_backward"]
-        for function, arguments in zip(both, _ARGUMENTS[file], strict=True):
+        for function, arguments in zip(both, arguments_of_both, strict=True):
             function.argtypes = [*arguments, _INTEGER, _INTEGER]
             function.restype = None
         stages[name] = both
@@ -63,15 +67,43 @@ def _pointer(x: Tensor | None) -> int | None:
     return None if x is None else x.data_ptr()
 
 
+class _Lower(torch.autograd.Function):
+    """C1 to S4 without normalisation in one: N×1×28×28 → N×400."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, first: Tensor, first_bias: Tensor, second: Tensor, second_bias: Tensor, library: _Library
+    ) -> Tensor:
+        groups = len(x) // library.lanes
+        given = [one.contiguous() for one in (x, first, first_bias, second, second_bias)]
+        pooled = x.new_empty(groups, 6, 14, 14, library.lanes)
+        winners = [x.new_empty(groups, *shape, library.lanes, dtype=torch.int8) for shape in ((6, 14, 14), (16, 5, 5))]
+        features = x.new_empty(len(x), 400)
+        forward, ctx.function = library.stages["lower"]
+        forward(*map(_pointer, [*given, pooled, *winners, features]), groups, torch.get_num_threads())
+        ctx.save_for_backward(*given, pooled, *winners)
+        return features
+
+    @staticmethod
+    def backward(ctx: Any, slopes: Tensor) -> tuple[Tensor | None, ...]:
+        x, *parameters, pooled, which1, which3 = ctx.saved_tensors
+        made = [torch.empty_like(one) for one in parameters]
+        ctx.function(
+            *map(_pointer, [x, parameters[2], pooled, which1, which3, slopes.contiguous(), *made]), len(pooled),
+            torch.get_num_threads(),
+        )  # fmt: skip
+        return (None, *made, None)
+
+
 class _Stage(torch.autograd.Function):
-    """Convolution to pooling in one, of N pictures in G groups of L lanes.
+    """Convolution, normalisation and pooling in one, of N pictures in G groups of L lanes.
 
     G×in×H×W×L → G×out×h×w×L, and mean and variance of each map's sums without bias.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, kernel: Tensor, bias: Tensor, gamma: Tensor | None, beta: Tensor | None, eps: float,
+        ctx: Any, x: Tensor, kernel: Tensor, bias: Tensor, gamma: Tensor, beta: Tensor, eps: float,
         forward: Callable[..., None], backward: Callable[..., None],
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
         groups, maps, size, lanes = len(x), len(kernel), x.shape[2] - 4, x.shape[-1]
@@ -79,26 +111,28 @@ class _Stage(torch.autograd.Function):
         sums = x.new_empty(groups, maps, size, size, lanes)
         pooled = x.new_empty(groups, maps, size // 2, size // 2, lanes)
         mean, var = x.new_zeros(maps), x.new_zeros(maps)
-        given = [x, kernel, bias, gamma, beta]
+        given = [x, kernel, gamma, beta]
         made = [sums, pooled, mean, var]
         forward(*map(_pointer, given), eps, *map(_pointer, made), groups, torch.get_num_threads())
-        ctx.save_for_backward(*given, mean, var, sums)
+        ctx.save_for_backward(*given, bias, mean, var, sums)
         ctx.eps, ctx.function = eps, backward
         ctx.mark_non_differentiable(mean, var)
         return pooled, mean, var
 
     @staticmethod
     def backward(ctx: Any, slopes: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        x, kernel, bias, gamma, beta, mean, var, sums = ctx.saved_tensors
+        x, kernel, gamma, beta, bias, mean, var, sums = ctx.saved_tensors
         slopes = slopes.contiguous()
-        given = [x, kernel, bias, gamma, beta]
+        given = [x, kernel, gamma, beta]
         wanted = [*given[1:], x if ctx.needs_input_grad[0] else None]
         made = [None if one is None else torch.empty_like(one) for one in wanted]
         ctx.function(
             *map(_pointer, given), ctx.eps, *map(_pointer, [mean, var, sums, slopes, *made]), len(x),
             torch.get_num_threads(),
         )  # fmt: skip
-        return (made[-1], *made[:-1], None, None, None)
+        kernels, scales, shifts, below = made
+        # Normalisation takes a bias away again.
+        return below, kernels, torch.zeros_like(bias), scales, shifts, None, None, None
 
 
 class _ClassicStage(torch.autograd.Function):
@@ -132,6 +166,17 @@ class _ClassicStage(torch.autograd.Function):
         return (below, *made, None, None)
 
 
+def _norms(model: LeNet5Modern) -> list[Any]:
+    """What normalises the sums of C1 and of C3; nothing in most networks."""
+    return [act.norm for act in (model.act1, model.act3) if hasattr(act, "norm")]
+
+
+def _library_for(model: LeNet5Modern | LeNet5Classic) -> _Library | None:
+    if isinstance(model, LeNet5Classic):
+        return library_of("stage_classic.cpp")
+    return library_of("stage.cpp" if _norms(model) else "lower.cpp")
+
+
 def _suits(model: LeNet5Modern | LeNet5Classic, x: Tensor, lanes: int) -> bool:
     """Whether a batch is a whole number of groups of 28×28 pictures, in the one precision that is compiled."""
     return (
@@ -151,36 +196,38 @@ def _field(x: Tensor, lanes: int, background: float) -> Tensor:
     return field
 
 
-def _fifth(model: LeNet5Modern | LeNet5Classic, y: Tensor) -> Tensor:
-    """C5 and its activation, of one place: G×16×5×5×L → N×120×1×1."""
-    y = y.permute(0, 4, 1, 2, 3).reshape(-1, 400)
-    y = F.linear(y, model.C5.weight.flatten(1), model.C5.bias)
+def _fifth(model: LeNet5Modern | LeNet5Classic, features: Tensor) -> Tensor:
+    """C5 and its activation, of one place: N×400 → N×120×1×1."""
+    y = F.linear(features, model.C5.weight.flatten(1), model.C5.bias)
     out: Tensor = model.act5(y[:, :, None, None])
     return out
 
 
+def _features(y: Tensor) -> Tensor:
+    """What S4 gives, as C5 takes it: G×16×5×5×L → N×400."""
+    return y.permute(0, 4, 1, 2, 3).reshape(-1, 400)
+
+
 class CompiledModern(LeNet5Modern):
-    """The modern network, trained through `stage.cpp` when a batch is a whole number of groups of 28×28 pictures."""
+    """The modern network, trained through `lower.cpp`, or with normalisation `stage.cpp`, where the batch allows it."""
 
     def forward_features(self, x: Tensor) -> Tensor:
-        library = library_of("stage.cpp")
-        if library is None or not (self.training and self._suits(x, library.lanes)):
-            return super().forward_features(x)
-        field = _field(x, library.lanes, 0.0)
-        y = self._stage(self.C1, self.act1, field, *library.stages["C1"])  # G × 6 × 14 × 14 × L
-        y = self._stage(self.C3, self.act3, y, *library.stages["C3"])  # G × 16 × 5 × 5 × L
-        return _fifth(self, y)
-
-    def _suits(self, x: Tensor, lanes: int) -> bool:
-        norms = [act.norm for act in (self.act1, self.act3) if hasattr(act, "norm")]
+        norms = _norms(self)
+        library = _library_for(self)
         # Over several ranks another layer normalises, which needs the statistics of all.
-        return _suits(self, x, lanes) and all(type(norm) is nn.BatchNorm2d for norm in norms)
+        fits = all(type(norm) is nn.BatchNorm2d for norm in norms)
+        if library is None or not (self.training and fits and _suits(self, x, library.lanes)):
+            return super().forward_features(x)
+        if not norms:
+            kernels = self.C1.weight, self.C1.bias, self.C3.weight, self.C3.bias
+            return _fifth(self, _Lower.apply(x, *kernels, library))
+        y = _field(x, library.lanes, 0.0)
+        for convolution, norm, name in zip((self.C1, self.C3), norms, ("C1", "C3"), strict=True):
+            y = self._normalised(convolution, norm, y, *library.stages[name])  # G × 6 × 14 × 14 × L, G × 16 × 5 × 5 × L
+        return _fifth(self, _features(y))
 
-    def _stage(self, layer: nn.Conv2d, activation: nn.Module, x: Tensor, *functions: Callable[..., None]) -> Tensor:
-        if not hasattr(activation, "norm"):
-            plain, _, _ = _Stage.apply(x, layer.weight, layer.bias, None, None, 0.0, *functions)
-            return plain
-        norm: Any = activation.norm
+    def _normalised(self, layer: nn.Conv2d, norm: Any, x: Tensor, *functions: Callable[..., None]) -> Tensor:
+        out: Tensor
         out, mean, var = _Stage.apply(x, layer.weight, layer.bias, norm.weight, norm.bias, norm.eps, *functions)
         count = x.shape[0] * (x.shape[2] - 4) ** 2 * x.shape[-1]
         with torch.no_grad():
@@ -194,7 +241,7 @@ class CompiledClassic(LeNet5Classic):
     """The classic network, trained through `stage_classic.cpp` where batch, device and precision allow it."""
 
     def forward_features(self, x: Tensor) -> Tensor:
-        library = library_of("stage_classic.cpp")
+        library = _library_for(self)
         if library is None or not (
             self.training and self.pad.padding == (2, 2, 2, 2) and _suits(self, x, library.lanes)
         ):
@@ -207,7 +254,7 @@ class CompiledClassic(LeNet5Classic):
             y = _ClassicStage.apply(
                 y, kernel, convolution.bias, subsampling.weight, subsampling.bias, *library.stages[name]
             )
-        return _fifth(self, y)
+        return _fifth(self, _features(y))
 
 
 def compile_stages(model: nn.Module) -> None:
@@ -216,10 +263,9 @@ def compile_stages(model: nn.Module) -> None:
     Parameters, their names and all other methods stay. Compiling takes a few seconds, once in a process; without a
     compiler there is a warning, and the network stays as it is, too.
     """
-    if type(model) is LeNet5Modern and library_of("stage.cpp"):
-        model.__class__ = CompiledModern
-    elif type(model) is LeNet5Classic and library_of("stage_classic.cpp"):
-        model.__class__ = CompiledClassic
+    for plain, compiled in ((LeNet5Modern, CompiledModern), (LeNet5Classic, CompiledClassic)):
+        if type(model) is plain and _library_for(model):
+            model.__class__ = compiled
 
 
 def is_compiled(model: nn.Module) -> bool:
