@@ -5,6 +5,7 @@ Everything works on uint8 and widens only as far as its sums need. Float64 appea
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -122,15 +123,18 @@ def _resample_rows(values: Bytes, rows: int) -> Bytes:
     return total.astype(np.uint8)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)  # some 4 kB each; cut pictures have many sizes
 def _shares(before: int, rows: int) -> tuple[list[tuple[Ints, npt.NDArray[Any]]], Any]:
     """New row i is the sum of old rows index[i] times share[i], over the parts, divided by the whole.
 
-    Shares and whole are uint16 where that holds 255 · whole + whole // 2, else uint32.
+    Shares and whole are as small as they can be, which changes no quotient, also not where the half is rounded: uint16
+    where that holds 255 · whole + whole // 2, else uint32.
     """
     parts, whole = _whole_shares(before, rows)
+    common = math.gcd(whole, *(int(np.gcd.reduce(share.ravel())) for _, share in parts))
+    whole //= common
     kind = np.uint16 if 256 * whole <= 65536 else np.uint32
-    return [(index, share.astype(kind)) for index, share in parts], kind(whole)
+    return [(index, (share // common).astype(kind)) for index, share in parts], kind(whole)
 
 
 def _whole_shares(before: int, rows: int) -> tuple[list[tuple[Ints, Ints]], int]:

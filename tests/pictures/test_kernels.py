@@ -35,6 +35,21 @@ def test_windows_reach_as_far_as_the_picture_goes(shape: tuple[int, int], radius
     np.testing.assert_array_equal(ranges(picture, radius), over(picture, most) - over(picture, least))
 
 
+@pytest.mark.parametrize("before", [1, 5, 28, 95, 97, 144, 200, 255, 257, 300, 383, 700])
+def test_a_row_of_a_scaled_picture_is_the_nearest_level(before: int) -> None:
+    picture = np.random.default_rng(before).integers(0, 256, (before, 1), dtype=np.uint8)
+    for rows in (20, 96):
+        if rows < before:  # each old row counts as `rows`, each new one as `before` of the same height
+            wanted = [row.sum(0) / before for row in np.split(picture.repeat(rows, 0).astype(np.int64), rows)]
+        else:  # linear between the middles of rows
+            at = ((np.arange(rows) + 0.5) * before / rows - 0.5).clip(0, before - 1)
+            lower = at.astype(int)
+            below, above = picture[lower].astype(float), picture[np.minimum(lower + 1, before - 1)]
+            wanted = list(below + (above - below) * (at - lower)[:, None])
+        far = np.abs(scale_to(picture, rows)[:, :1] - np.array(wanted))
+        assert far.max() <= 0.5 + 1e-9
+
+
 def test_the_largest_sums_fit_their_types() -> None:
     white = np.full((700, 3), 255, np.uint8)
     for radius in (128, 129, 400):
