@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["add_strokes", "close", "join", "on_paper", "separate"]
+__all__ = ["add_strokes", "close", "enclose", "join", "on_paper", "separate"]
 
 Canvas: TypeAlias = NDArray[np.float32]
 """A line, 28×W, 0 … 1."""
@@ -101,6 +101,32 @@ def close(canvas: Canvas, last: int, shift: float, random: np.random.Generator) 
         row = top + line * int(random.integers(3, 5))
         canvas[row : row + min(thick, 2), at : at + long] = level
     return at + long
+
+
+def enclose(canvas: Canvas, at: int, shift: float, random: np.random.Generator) -> int:
+    """Draw what amounts are put between, that no digit is added, at column `at`: #, =, * or a dash.
+
+    Returns: the column after it.
+    """
+    kind, level, half = random.integers(0, 4), float(random.uniform(0.7, 1)), float(random.uniform(0.6, 1.6))
+    wide, tall = random.uniform(8, 14), random.uniform(9, 18)
+    middle, left, right = 14 + shift + random.uniform(-2, 2), half + 1, wide - half - 1
+    lean = random.uniform(-1, 3)
+    if kind == 0:  # number signs
+        top, foot = middle - tall / 2, middle + tall / 2
+        strokes = [(wide * part + lean, top, wide * part - lean, foot) for part in (0.35, 0.65)]
+        strokes += [(left, middle + row * tall, right, middle + row * tall - lean / 2) for row in (-0.17, 0.17)]
+    elif kind == 1:  # stars
+        turns = random.uniform(0, math.pi) + np.arange(3) * math.pi / 3
+        across, down = np.cos(turns) * right / 2.5, np.sin(turns) * right / 2.5
+        ways = zip(across.tolist(), down.tolist(), strict=True)
+        strokes = [(wide / 2 - x, middle - y, wide / 2 + x, middle + y) for x, y in ways]
+    else:  # one dash or two
+        rows = (0.0,) if kind == 2 else (-2.5, 2.5)
+        strokes = [(left, middle + row, right, middle + row - lean / 2) for row in rows]
+    for stroke in strokes:
+        _draw_stroke(canvas[:, at : at + math.ceil(wide)], stroke, half, level)
+    return at + math.ceil(wide)
 
 
 def on_paper(canvas: Canvas, rules: float, edges: float, specks: float, random: np.random.Generator) -> Canvas:

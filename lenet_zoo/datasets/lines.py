@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lenet_zoo.datasets.augment import Draws, augment
-from lenet_zoo.datasets.line_marks import add_strokes, close, join, on_paper, separate
+from lenet_zoo.datasets.line_marks import add_strokes, close, enclose, join, on_paper, separate
 from lenet_zoo.datasets.loading import Dataset
 from lenet_zoo.errors import InputError
 
 __all__ = [
+    "AMOUNT",
     "APART",
     "HEIGHT",
     "MEASURED",
@@ -68,6 +69,7 @@ class LineStyle:
         round: share of lines that end in up to five zeros, wider and lower than other digits, many joined by strokes.
         joined: share of the neighbours that do not touch, but have a stroke from one to the next.
         separators: share of the gaps that hold a dot, a comma, a dash or two.
+        enclosed: share of lines with #, =, * or a dash before the first digit, and of those with it after the last.
         ends: share of lines with marks after the last digit: these, a long dash, or small raised ones.
         rules: share of lines with a rule along them, or two.
         edges: share of lines with an upright edge of a box at an end.
@@ -93,6 +95,7 @@ class LineStyle:
     round: float = 0.0
     joined: float = 0.0
     separators: float = 0.0
+    enclosed: float = 0.0
     ends: float = 0.0
     rules: float = 0.0
     edges: float = 0.0
@@ -131,6 +134,19 @@ WRITTEN = LineStyle(
     empty=0.01,
 )
 """As people write on forms and cheques, and what the way from picture to line leaves of the paper."""
+
+AMOUNT = replace(
+    WRITTEN,
+    touching=0.35,
+    uneven=0.18,
+    slant=0.3,
+    round=0.35,
+    joined=0.12,
+    separators=0.2,
+    enclosed=0.25,
+    rules=0.2,
+)
+"""As people write amounts of money, in haste: `WRITTEN`, and more of what makes those hard."""
 
 MILD = replace(
     TOUCHING, height=(0.95, 1.05), uneven=0.05, aspect=0.08, slant=0.1, rotation=5.0, elastic=0.5, thickness=0.25
@@ -297,10 +313,12 @@ class LineMaker:
         digits: range,
     ) -> tuple[NDArray[np.uint8], tuple[int, ...], tuple[float, ...]]:
         random, style = self._random, self.style
-        canvas = np.zeros((HEIGHT, 40 + _FIELD * (len(digits) + 1)), np.float32)
+        canvas = np.zeros((HEIGHT, (84 if style.enclosed else 40) + _FIELD * (len(digits) + 1)), np.float32)
         margin = last = int(random.integers(8, 15))
         reach = np.full(_FIELD, -_FAR)  # the column after the last ink so far, by row of the field
         line_shift, middle = random.uniform(-style.wander, style.wander), -math.inf
+        if style.enclosed and random.random() < style.enclosed:
+            margin = last = enclose(canvas, margin, line_shift, random) + int(random.integers(2, 8))
         text: list[int] = []
         centres: list[float] = []
         for i in digits:
@@ -329,7 +347,9 @@ class LineMaker:
             if labels[i] >= 0:
                 text.append(int(labels[i]))
                 centres.append(middle)
-        if random.random() < style.ends:
+        if style.enclosed and random.random() < style.enclosed:
+            last = enclose(canvas, last + int(random.integers(1, 8)), line_shift, random)
+        elif random.random() < style.ends:
             last = close(canvas, last, line_shift, random)
         canvas = canvas[:, : last + int(random.integers(8, 15))]
         canvas = on_paper(canvas, style.rules, style.edges, style.specks, random)

@@ -277,6 +277,7 @@ class RecipeLines(_Fields):
     reuse: int = _doc(4, "updates that each line is used for", low=1)
     others: float = _doc(0.3, "part of the digits of `WRITTEN` that is taken from other writers than MNIST's", high=1)
     align: float = _doc(0.3, "weight of the loss that wants each digit in the middle of its window", high=10)
+    alone: float = _doc(0.0, "weight of the loss on characters cut out of their line and placed alone", high=10)
     lr: float = _doc(0.002, "highest learning rate, of AdamW")
     warmup: float = _doc(0.03, "part of the run, 0 to 1, over which the learning rate rises to `lr`", high=1)
     final_lr: float = _doc(0.02, "learning rate at the end of the cosine, as a part of `lr`", high=1)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from lenet_zoo.datasets.lines import APART, HEIGHT, TOUCHING, WRITTEN, LineMaker
+from lenet_zoo.datasets.lines import AMOUNT, APART, HEIGHT, TOUCHING, WRITTEN, LineMaker
 from lenet_zoo.datasets.loading import Dataset
 from lenet_zoo.errors import InputError
 from lenet_zoo.pictures.components import components
@@ -74,6 +74,19 @@ def test_marks_after_the_last_digit_are_not_in_the_text(few: Dataset) -> None:
     assert all(len(text) == 1 for text in closed.texts)
     assert closed.widths.mean() > plain.widths.mean() + 8
     assert np.mean([groups(x) for x in closed.images.numpy()]) > 1.6
+
+
+def test_what_encloses_an_amount_is_drawn_at_its_ends_and_not_read(few: Dataset) -> None:
+    whole = Dataset("bars", torch.zeros(1, 28, 28, dtype=torch.uint8), torch.tensor([1]), tuple("0123456789"))
+    whole.images[0, 4:24, 13:16] = 255
+    plain = LineMaker(whole, APART, 3).make(40, (2, 2))
+    lines = LineMaker(whole, replace(APART, enclosed=1.0), 3).make(40, (2, 2))
+    assert lines.texts == plain.texts == ((1, 1),) * 40
+    assert min(first for first, _ in lines.centres) > max(first for first, _ in plain.centres)
+    for image, (first, last) in zip(lines.images.numpy(), lines.centres, strict=True):
+        assert image[:, : round(first) - 3].any()
+        assert image[:, round(last) + 3 :].any()
+    assert LineMaker(few, AMOUNT, 1).make(60, (1, 20)).images.shape[0] == 60  # there is room for all of it
 
 
 def test_joined_digits_have_a_stroke_between(few: Dataset) -> None:

@@ -111,3 +111,15 @@ def test_the_command_writes_a_network_that_reads_numbers(small_mnist: Path, tmp_
     lenet_zoo.export_onnx(model, tmp_path / "numbers.onnx", input="pixels")
     assert read_metadata(tmp_path / "numbers.onnx")["input"]["shape"] == ["batch", 1, 28, "width"]
     lenet_zoo.OnnxReader(tmp_path / "numbers.onnx")
+
+
+def test_a_run_may_go_on_from_a_network_of_lines_and_learn_characters_alone(few: Dataset, tmp_path: Path) -> None:
+    known = lenet_zoo.create_model("lenet5_modern.numbers", pretrained=True)
+    start = build_for_lines("lenet5_modern", 10, "lenet5_modern.numbers")
+    assert all(torch.equal(one, start.state_dict()[name]) for name, one in known.state_dict().items())
+    found = [
+        fit_lines(build, few, QUICK.set({"alone": weight}), RunFolder(tmp_path / str(weight)), seed=1).history
+        for weight in (0.0, 1.0)
+    ]
+    assert found[1][0]["loss"] > found[0][0]["loss"] + 0.05  # of an untrained "none"
+    assert found[1][1]["loss"] < found[1][0]["loss"]
