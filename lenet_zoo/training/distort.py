@@ -1,6 +1,6 @@
 """The distortions of `lenet_zoo.datasets.augment`, compiled for the machine: each picture in one go, in its cache.
 
-Equal to `augment` up to rounding, at a tenth of its time; `distort.cpp` holds the arithmetic.
+Equal to `augment` up to rounding, at about a seventh of its time; `distort.cpp` holds the arithmetic.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["distorted"]
 def _library() -> Callable[..., None] | None:
     """Compiled when it is first asked for; None after a warning without a compiler."""
     library = load_library(
-        Path(__file__).with_name("distort.cpp"), "distortions go through torch alone, ten times as slow"
+        Path(__file__).with_name("distort.cpp"), "distortions go through torch alone, about seven times as slow"
     )
     if library is None:
         return None
