@@ -1,8 +1,9 @@
 """Time to train to 98.25 %: the recipe `fast` against the training loop that tutorials show.
 
 That loop, the baseline: torchvision's MNIST with ToTensor, a shuffling DataLoader with batches of 1,024 in the main
-process, SGD at 0.1 without momentum, at most 20 epochs. Both sides run in turn in this process, with the same number of
-threads. The time to build the network and the data set, and to evaluate, counts on neither side.
+process, SGD without momentum at the rate of the recipe `baseline`, at most 20 epochs. Both sides run in turn in this
+process, with the same number of threads. The time to build the network and the data set, and to evaluate, counts on
+neither side.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from torch import nn
 
 from lenet_zoo.classify.torch import logits_of
 from lenet_zoo.datasets.loading import Dataset, data_root, load_dataset
-from lenet_zoo.errors import InputError
+from lenet_zoo.errors import InputError, did_you_mean
 from lenet_zoo.evaluation import evaluate
-from lenet_zoo.registry import create_model
+from lenet_zoo.registry import create_model, list_models
 from lenet_zoo.training.checkpoint import RunFolder
 from lenet_zoo.training.engine import fit
 from lenet_zoo.training.fused import fuse
@@ -83,6 +84,7 @@ class Training:
 
 
 def time_training(
+    name: str = "lenet5_modern",
     *,
     rounds: int = 3,
     target: float = TARGET,
@@ -91,34 +93,43 @@ def time_training(
     changes: Mapping[str, Any] | None = None,
     progress: Callable[[str], object] = lambda text: None,
 ) -> Training:
-    """Train `lenet5_modern` on MNIST both ways, in turn, with the seeds 0, 1, ….
+    """Train a network on MNIST both ways, in turn, with the seeds 0, 1, ….
 
     Args:
+        name: 'lenet5_modern' or 'lenet5_classic'.
         rounds: runs of each side.
         target: accuracy to reach on the test set, 0 to 1.
         root, download: as in `load_dataset`.
         changes: fields of the recipe `fast` to set.
         progress: called with one line of text before each run.
 
-    Raises: DataError when MNIST is missing; InputError for fewer than one round.
+    Raises: DataError when MNIST is missing; InputError for fewer than one round, or another network.
     """
+    if name not in (known := list_models()):
+        raise InputError(f"no network {name!r}.{did_you_mean(name, known)} One of {', '.join(known)}")
     if rounds < 1:
         raise InputError(f"rounds={rounds}: at least 1")
     train = load_dataset("mnist", train=True, root=root, download=download)
     test = load_dataset("mnist", train=False, root=root)
-    recipe = load_recipe("fast", architecture="lenet5_modern", dataset="mnist", changes=changes)
-    if not isinstance(recipe, Recipe):
-        raise InputError("the recipe fast is not one of mini-batches")
+    recipe, plain = (
+        load_recipe(of, architecture=name, dataset="mnist", changes=changed)
+        for of, changed in (("fast", changes), ("baseline", None))
+    )
+    if not isinstance(recipe, Recipe) or not isinstance(plain, Recipe):
+        raise InputError("the recipes fast and baseline are not both of mini-batches")
+    build = partial(create_model, name)
     start = time.perf_counter()
-    compiled = is_compiled(fuse(create_model("lenet5_modern"), compiled=True))
+    compiled = is_compiled(fuse(build(), compiled=True))
     compiling = time.perf_counter() - start if compiled else None
-    _fast(train, test, recipe, 0, target)  # a first run, not timed, warms up both sides: torch, and the files in memory
+    _fast(
+        build, train, test, recipe, 0, target
+    )  # a first run, not timed, warms up both sides: torch, and the files in memory
     baseline, fast = [], []
     for seed in range(rounds):
         progress(f"round {seed + 1} of {rounds}: fast")
-        fast.append(_fast(train, test, recipe, seed, target))
+        fast.append(_fast(build, train, test, recipe, seed, target))
         progress(f"round {seed + 1} of {rounds}: the DataLoader loop, {EPOCHS} epochs at most")
-        baseline.append(_baseline(test, data_root(root), seed, target))
+        baseline.append(_baseline(build, test, data_root(root), plain.lr, seed, target))
     times = [statistics.median(race.seconds for race in races) for races in (baseline, fast)]
     ratio = times[0] / times[1] if all(race.reached for race in fast) else None
     at_least = not all(race.reached for race in baseline)
@@ -129,7 +140,9 @@ def _accuracy(model: nn.Module, test: Dataset) -> float:
     return evaluate(logits_of(model), test).accuracy
 
 
-def _fast(train: Dataset, test: Dataset, recipe: Recipe, seed: int, target: float) -> Race:
+def _fast(
+    build: Callable[[], nn.Module], train: Dataset, test: Dataset, recipe: Recipe, seed: int, target: float
+) -> Race:
     """One run of the recipe, checkpoints included. Always to the end, which the learning rate's schedule needs."""
 
     class Clock(Monitor):
@@ -142,13 +155,14 @@ def _fast(train: Dataset, test: Dataset, recipe: Recipe, seed: int, target: floa
 
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
-        build = partial(create_model, "lenet5_modern")
         result = fit(build, train, recipe, RunFolder(folder), seed=seed, ranks=ALONE, monitor=clock, compiled=True)
     accuracy = _accuracy(result.model, test)
     return Race(seed, recipe.epochs, clock.end - clock.start, accuracy, accuracy >= target)
 
 
-def _baseline(test: Dataset, root: os.PathLike[str], seed: int, target: float) -> Race:
+def _baseline(
+    build: Callable[[], nn.Module], test: Dataset, root: os.PathLike[str], lr: float, seed: int, target: float
+) -> Race:
     """One run of the baseline, up to the first epoch that reaches the target."""
     from torch.utils.data import DataLoader
     from torchvision import datasets, transforms
@@ -157,8 +171,8 @@ def _baseline(test: Dataset, root: os.PathLike[str], seed: int, target: float) -
         torch.manual_seed(seed)
         data = datasets.MNIST(os.fspath(root), train=True, transform=transforms.ToTensor())
         loader = DataLoader(data, batch_size=1024, shuffle=True, num_workers=0)
-        model = create_model("lenet5_modern")
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        model = build()
+        optimizer = torch.optim.SGD(model.parameters(), lr=lr)
         seconds, accuracy = 0.0, 0.0
         for epoch in range(1, EPOCHS + 1):
             model.train()

@@ -228,6 +228,7 @@ def recipes(
 
 @bench.command("training", epilog="Example: lenet-zoo bench training --rounds 1")
 def bench_training(
+    name: Annotated[str, typer.Argument(metavar="[NAME]", help="lenet5_modern or lenet5_classic.")] = "lenet5_modern",
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="Runs of each side.")] = 3,
     threads: Annotated[int, typer.Option("--threads", min=0, help="Of torch, on both sides; 0: its own choice.")] = 0,
     set_: Annotated[
@@ -246,6 +247,7 @@ def bench_training(
         torch.set_num_threads(threads)
     with messages.status("reading MNIST") as status:
         result = time_training(
+            name,
             rounds=rounds,
             root=data_root,
             download=download,

@@ -44,3 +44,26 @@ def test_a_baseline_that_does_not_arrive_gives_a_lower_bound(small_mnist, monkey
 def test_at_least_one_round(small_mnist):
     with pytest.raises(InputError, match=r"^rounds=0: at least 1$"):
         training.time_training(rounds=0, root=small_mnist)
+
+
+def test_another_network_is_refused():
+    with pytest.raises(
+        InputError, match=r"^no network 'lenet5_modem'\. Did you mean 'lenet5_modern'\? One of lenet5_c"
+    ):
+        training.time_training("lenet5_modem")
+
+
+@pytest.mark.parametrize(("name", "rate"), [("lenet5_modern", 0.1), ("lenet5_classic", 0.003)])
+def test_each_network_races_a_loop_that_learns(small_mnist, monkeypatch, name, rate):
+    """By the modern network's rate the loop of the classic one would stay at chance."""
+    rates = []
+
+    def baseline(build, test, root, lr, seed, target):
+        assert build().architecture == name
+        rates.append(lr)
+        return training.Race(seed, 20, 100.0, 0.99, True)
+
+    monkeypatch.setattr(training, "_baseline", baseline)
+    result = training.time_training(name, rounds=1, root=small_mnist)
+    assert rates == [rate]
+    assert result.fast[0].epochs == (3 if name == "lenet5_classic" else 1)
