@@ -190,7 +190,10 @@ def fit_lines(
         folder.append_log(record)
         monitor.epoch(record)
     result = build()
-    result.load_state_dict(average.model.state_dict())
+    first = result.state_dict()
+    result.load_state_dict(
+        {key: torch.lerp(one, first[key], recipe.start_share) for key, one in average.model.state_dict().items()}
+    )
     return Result(result.eval(), history, seconds)
 
 

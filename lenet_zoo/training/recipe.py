@@ -270,6 +270,9 @@ class RecipeLines(_Fields):
     method: str = _doc("lines", "this kind of recipe", choices=("lines",))
     description: str = _doc("", "what the recipe is for, in one line")
     start: str = _doc("", "tag whose weights the network starts with, its classes as they are; empty: fresh ones")
+    start_share: float = _doc(
+        0.0, "part of the result that is the start's weights, for a start that reads lines", high=1
+    )
     epochs: int = _doc(14, "parts of the run; after each it is measured and saved", low=1)
     updates: int = _doc(400, "updates in an epoch", low=1)
     columns: int = _doc(4000, "pixels of width of all lines of an update together, about", low=100)
@@ -287,6 +290,10 @@ class RecipeLines(_Fields):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.start_share and not self.start:
+            raise InputError(
+                "the recipe's fields do not go together: start_share without start: it is a part of its weights"
+            )
         _ = self.descent
 
     @property

@@ -123,3 +123,18 @@ def test_a_run_may_go_on_from_a_network_of_lines_and_learn_characters_alone(few:
     ]
     assert found[1][0]["loss"] > found[0][0]["loss"] + 0.05  # of an untrained "none"
     assert found[1][1]["loss"] < found[1][0]["loss"]
+
+
+def test_a_part_of_the_result_may_be_the_weights_that_it_began_with(few: Dataset, tmp_path: Path) -> None:
+    whole, half = (
+        fit_lines(
+            build, few, QUICK.set({"start": "lenet5_modern.mnist", "start_share": share}), RunFolder(tmp_path / name)
+        )
+        for name, share in (("whole", 0.0), ("half", 0.5))
+    )
+    for key, first in build().state_dict().items():
+        wanted = (whole.model.state_dict()[key] + first) / 2
+        torch.testing.assert_close(half.model.state_dict()[key], wanted, msg=key)
+        assert not torch.equal(first, wanted)
+    with pytest.raises(InputError, match="start_share without start"):
+        QUICK.set({"start_share": 0.5})
