@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
-from numpy.typing import NDArray
 
-from lenet_zoo.datasets import no_digits as module
 from lenet_zoo.datasets.loading import Dataset
 from lenet_zoo.datasets.no_digits import no_digits, with_no_digits
 
@@ -22,21 +19,6 @@ def test_they_are_placed_as_digits_are_and_follow_the_seed(few: Dataset) -> None
         assert max(np.ptp(rows), np.ptp(columns)) in (18, 19)  # the longer side is 20 px
     assert np.array_equal(made, no_digits(images, labels, 200))
     assert not np.array_equal(made, no_digits(images, labels, 200, seed=1))
-
-
-def test_no_sign_is_as_straight_as_a_1(monkeypatch: pytest.MonkeyPatch) -> None:
-    def width(strokes: list[NDArray[np.float64]]) -> float:
-        points = np.concatenate(strokes)
-        long, wide = np.linalg.svd(points - points.mean(0), compute_uv=False)
-        return float(wide / long)
-
-    random = np.random.default_rng(4)
-    assert min(width(module._strokes(random)) for _ in range(200)) < 0.1
-    widths: list[float] = []
-    monkeypatch.setattr(module, "drawn", lambda strokes, pen: widths.append(width(strokes)))
-    for _ in range(200):
-        module._sign(random)
-    assert min(widths) > 0.2
 
 
 def test_a_data_set_that_lacks_digits_gives_scribbles(few: Dataset) -> None:
