@@ -96,19 +96,17 @@ def evaluate(
     )
 
 
-@dataclass(frozen=True)
-class LineEvaluation:
-    """Figures of a network on lines of characters.
+@dataclass(frozen=True, kw_only=True)
+class _TextEvaluation:
+    """Figures of answers that are texts.
 
     Attributes:
-        loss: mean of −log of the right text's probability, in nats per character.
-        correct, total: whole lines.
-        edits: characters to insert, leave out or change to make the answers right, over all lines.
-        characters: in all lines.
-        sure: lines whose answer has a probability of 0.95 or more; and `sure_wrong` of them.
+        correct, total: whole texts.
+        edits: characters to insert, leave out or change to make the answers right, over all texts.
+        characters: in all right texts.
+        sure: answers with a probability of 0.95 or more; and `sure_wrong` of them.
     """
 
-    loss: float
     correct: int
     total: int
     edits: int
@@ -123,6 +121,28 @@ class LineEvaluation:
     def as_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
         return {**asdict(self), "accuracy": self.accuracy}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineEvaluation(_TextEvaluation):
+    """Figures of a network on lines of characters: of whole lines, and `loss`.
+
+    Attributes:
+        loss: mean of −log of the right text's probability, in nats per character.
+    """
+
+    loss: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumberEvaluation(_TextEvaluation):
+    """Figures of a network that reads numbers on pictures of them, from the picture to the text.
+
+    Attributes:
+        refused: pictures without an answer, which is not correct either.
+    """
+
+    refused: int
 
 
 def evaluate_lines(
@@ -141,61 +161,36 @@ def evaluate_lines(
     def look(pictures: np.ndarray) -> np.ndarray:
         return log_softmax(np.asarray(answers(pictures), np.float64)[:, 0] / temperature)
 
-    lost, correct, total, wrong, characters, sure, sure_wrong = 0.0, 0, 0, 0, 0, 0, 0
+    lost, found = 0.0, []
     for pixels, texts in lines:
         rows = np.asarray(answers(pixels), np.float64) / temperature
         for row, line, text in zip(rows, pixels, texts, strict=True):
             row = log_softmax(row)
             path, right = likeliest(row, line, look), tuple(text)
             lost -= log_probability(row, right)
-            found, certain = (path.classes, math.exp(path.log_probability) >= 0.95) if path else ((), False)
-            total, characters, correct = total + 1, characters + len(right), correct + (found == right)
-            sure, sure_wrong = sure + certain, sure_wrong + (certain and found != right)
-            wrong += edits(found, right)
-    return LineEvaluation(lost / max(1, characters), correct, total, wrong, characters, sure, sure_wrong)
-
-
-@dataclass(frozen=True)
-class NumberEvaluation:
-    """Figures of a network that reads numbers on pictures of them, from the picture to the text.
-
-    Attributes:
-        correct, total: whole numbers.
-        refused: pictures without an answer, which is not correct either.
-        edits: characters to insert, leave out or change to make the texts right, over all pictures.
-        characters: in all numbers.
-        sure: pictures whose answer has a probability of 0.95 or more; and `sure_wrong` of them.
-    """
-
-    correct: int
-    total: int
-    refused: int
-    edits: int
-    characters: int
-    sure: int
-    sure_wrong: int
-
-    @property
-    def accuracy(self) -> float:
-        return self.correct / self.total
-
-    def as_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return {**asdict(self), "accuracy": self.accuracy}
+            found.append((path.classes, math.exp(path.log_probability), right) if path else ((), 0.0, right))
+    counts = _counts(found)
+    return LineEvaluation(loss=lost / max(1, counts["characters"]), **counts)
 
 
 def evaluate_readings(readings: Iterable[tuple[str | None, float, str]]) -> NumberEvaluation:
     """The figures of answers to pictures of numbers: of each the text or None, its confidence, and the right text."""
-    rows = [(text, confidence >= 0.95 and text is not None, right) for text, confidence, right in readings]
-    return NumberEvaluation(
-        correct=sum(text == right for text, _, right in rows),
-        total=len(rows),
-        refused=sum(text is None for text, _, _ in rows),
-        edits=sum(edits(text or "", right) for text, _, right in rows),
-        characters=sum(len(right) for _, _, right in rows),
-        sure=sum(sure for _, sure, _ in rows),
-        sure_wrong=sum(sure and text != right for text, sure, right in rows),
-    )
+    rows = list(readings)
+    answered = [("", 0.0, right) if text is None else (text, confidence, right) for text, confidence, right in rows]
+    return NumberEvaluation(refused=sum(text is None for text, _, _ in rows), **_counts(answered))
+
+
+def _counts(answers: Sequence[tuple[Sequence[int] | str, float, Sequence[int] | str]]) -> dict[str, int]:
+    """What `_TextEvaluation` holds, from each answer's text, its probability (0: no answer) and the right text."""
+    sure = [(text, right) for text, probability, right in answers if probability >= 0.95]
+    return {
+        "correct": sum(text == right for text, _, right in answers),
+        "total": len(answers),
+        "edits": sum(edits(text, right) for text, _, right in answers),
+        "characters": sum(len(right) for _, _, right in answers),
+        "sure": len(sure),
+        "sure_wrong": sum(text != right for text, right in sure),
+    }
 
 
 def edits(one: Sequence[int] | str, other: Sequence[int] | str) -> int:
