@@ -121,9 +121,8 @@ def time_training(
     start = time.perf_counter()
     compiled = is_compiled(fuse(build(), compiled=True))
     compiling = time.perf_counter() - start if compiled else None
-    _fast(
-        build, train, test, recipe, 0, target
-    )  # a first run, not timed, warms up both sides: torch, and the files in memory
+    # A first run, not timed, warms up both sides: torch, and the files in memory.
+    _fast(build, train, test, recipe, 0, target)
     baseline, fast = [], []
     for seed in range(rounds):
         progress(f"round {seed + 1} of {rounds}: fast")
