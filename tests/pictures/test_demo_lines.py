@@ -11,7 +11,7 @@ import pytest
 
 from lenet_zoo.classify.decoding import beam_search, best_path, log_probability, spans
 from lenet_zoo.errors import NoDigitError
-from lenet_zoo.pictures.cutting import characters_alone
+from lenet_zoo.pictures.cutting import characters_alone, characters_of_texts
 from lenet_zoo.pictures.line import lines_from_image
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "lines"
@@ -39,6 +39,9 @@ def test_a_picture_of_a_number_becomes_the_same_strips_as_in_the_browser(name: s
         alone = np.frombuffer(base64.b64decode(same["alone"]), np.uint8).reshape(-1, 28, 28)
         middles = np.arange(22.5, pixels.shape[1] - 12, 15).tolist()  # some are whole characters, some are parts
         np.testing.assert_array_equal(characters_alone(pixels, middles), alone)
+        classes = [i % 10 for i in range(len(middles))]
+        texts = [(classes, middles), ([*classes[:-1], 9], middles), (classes[:-2], middles[:-2])]
+        assert characters_of_texts(pixels, texts)[1].tolist() == same["which"]
         half = pixels.shape[1] / 2
         assert [list(strip.box(0, half)), list(strip.box(half, 1e4))] == same["boxes"]
 

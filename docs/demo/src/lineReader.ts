@@ -7,8 +7,8 @@ import numbersUrl from "../models/lenet5_numbers.onnx?url";
 import { beamSearch, bestPath, logProbability, spans, type LineAnswers, type Path } from "./decoding";
 import { loadSession, pixelsOf } from "./network";
 import facts from "./numbers.json";
-import { charactersAlone } from "./pictures/cutting";
-import type { Grid } from "./pictures/kernels";
+import { charactersOfTexts } from "./pictures/cutting";
+import { sum, type Grid } from "./pictures/kernels";
 import { boxIn, HEIGHT, type Frame, type Strip } from "./pictures/strip";
 
 /** Pixels of the line from one answer of the network to the next, and the middle of the first answer's window. */
@@ -83,6 +83,14 @@ export class LineReader {
     });
   }
 
+  /** The network's answers to pictures of single characters. */
+  private async looks(pictures: Uint8Array[]): Promise<LineAnswers[]> {
+    if (!pictures.length) return [];
+    const joined = new Uint8Array(pictures.length * HEIGHT * HEIGHT);
+    pictures.forEach((picture, i) => joined.set(picture, i * HEIGHT * HEIGHT));
+    return this.answers(joined, pictures.length, HEIGHT);
+  }
+
   /** The likeliest text: lenet_zoo/classify/second_look.py in TypeScript, whose docstring says how. */
   private async likeliest(answers: LineAnswers, pixels: Grid): Promise<Path> {
     const text = bestPath(answers);
@@ -92,15 +100,12 @@ export class LineReader {
       .slice(0, TEXTS)
       .filter(({ logProbability }) => logProbability > -Infinity);
     if (texts.length < 2) return texts[0];
-    const cut = texts.map(({ classes }) => charactersAlone(pixels, middlesOf(answers, classes)));
-    const all = cut.flat();
-    const joined = new Uint8Array(all.length * HEIGHT * HEIGHT);
-    all.forEach((picture, i) => joined.set(picture, i * HEIGHT * HEIGHT));
-    const looks = all.length ? await this.answers(joined, all.length, HEIGHT) : [];
-    let at = 0;
-    const scores = texts.map(({ classes, logProbability }) => {
-      const sum = classes.reduce((score, label) => score + WEIGHT * looks[at++].data[label], logProbability);
-      return sum / (1 + WEIGHT);
+    const placed = texts.map(({ classes }) => ({ classes, middles: middlesOf(answers, classes) }));
+    const { pictures, which } = charactersOfTexts(pixels, placed);
+    const looks = await this.looks(pictures);
+    const scores = texts.map(({ classes, logProbability }, i) => {
+      const seen = classes.map((label, j) => (which[i][j] < 0 ? 0 : looks[which[i][j]].data[label]));
+      return (logProbability + WEIGHT * sum(seen)) / (1 + WEIGHT);
     });
     const best = scores.indexOf(Math.max(...scores));
     const share = scores[best] - logSum(scores) + logSum(texts.map(({ logProbability }) => logProbability));

@@ -40,13 +40,14 @@ export interface LineFixture {
   name: string;
   data: Buffer;
   /** 28 pixels high; null where there is no line. `alone`: what stands around every 15th column, from 22.5 on, as a
-   * picture of a character; `boxes`: of the ink in each half of it. */
-  strips: { width: number; pixels: number[]; alone: number[]; boxes: Boxes }[] | null;
+   * picture of a character; `which`: of these the ones that tell three texts apart; `boxes`: of the ink in each half of
+   * it. */
+  strips: { width: number; pixels: number[]; alone: number[]; which: number[]; boxes: Boxes }[] | null;
   error?: string;
 }
 
 interface ExpectedLines {
-  strips?: { width: number; pixels: string; alone: string; boxes: Boxes }[];
+  strips?: { width: number; pixels: string; alone: string; which: number[]; boxes: Boxes }[];
   error?: string;
 }
 

@@ -2,7 +2,7 @@ import { PNG } from "pngjs";
 import { describe, expect, test } from "vitest";
 
 import { beamSearch, bestPath, logProbability, spans, type LineAnswers } from "../../src/decoding";
-import { charactersAlone } from "../../src/pictures/cutting";
+import { charactersAlone, charactersOfTexts } from "../../src/pictures/cutting";
 import { greyFromRgba } from "../../src/pictures/grey";
 import { blockMeans, reduction } from "../../src/pictures/kernels";
 import { ENOUGH_OF_LINE, linesFromDrawing, linesFromGrey } from "../../src/pictures/line";
@@ -26,6 +26,19 @@ describe("a picture of a number becomes the same strips as in Python", () => {
       const middles: number[] = [];
       for (let at = 22.5; at < line.pixels.width - 12; at += 15) middles.push(at);
       expect(charactersAlone(line.pixels, middles).flatMap((picture) => [...picture])).toEqual(strips[i].alone);
+      const classes = middles.map((_, n) => n % 10);
+      const texts = [
+        { classes, middles },
+        { classes: [...classes.slice(0, -1), 9], middles },
+        { classes: classes.slice(0, -2), middles: middles.slice(0, -2) },
+      ];
+      const { pictures, which } = charactersOfTexts(line.pixels, texts);
+      expect(which.flat()).toEqual(strips[i].which);
+      texts.forEach((text, n) =>
+        charactersAlone(line.pixels, text.middles).forEach((picture, j) => {
+          if (which[n][j] >= 0) expect(pictures[which[n][j]]).toEqual(picture);
+        }),
+      );
       const half = strips[i].width / 2;
       expect([boxIn(line, 0, half), boxIn(line, half, 1e4)]).toEqual(strips[i].boxes);
     });
