@@ -193,6 +193,9 @@ class Recipe(_Fields):
     tilt: float = _doc(0.0, "perspective: one side larger than the opposite one by up to this part", high=0.9)
     neighbours: float = _doc(0.0, "probability of a neighbour's remnant, at the left and at the right", high=1)
     marks: float = _doc(0.0, "probability of a rule, a box's edge, a dot or a stray stroke", high=1)
+    gentle: float = _doc(
+        0.0, "part of the pictures that are distorted two fifths as far and have nothing around them", high=1
+    )
 
     # -- arithmetic
     precision: str = _doc(

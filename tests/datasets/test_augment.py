@@ -1,7 +1,7 @@
 """Augmentation: every distortion does what its name says, within its bounds, and depends on nothing but its draw."""
 
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ from lenet_zoo.errors import InputError
 
 EVERYTHING = Augmentation(
     rotation=10, scale=0.2, aspect=0.1, slant=0.2, shift=2, elastic=0.7, thickness=0.5, flip=0.5, erase=0.5, tilt=0.3,
-    neighbours=0.5, marks=0.7,
+    neighbours=0.5, marks=0.7, gentle=0.3,
 )  # fmt: skip
 
 
@@ -200,12 +200,29 @@ def test_marks_are_there_as_often_as_asked():
     assert result.max() <= 1
 
 
+def test_gentle_pictures_go_two_fifths_as_far_with_nothing_around_them():
+    far = Augmentation(rotation=20, shift=3, thickness=1, tilt=0.3, neighbours=1, marks=1)
+    mixed, gentle, rough = (draw(replace(far, gentle=part), 1000, seed=0, epoch=1) for part in (0.3, 1, 0))
+    for drawn, reach in ((gentle, 0.4), (rough, 1)):
+        turned = torch.rad2deg(torch.atan2(drawn.theta[:, 0, 1], drawn.theta[:, 0, 0])).abs()
+        assert 19 * reach < turned.max() <= 20 * reach + 1e-3
+        assert 2.9 * reach < drawn.theta[:, :, 2].abs().max() * 14 <= 3 * reach + 1e-3
+        assert 0.99 * reach < drawn.weight.abs().max() <= reach
+        assert 0.14 * reach < drawn.tilt.abs().max() <= 0.15 * reach
+    alone = (mixed.neighbours[:, :, 0] == -1).all(1)
+    assert 0.25 < alone.float().mean() < 0.35
+    assert mixed.marks[alone, :, 5].max() == 0
+    assert mixed.marks[~alone, 0, 5].min() > 0
+    assert mixed.weight[alone].abs().max() <= 0.4 < 0.99 < mixed.weight[~alone].abs().max()
+
+
 @pytest.mark.parametrize(
     ("wrong", "text"),
     [
         (dict(rotation=-1), "rotation=-1: an amount of distortion is 0 or more"),
         (dict(flip=1.5), "flip=1.5: at most 1"),
         (dict(marks=1.5), "marks=1.5: at most 1"),
+        (dict(gentle=1.5), "gentle=1.5: at most 1"),
         (dict(tilt=1), "tilt=1: at most 0.9"),
         (dict(elastic_knots=2), "elastic_knots=2: 3 to 14"),
         (dict(erase_size=0), "erase_size=0: at least 1 pixel"),
