@@ -28,6 +28,7 @@ __all__ = [
     "opened",
     "otsu",
     "ranges",
+    "resampled",
     "ring",
     "scale_to",
     "spread",
@@ -103,6 +104,11 @@ def scale_to(values: Bytes, long: int) -> Bytes:
     """Resample so that the longer side is `long` and the aspect is kept: rows first, each axis to the nearest."""
     most = max(values.shape)
     height, width = (max(1, int(nearest(side * long, most))) for side in values.shape)
+    return resampled(values, height, width)
+
+
+def resampled(values: Bytes, height: int, width: int) -> Bytes:
+    """Means of areas along an axis that shrinks, linear between pixel centres along one that grows: rows first."""
     values = _resample_rows(values, height)
     return np.ascontiguousarray(_resample_rows(np.ascontiguousarray(values.T), width).T)
 

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 from lenet_zoo.datasets.loading import Dataset
 from lenet_zoo.errors import InputError, NoDigitError
 from lenet_zoo.pictures.character import digit_from_grey, digit_from_image
+from lenet_zoo.pictures.placing import narrowed
 
 from .conftest import SEVEN, alike, encoded, seven
 
@@ -39,6 +40,39 @@ def test_the_aspect_is_kept() -> None:
     digit = digit_from_grey(bar)
     assert np.ptp(np.flatnonzero(digit.any(1))) + 1 == 20
     assert np.ptp(np.flatnonzero(digit.any(0))) + 1 <= 4
+
+
+STROKES = {
+    4: [(0.3, 0.0), (0.0, 0.6), (1.0, 0.55), (0.75, 0.2), (0.7, 1.0)],
+    6: [(0.8, 0.0), (0.2, 0.3), (0.0, 0.75), (0.5, 1.0), (1.0, 0.75), (0.6, 0.5), (0.05, 0.7)],
+    7: [(0.0, 0.05), (1.0, 0.0), (0.5, 0.5), (0.3, 1.0)],
+    8: [(0.5, 0.5), (0.1, 0.2), (0.5, 0.0), (0.9, 0.2), (0.5, 0.5), (0.0, 0.8), (0.5, 1.0), (1.0, 0.8), (0.5, 0.5)],
+}
+
+
+@pytest.mark.parametrize("times", [1.6, 2.0, 2.5])
+@pytest.mark.parametrize("stroke", STROKES.values(), ids=STROKES)
+def test_what_is_wider_than_people_write_becomes_4_thirds_as_wide_as_high(
+    stroke: list[tuple[float, float]], times: float
+) -> None:
+    image = Image.new("L", (160, 160), 255)
+    ImageDraw.Draw(image).line([(30 + 100 * x, 30 + 100 * y) for x, y in stroke], fill=0, width=10, joint="curve")
+    wide, widest = (
+        digit_from_grey(np.asarray(image.resize((round(160 * each), 160), Image.Resampling.BICUBIC)))
+        for each in (times, 4 / 3)
+    )
+    assert np.ptp(np.flatnonzero(wide.any(0))) + 1 == 20
+    assert 14 <= np.ptp(np.flatnonzero(wide.any(1))) + 1 <= 16
+    assert alike(wide, widest) > 0.9
+
+
+def test_only_what_is_over_4_thirds_as_wide_as_high_is_made_narrower() -> None:
+    ink = np.random.default_rng(0).integers(0, 256, (30, 41)).astype(np.uint8)
+    np.testing.assert_array_equal(narrowed(ink[:, :40]), ink[:, :40])
+    np.testing.assert_array_equal(narrowed(ink.T), ink.T)
+    assert narrowed(ink).shape == (30, 40)
+    # Means of areas: of five columns that become four, the first has the first and a quarter of the second.
+    np.testing.assert_array_equal(narrowed(np.array([[0, 60, 120, 180, 240]] * 3, np.uint8)), [[12, 84, 156, 228]] * 3)
 
 
 @pytest.mark.parametrize("size", [8, 14, 32, 64])

@@ -196,8 +196,12 @@ export function fit(grid: Grid, long: number): Grid {
 export function scaleTo(grid: Grid, long: number): Grid {
   const most = Math.max(grid.height, grid.width);
   const side = (length: number) => Math.max(1, nearest(length * long, most));
-  const rows = resampleRows(grid, side(grid.height));
-  return transpose(resampleRows(transpose(rows), side(grid.width)));
+  return resampled(grid, side(grid.height), side(grid.width));
+}
+
+/** Means of areas along an axis that shrinks, linear between pixel centres along one that grows: rows first. */
+export function resampled(grid: Grid, height: number, width: number): Grid {
+  return transpose(resampleRows(transpose(resampleRows(grid, height)), width));
 }
 
 /** Averages areas when it shrinks, interpolates between pixel centres when it enlarges. */

@@ -1,4 +1,4 @@
-// Ink to a picture as MNIST has it: lenet_zoo/pictures/placing.py in TypeScript, steps 1 and 11 to 13.
+// Ink to a picture as MNIST has it: lenet_zoo/pictures/placing.py in TypeScript, steps 1 and 11 to 14.
 
 import {
   boxOf,
@@ -14,6 +14,7 @@ import {
   moments,
   nearest,
   pad,
+  resampled,
   scaleTo,
   slice,
   sum,
@@ -22,6 +23,8 @@ import {
   type Sign,
 } from "./kernels";
 
+/** Width by height. */
+const WIDEST = [4, 3];
 /** Tenths of a pixel of the 20 px box. */
 const STROKE = [23, 33];
 
@@ -39,7 +42,13 @@ export function isNormal(digit: Grid, size: number): boolean {
   return moments(digit).every((moment) => 100 * Math.abs(2 * moment - size * mass) <= 104 * mass);
 }
 
-/** Step 11; of several characters, the height `tall` of one takes the place of the longer side. */
+/** Step 11. */
+export function narrowed(ink: Grid): Grid {
+  const widest = nearest(WIDEST[0] * ink.height, WIDEST[1]);
+  return ink.width > widest ? resampled(ink, ink.height, widest) : ink;
+}
+
+/** Step 12; of several characters, the height `tall` of one takes the place of the longer side. */
 export function evenStroke(ink: Grid, tall?: number): Grid {
   const long = tall ?? Math.max(ink.height, ink.width);
   const edges = edgeCount(map(ink, (value) => Number(value >= 128)));
@@ -68,7 +77,7 @@ function stepwise(values: Grid, turns: number, sign: Sign): Grid {
   return values;
 }
 
-/** Steps 12 and 13. */
+/** Steps 13 and 14. */
 export function place(ink: Grid, size: number): Uint8Array {
   const levels = scaleTo(ink, boxSide(size));
   const brightest = max(levels.data);
