@@ -71,12 +71,15 @@ Grey to digit (`digit_from_grey`; `//` rounds down; S = 96 is the longer side of
        each side, and go back to 2 and 5 (three times at most).
    10. Ink becomes grey: a ramp from 0 at the paper's mean to 255 at the ink's, on the kept pieces and a fringe of 4 px.
        The box holds what reaches 64.
-   11. Width (`placing`): ink over 4/3 as wide as it is high is made as narrow as that, as step 2 scales columns.
-   12. Stroke (`placing`): the mean width is 2.5 · area / (count of edges between pixels); it is brought between 2.3 and
+   11. Slant (`placing`): of the pixels that reach 128, −Σ(x − x̄)(y − ȳ) / Σ(y − ȳ)². What it exceeds 1/2 by, to either
+       side, is taken off: each row moves by that times its distance from the middle row, to the nearest pixel. The box
+       holds what reaches 64.
+   12. Width (`placing`): ink over 4/3 as wide as it is high is made as narrow as that, as step 2 scales columns.
+   13. Stroke (`placing`): the mean width is 2.5 · area / (count of edges between pixels); it is brought between 2.3 and
        3.3 px of the final digit by growing or shrinking (cross and square in turn): a hair line would vanish, a fat pen
        closes the loops.
-   13. Box: the longer side is scaled to 20 px (20/28 of size), aspect kept, the brightest pixel to 255.
-   14. Centre: shifted by whole pixels so that the centre of mass lies in [13.5, 14.5), as MNIST counts it.
+   14. Box: the longer side is scaled to 20 px (20/28 of size), aspect kept, the brightest pixel to 255.
+   15. Centre: shifted by whole pixels so that the centre of mass lies in [13.5, 14.5), as MNIST counts it.
 """
 
 from __future__ import annotations
@@ -91,7 +94,7 @@ from lenet_zoo.pictures.grey import to_grey
 from lenet_zoo.pictures.ground import ink_is_bright, levelled, refuse_noise, refuse_soft_light, rise_above_paper
 from lenet_zoo.pictures.kernels import LEVELS, Box, Bytes, Mask, box_of, extreme, fit, otsu, ring
 from lenet_zoo.pictures.pieces import kept_pieces, without_tails
-from lenet_zoo.pictures.placing import even_stroke, is_normal, narrowed, place
+from lenet_zoo.pictures.placing import even_stroke, is_normal, narrowed, place, upright
 from lenet_zoo.pictures.reading import PictureSource, load_picture, picture_name
 from lenet_zoo.pictures.rules import rules_in, without_rules
 
@@ -152,7 +155,7 @@ def find_character(image: PictureSource, size: int = 28) -> Found:
 
 
 def digit_from_grey(grey: Bytes, size: int = 28) -> Bytes:
-    """Steps 1 to 14 of this module: uint8 H×W of one character → uint8 size×size; errors as `digit_from_image`."""
+    """Steps 1 to 15 of this module: uint8 H×W of one character → uint8 size×size; errors as `digit_from_image`."""
     return _found_in(grey, size).pixels
 
 
@@ -166,7 +169,7 @@ def _found_in(grey: Bytes, size: int) -> Found:
             if is_normal(candidate, size):
                 return Found(candidate.copy(), at_edge=False)
     ink, at_edge = _ink(grey)
-    return Found(place(even_stroke(narrowed(ink)), size), at_edge)
+    return Found(place(even_stroke(narrowed(upright(ink))), size), at_edge)
 
 
 def _ink(grey: Bytes) -> tuple[Bytes, bool]:

@@ -31,6 +31,7 @@ __all__ = [
     "resampled",
     "ring",
     "scale_to",
+    "sheared",
     "spread",
     "window_mean",
 ]
@@ -111,6 +112,15 @@ def resampled(values: Bytes, height: int, width: int) -> Bytes:
     """Means of areas along an axis that shrinks, linear between pixel centres along one that grows: rows first."""
     values = _resample_rows(values, height)
     return np.ascontiguousarray(_resample_rows(np.ascontiguousarray(values.T), width).T)
+
+
+def sheared(values: Bytes, shifts: Ints) -> Bytes:
+    """Each row moved by its shift, to the right where that is positive; both sides have room for the largest."""
+    height, width = values.shape
+    room = int(np.abs(shifts).max(initial=0))
+    out = np.zeros((height, width + 2 * room), np.uint8)
+    np.put_along_axis(out, np.arange(width)[None, :] + (shifts + room)[:, None], values, 1)
+    return out
 
 
 def _resample_rows(values: Bytes, rows: int) -> Bytes:

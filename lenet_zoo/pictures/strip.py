@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from lenet_zoo.errors import NoDigitError
 from lenet_zoo.pictures.character import digit_from_grey
-from lenet_zoo.pictures.kernels import Bytes, Ints, Mask, box_of, scale_to
+from lenet_zoo.pictures.kernels import Bytes, Ints, Mask, box_of, scale_to, sheared
 from lenet_zoo.pictures.placing import even_stroke
 
 __all__ = ["HEIGHT", "Place", "Strip", "strip_of"]
@@ -124,7 +124,7 @@ def strip_of(ink: Bytes, tall: int, crop: Bytes, place: Place) -> Strip:
     # Strokes that were made wider or thinner move the border: keep the middle where it was.
     grown = [(after - before) // 2 for after, before in zip(soft.shape, ink.shape, strict=True)]
     slant = _slant_of(soft >= 128)
-    upright = _upright(soft, slant)
+    upright = sheared(soft, _shifts(soft.shape[0], slant))
     room = (upright.shape[1] - soft.shape[1]) // 2
     filled = upright >= 64
     top, left, down, across = place
@@ -191,16 +191,6 @@ def _slant_of(ink: Mask) -> float:
         if value > best * 1.02:  # a slant has to be worth its name
             best, chosen = value, slant
     return chosen
-
-
-def _upright(values: Bytes, slant: float) -> Bytes:
-    height, width = values.shape
-    shifts = _shifts(height, slant)
-    room = int(np.abs(shifts).max(initial=0))
-    out = np.zeros((height, width + 2 * room), np.uint8)
-    columns = np.arange(width)[None, :] + (shifts + room)[:, None]
-    np.put_along_axis(out, columns, values, 1)
-    return out
 
 
 def _rows(ink: Mask, part: tuple[int, int]) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from lenet_zoo.datasets.loading import Dataset
 from lenet_zoo.errors import InputError, NoDigitError
 from lenet_zoo.pictures.character import digit_from_grey, digit_from_image
-from lenet_zoo.pictures.placing import narrowed
+from lenet_zoo.pictures.placing import narrowed, upright
 
 from .conftest import SEVEN, alike, encoded, seven
 
@@ -64,6 +64,36 @@ def test_what_is_wider_than_people_write_becomes_4_thirds_as_wide_as_high(
     assert np.ptp(np.flatnonzero(wide.any(0))) + 1 == 20
     assert 14 <= np.ptp(np.flatnonzero(wide.any(1))) + 1 <= 16
     assert alike(wide, widest) > 0.9
+
+
+@pytest.mark.parametrize("way", [1, -1], ids=["right", "left"])
+@pytest.mark.parametrize("stroke", STROKES.values(), ids=STROKES)
+def test_however_slanted_it_is_written_a_digit_leans_by_a_half(stroke: list[tuple[float, float]], way: int) -> None:
+    image = Image.new("L", (400, 160), 255)
+    ImageDraw.Draw(image).line([(160 + 80 * x, 30 + 100 * y) for x, y in stroke], fill=0, width=10, joint="curve")
+    found = []
+    for slant in (0.9, 1.6):
+        affine = (1, way * slant, -80 * way * slant, 0, 1, 0)
+        page = image.transform(image.size, Image.Transform.AFFINE, affine, Image.Resampling.BILINEAR, fillcolor=255)
+        found.append(digit_from_grey(np.asarray(page)))
+        rows, columns = (found[-1] >= 128).nonzero()
+        leans = -np.cov(rows, columns)[0, 1] / rows.var(ddof=1)
+        assert way * leans == pytest.approx(0.5, abs=0.12)
+    assert alike(*found) > 0.85
+
+
+def test_the_slant_over_a_half_is_taken_off_and_no_more() -> None:
+    rows = np.arange(20)
+    ink = np.zeros((20, 20), np.uint8)
+    ink[rows, rows] = 200  # leans by 1 to the left
+    found = upright(ink)
+    np.testing.assert_array_equal(found.argmax(1), rows // 2)
+    np.testing.assert_array_equal(found.max(1), 200)
+    np.testing.assert_array_equal(upright(ink[:, ::-1]), found[:, ::-1])
+    np.testing.assert_array_equal(upright(found), found)
+    faint = np.where(ink, 127, 0).astype(np.uint8)  # no pixel tells a slant
+    np.testing.assert_array_equal(upright(faint), faint)
+    np.testing.assert_array_equal(upright(ink[:1] + 200), ink[:1] + 200)
 
 
 def test_only_what_is_over_4_thirds_as_wide_as_high_is_made_narrower() -> None:

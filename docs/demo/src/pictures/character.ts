@@ -22,7 +22,7 @@ import {
   type Grid,
 } from "./kernels";
 import { keptPieces, withoutTails, type Shape } from "./pieces";
-import { evenStroke, isNormal, narrowed, place } from "./placing";
+import { evenStroke, isNormal, narrowed, place, upright } from "./placing";
 import { NoDigit, type Character } from "./refusals";
 import { rulesIn, withoutRules } from "./rules";
 
@@ -33,7 +33,7 @@ export const ENOUGH = 4 * SIDE;
 /** Levels between ink and paper. */
 const LEAST_CONTRAST = 4;
 
-/** Steps 1 to 14: grey levels of one character, row by row → size × size. Throws NoDigit. */
+/** Steps 1 to 15: grey levels of one character, row by row → size × size. Throws NoDigit. */
 export function digitFromGrey(grey: Uint8Array, height: number, width: number, size = 28): Uint8Array {
   return findCharacter(grey, height, width, size).pixels;
 }
@@ -53,7 +53,7 @@ export function findCharacter(grey: Uint8Array, height: number, width: number, s
     crop = cut(crop, sheet, picture);
   }
   const { ink, atEdge } = inkOf(crop, inkIsBright(fit(crop, SIDE)));
-  return { pixels: place(evenStroke(narrowed(ink)), size), atEdge };
+  return { pixels: place(evenStroke(narrowed(upright(ink))), size), atEdge };
 }
 
 /**
@@ -62,7 +62,7 @@ export function findCharacter(grey: Uint8Array, height: number, width: number, s
  */
 export function digitFromDrawing(drawing: Uint8Array, height: number, width: number, size = 28): Uint8Array {
   const paper = pad({ data: drawing, height, width }, floorDiv(Math.max(height, width), 14));
-  return place(evenStroke(narrowed(inkOf(paper, true).ink)), size);
+  return place(evenStroke(narrowed(upright(inkOf(paper, true).ink))), size);
 }
 
 /** Steps 5 to 10: the ink alone, 0 … 255, cut to its box; and whether ink reaches the edge of the picture. */

@@ -205,6 +205,14 @@ export function resampled(grid: Grid, height: number, width: number): Grid {
 }
 
 /** Averages areas when it shrinks, interpolates between pixel centres when it enlarges. */
+/** Each row moved by its shift, to the right where that is positive; both sides have room for the largest. */
+export function sheared({ data, height, width }: Grid, shifts: number[]): Grid {
+  const room = Math.max(...shifts.map(Math.abs));
+  const out = { data: new Uint8Array(height * (width + 2 * room)), height, width: width + 2 * room };
+  shifts.forEach((shift, y) => out.data.set(data.subarray(y * width, (y + 1) * width), y * out.width + shift + room));
+  return out;
+}
+
 function resampleRows({ data, height: before, width }: Grid, after: number): Grid {
   const out = { data: new Uint8Array(after * width), height: after, width };
   for (let i = 0; i < after; i++) {

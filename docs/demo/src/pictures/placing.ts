@@ -1,4 +1,4 @@
-// Ink to a picture as MNIST has it: lenet_zoo/pictures/placing.py in TypeScript, steps 1 and 11 to 14.
+// Ink to a picture as MNIST has it: lenet_zoo/pictures/placing.py in TypeScript, steps 1 and 11 to 15.
 
 import {
   boxOf,
@@ -16,7 +16,9 @@ import {
   pad,
   resampled,
   scaleTo,
+  sheared,
   slice,
+  spread,
   sum,
   transpose,
   type Grid,
@@ -43,12 +45,34 @@ export function isNormal(digit: Grid, size: number): boolean {
 }
 
 /** Step 11. */
+export function upright(ink: Grid): Grid {
+  const rows: number[] = [];
+  const columns: number[] = [];
+  ink.data.forEach((value, i) => {
+    if (value < 128) return;
+    rows.push(floorDiv(i, ink.width));
+    columns.push(i % ink.width);
+  });
+  const products = sum(rows.map((row, i) => row * columns[i]));
+  const across = sum(rows) * sum(columns) - rows.length * products;
+  const along = spread(rows);
+  const excess = 2 * Math.abs(across) - along;
+  if (excess <= 0) return ink;
+  const shifts = Array.from({ length: ink.height }, (_, y) =>
+    nearest(Math.sign(across) * excess * (2 * y - (ink.height - 1)), 4 * along),
+  );
+  const straight = sheared(ink, shifts);
+  const [, , left, right] = boxOf(straight, 64)!;
+  return slice(straight, 0, ink.height, left, right);
+}
+
+/** Step 12. */
 export function narrowed(ink: Grid): Grid {
   const widest = nearest(WIDEST[0] * ink.height, WIDEST[1]);
   return ink.width > widest ? resampled(ink, ink.height, widest) : ink;
 }
 
-/** Step 12; of several characters, the height `tall` of one takes the place of the longer side. */
+/** Step 13; of several characters, the height `tall` of one takes the place of the longer side. */
 export function evenStroke(ink: Grid, tall?: number): Grid {
   const long = tall ?? Math.max(ink.height, ink.width);
   const edges = edgeCount(map(ink, (value) => Number(value >= 128)));
@@ -77,7 +101,7 @@ function stepwise(values: Grid, turns: number, sign: Sign): Grid {
   return values;
 }
 
-/** Steps 13 and 14. */
+/** Steps 14 and 15. */
 export function place(ink: Grid, size: number): Uint8Array {
   const levels = scaleTo(ink, boxSide(size));
   const brightest = max(levels.data);

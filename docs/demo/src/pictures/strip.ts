@@ -2,7 +2,7 @@
 // what stands in the strip stands in the picture.
 
 import { digitFromGrey } from "./character";
-import { boxOf, floorDiv, map, max, roundEven, scaleTo, slice, type Grid } from "./kernels";
+import { boxOf, floorDiv, map, max, roundEven, scaleTo, sheared, slice, type Grid } from "./kernels";
 import { evenStroke } from "./placing";
 import { NoDigit } from "./refusals";
 
@@ -99,21 +99,13 @@ function slantOf({ data, height, width }: Grid): number {
   return chosen;
 }
 
-function uprightOf({ data, height, width }: Grid, slant: number): Grid {
-  const shifts = shiftsOf(height, slant);
-  const room = Math.max(...shifts.map(Math.abs));
-  const out = { data: new Uint8Array(height * (width + 2 * room)), height, width: width + 2 * room };
-  shifts.forEach((shift, y) => out.data.set(data.subarray(y * width, (y + 1) * width), y * out.width + shift + room));
-  return out;
-}
-
 /** The strip of grey ink, cut to its box, of characters `tall` px high; `crop` is the picture that it stands on. */
 export function stripOf(grey: Grid, tall: number, crop: Grid, [top, left, down, across]: Place): Strip {
   const soft = evenStroke(grey, tall);
   // Strokes that were made wider or thinner move the border: keep the middle where it was.
   const grown = [floorDiv(soft.height - grey.height, 2), floorDiv(soft.width - grey.width, 2)];
   const slant = slantOf(map(soft, (value) => Number(value >= 128)));
-  const upright = uprightOf(soft, slant);
+  const upright = sheared(soft, shiftsOf(soft.height, slant));
   const room = floorDiv(upright.width - soft.width, 2);
   const ink = map(upright, (value) => Number(value >= 64));
   const place: Place = [top - grown[0] * down, left - (grown[1] + room) * across, down, across];
