@@ -59,7 +59,7 @@ class Reading:
     Attributes:
         text: the digits from left to right, or None when there is no number, or too little confidence in it. Of several
             lines, those that have a text, each on a line of its own.
-        confidence: the probability of the whole text, 0 when there was nothing to read.
+        confidence: how probable the whole text is, with caution (`second_look`); 0 when there was nothing to read.
         characters: of the likeliest text, from left to right, also when it was rejected; line by line.
         reason: why there is no text, else None.
         lines: where there are several, the answer to each, from top to bottom; else empty.

@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from lenet_zoo.classify.decoding import beam_search, log_softmax
+from lenet_zoo.classify.decoding import beam_search, log_probability, log_softmax
 from lenet_zoo.classify.second_look import likeliest
 
 PIXELS = np.zeros((28, 60), np.uint8)
@@ -47,6 +47,7 @@ def test_what_is_sure_is_taken_as_it_is() -> None:
     assert found is not None
     assert found.classes == (3, 5)
     assert math.exp(found.log_probability) > 0.9
+    assert found.log_probability == pytest.approx(1.5 * log_probability(answers(-8), (3, 5)))  # with caution
 
 
 @pytest.mark.parametrize(("label", "wanted"), [(5, (3, 5)), (8, (3, 8))])

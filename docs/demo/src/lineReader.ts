@@ -18,6 +18,8 @@ export const FIRST = 14;
 const [CERTAIN, TEXTS, WEIGHT] = [0.9, 6, 0.5];
 /** The largest probability of a text that was looked at again. */
 const SUREST = 0.89;
+/** A text that is taken as it is has its probability to this power. */
+const CAUTION = 1.5;
 /** What looks like no number: so many digits or more, and less than this for each, as a geometric mean. */
 const [MANY, LIKELY] = [3, 0.8];
 
@@ -95,7 +97,7 @@ export class LineReader {
   private async likeliest(answers: LineAnswers, pixels: Grid): Promise<Path> {
     const text = bestPath(answers);
     const found = { classes: text, logProbability: logProbability(answers, text) };
-    if (found.logProbability > Math.log(CERTAIN)) return found;
+    if (found.logProbability > Math.log(CERTAIN)) return { ...found, logProbability: CAUTION * found.logProbability };
     const texts = beamSearch(answers)
       .slice(0, TEXTS)
       .filter(({ logProbability }) => logProbability > -Infinity);
