@@ -74,6 +74,27 @@ def test_a_clear_look_makes_surer_but_never_as_sure_as_what_is_taken_at_once() -
     assert math.exp(found.log_probability) == pytest.approx(0.89)
 
 
+def test_each_character_is_looked_at_in_three_places_whose_mean_decides() -> None:
+    shown = []
+
+    def look(pictures: np.ndarray) -> np.ndarray:
+        """Says 8 of a picture whose ink begins in the middle place, and 5 of the others, surer."""
+        shown.append(pictures)
+        tops = pictures.any(2).argmax(1)
+        logits = np.zeros((len(pictures), 11))
+        logits[tops == np.median(tops), 8] = 5.0
+        logits[tops != np.median(tops), 5] = 7.0
+        return log_softmax(logits)
+
+    found = likeliest(answers(0.3), PIXELS, look)
+    assert found is not None
+    assert found.classes == (3, 5)
+    (pictures,) = shown
+    places = pictures.reshape(3, -1, 28, 28)
+    np.testing.assert_array_equal(places[1][:, 1:], places[0][:, :-1])
+    np.testing.assert_array_equal(places[2][:, :-1], places[0][:, 1:])
+
+
 def test_only_texts_that_match_are_looked_at() -> None:
     found = likeliest(answers(-8), PIXELS, seen((8, 30.0)), re.compile("38"))
     assert found is not None
