@@ -3,10 +3,12 @@
 A network that is to say "none of these" is shown them in training. No letter and no other sign that people write was
 used, so that those which measure it stay unseen.
 
-- scribbles: two to five strokes, straight or curved, between random places;
+- signs of one to four strokes that join, cross, mirror each other or lie on a grid, as letters do; some come out as a
+  digit, but real digits are far more frequent there;
+- scribbles: three to five strokes, straight or curved, between random places;
 - several digits side by side, squeezed into the box of one;
 - digits on their side, mirrored, and with their halves exchanged: only those which do not become another digit so;
-- parts of digits, of 2, 3 and 5, whose halves are no digits.
+- parts of digits, of 2, 3 and 5, whose halves are no digits, and the upper half of one above the lower half of another.
 """
 
 from __future__ import annotations
@@ -16,10 +18,9 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from lenet_zoo.datasets import signs
 from lenet_zoo.datasets.loading import Dataset
-from lenet_zoo.datasets.writers import drawn
 from lenet_zoo.pictures.kernels import Bytes, Ints, box_of
 from lenet_zoo.pictures.placing import place
 
@@ -27,12 +28,20 @@ __all__ = ["no_digits", "with_no_digits"]
 
 
 def with_no_digits(data: Dataset, share: float) -> Dataset:
-    """A data set of digits and, after them, `share` times as many pictures that are none, of the label len(classes)."""
+    """A data set of digits and, after them, pictures that we made.
+
+    `share` times as many as it has are no digit, of the label len(classes), and a tenth of that are digits of the same
+    clean strokes as the signs among them.
+    """
     made = no_digits(data.images.numpy(), data.labels.numpy(), round(share * len(data)))
-    labels = torch.full((len(made),), len(data.classes))
-    return replace(
-        data, images=torch.cat([data.images, torch.from_numpy(made)]), labels=torch.cat([data.labels, labels])
-    )
+    random = np.random.default_rng(1)
+    own = np.arange(len(made) // 10) % 10
+    digits = np.zeros((len(own), 28, 28), np.uint8)
+    for picture, label in zip(digits, own, strict=True):
+        picture[:] = place(_inside(signs.digit(int(label), random)), 28)
+    images = [data.images, torch.from_numpy(made), torch.from_numpy(digits)]
+    labels = [data.labels, torch.full((len(made),), len(data.classes)), torch.from_numpy(own)]
+    return replace(data, images=torch.cat(images), labels=torch.cat(labels))
 
 
 def no_digits(images: Bytes, labels: Ints, count: int, seed: int = 0) -> Bytes:
@@ -51,7 +60,7 @@ def no_digits(images: Bytes, labels: Ints, count: int, seed: int = 0) -> Bytes:
     def digit(choice: str) -> Bytes:
         which = of[int(random.choice(list(choice)))]
         if not len(which):  # a data set may lack a digit
-            return _scribble(random)
+            return signs.scribble(random)
         return _inside(images[random.choice(which)])
 
     def several() -> Bytes:
@@ -81,11 +90,32 @@ def no_digits(images: Bytes, labels: Ints, count: int, seed: int = 0) -> Bytes:
         middle = one.shape[0] // 2
         return one[:middle] if random.random() < 0.5 else one[middle:]
 
-    kinds: list[Callable[[], Bytes]] = [lambda: _scribble(random), several, sideways, mirrored, exchanged, half]
-    chosen = random.choice(len(kinds), count, p=[0.5, 0.14, 0.09, 0.09, 0.09, 0.09])
+    def joined() -> Bytes:
+        above, below = digit("0123456789"), digit("0123456789")
+        width = max(above.shape[1], below.shape[1])
+        out = np.zeros((20, width), np.uint8)
+        for part, rows in ((above, slice(0, 10)), (below, slice(10, 20))):
+            left, top = (width - part.shape[1]) // 2, 20 - part.shape[0] if rows.start else 0
+            whole = np.zeros_like(out)
+            whole[top : top + part.shape[0], left : left + part.shape[1]] = part
+            out[rows] = whole[rows]
+        return out
+
+    kinds: dict[Callable[[], Bytes], float] = {
+        lambda: signs.sign(random): 0.45,
+        lambda: signs.scribble(random): 0.2,
+        several: 0.1,
+        sideways: 0.05,
+        mirrored: 0.05,
+        exchanged: 0.05,
+        half: 0.05,
+        joined: 0.05,
+    }
+    chosen = random.choice(len(kinds), count, p=list(kinds.values()))
     out = np.zeros((count, 28, 28), np.uint8)
+    makers = list(kinds)
     for i, kind in enumerate(chosen):
-        out[i] = place(_inside(np.ascontiguousarray(kinds[kind]())), 28)
+        out[i] = place(_inside(np.ascontiguousarray(makers[kind]())), 28)
     return out
 
 
@@ -93,24 +123,3 @@ def _inside(picture: Bytes) -> Bytes:
     """What lies in the box of a picture's ink."""
     top, bottom, left, right = box_of(picture >= min(100, int(picture.max())))
     return picture[top:bottom, left:right]
-
-
-def _scribble(random: np.random.Generator) -> Bytes:
-    """Strokes between places on a rough grid, arcs and small strokes, as signs have them, in a frame of any shape."""
-    frame = np.array([random.uniform(0.4, 1.5), 1.0])
-
-    def stroke() -> NDArray[np.float64]:
-        kind = random.random()
-        if kind < 0.25:  # a part of an ellipse
-            angles = random.uniform(0, 2 * np.pi) + np.linspace(0, random.uniform(1.5, 5.5), 7)
-            size = random.uniform(0.15, 0.5, 2)
-            return random.uniform(0.2, 0.8, 2) + size * np.stack([np.cos(angles), np.sin(angles)], 1)
-        if kind < 0.4:  # a small one, or a dot
-            way: NDArray[np.float64] = random.random(2) + random.normal(0, 0.1, (2, 2))
-            return way
-        turns = random.choice([2, 2, 3, 4, 5])
-        return random.integers(0, 4, (turns, 2)) / 3 + random.normal(0, 0.08, (turns, 2))
-
-    # Two strokes may be a 1, a 4 or a 7, or with an arc a 6 or a 9.
-    strokes = [stroke() * frame for _ in range(random.integers(3, 6))]
-    return drawn(strokes, random.uniform(2.2, 3.4))

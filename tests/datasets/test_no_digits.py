@@ -31,5 +31,9 @@ def test_they_follow_the_digits_with_a_label_of_their_own(few: Dataset) -> None:
     both = with_no_digits(few, 0.1)
     assert torch.equal(both.images[:300], few.images)
     assert both.labels[:300].tolist() == few.labels.tolist()
-    assert both.labels[300:].tolist() == [10] * 30
+    assert both.labels[300:330].tolist() == [10] * 30
+    assert both.labels[330:].tolist() == [0, 1, 2]  # drawn by the same pen
+    assert both.images[330:].dtype == torch.uint8
+    assert (both.images[330:].amax((1, 2)) == 255).all()
+    assert len(with_no_digits(few, 0.01)) == 303
     assert both.classes == few.classes
