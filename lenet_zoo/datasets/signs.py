@@ -28,13 +28,22 @@ def digit(label: int, random: np.random.Generator) -> Bytes:
     frame = np.array([random.uniform(0.45, 1.1) * narrow, 1.0])
     slant = random.normal(0, 0.1)
     moved = [one + random.normal(0, 0.03, one.shape) for one in strokes]
-    return drawn([(one + one[:, 1:] * [-slant, 0]) * frame for one in moved], random.uniform(2.0, 3.4))
+    return drawn(_framed(moved, -slant, frame), random.uniform(2.0, 3.4))
+
+
+def _framed(strokes: list[Way], slant: float, frame: NDArray[np.float64]) -> list[Way]:
+    """Sheared, what lies lower to the right for a `slant` above 0, then stretched by the x and y of `frame`."""
+    return [(one + one[:, 1:] * [slant, 0]) * frame for one in strokes]
+
+
+def _ellipse(middle: NDArray[np.float64], radius: NDArray[np.float64], angles: NDArray[np.float64]) -> Way:
+    """Points at `angles`, clockwise from its right end."""
+    return middle + radius * np.stack([np.cos(angles), np.sin(angles)], 1)
 
 
 def _ring(x: float, y: float, across: float, down: float, start: float = 0, end: float = 360) -> Way:
     """A part of an ellipse from one angle to another, in degrees clockwise from its right end."""
-    angles = np.radians(np.linspace(start, end, 9))
-    return np.stack([x + across * np.cos(angles), y + down * np.sin(angles)], 1)
+    return _ellipse(np.array([x, y]), np.array([across, down]), np.radians(np.linspace(start, end, 9)))
 
 
 def _way(*points: tuple[float, float]) -> Way:
@@ -138,7 +147,7 @@ def _strokes(random: np.random.Generator) -> list[Way]:
         strokes += [one * [-1, 1] + [2 * axis, 0] for one in strokes]
         frame[0] *= random.uniform(0.5, 1)
     slant = random.normal(0, 0.1)
-    return [(one + one[:, 1:] * [slant, 0]) * frame for one in strokes]
+    return _framed(strokes, slant, frame)
 
 
 def _free(random: np.random.Generator) -> list[Way]:
@@ -189,7 +198,7 @@ def _on_a_grid(random: np.random.Generator) -> list[Way]:
         else:  # a ring between the two
             turn = random.uniform(0, 2 * np.pi) + np.linspace(0, 2 * np.pi, 12)
             radius = np.maximum(abs(end - at), 0.6) / 2
-            way = (at + end) / 2 + radius * np.stack([np.cos(turn), np.sin(turn)], 1)
+            way = _ellipse((at + end) / 2, radius, turn)
         taken += [at, end]
         strokes.append(way / size + random.normal(0, 0.03, way.shape))
     return strokes
@@ -199,8 +208,7 @@ def _arc(random: np.random.Generator) -> Way:
     """A part of an ellipse."""
     angles = random.uniform(0, 2 * np.pi) + np.linspace(0, random.uniform(1.5, 5.5), 7)
     size = random.uniform(0.15, 0.5, 2)
-    way: Way = random.uniform(0.2, 0.8, 2) + size * np.stack([np.cos(angles), np.sin(angles)], 1)
-    return way
+    return _ellipse(random.uniform(0.2, 0.8, 2), size, angles)
 
 
 def _walk(random: np.random.Generator, steps: int) -> Way:

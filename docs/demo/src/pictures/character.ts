@@ -53,7 +53,7 @@ export function findCharacter(grey: Uint8Array, height: number, width: number, s
     crop = cut(crop, sheet, picture);
   }
   const { ink, atEdge } = inkOf(crop, inkIsBright(fit(crop, SIDE)));
-  return { pixels: place(evenStroke(narrowed(upright(ink))), size), atEdge };
+  return { pixels: asMnist(ink, size), atEdge };
 }
 
 /**
@@ -62,7 +62,12 @@ export function findCharacter(grey: Uint8Array, height: number, width: number, s
  */
 export function digitFromDrawing(drawing: Uint8Array, height: number, width: number, size = 28): Uint8Array {
   const paper = pad({ data: drawing, height, width }, floorDiv(Math.max(height, width), 14));
-  return place(evenStroke(narrowed(upright(inkOf(paper, true).ink))), size);
+  return asMnist(inkOf(paper, true).ink, size);
+}
+
+/** Steps 11 to 15. */
+function asMnist(ink: Grid, size: number): Uint8Array {
+  return place(evenStroke(narrowed(upright(ink))), size);
 }
 
 /** Steps 5 to 10: the ink alone, 0 … 255, cut to its box; and whether ink reaches the edge of the picture. */

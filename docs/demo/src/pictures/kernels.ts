@@ -204,7 +204,6 @@ export function resampled(grid: Grid, height: number, width: number): Grid {
   return transpose(resampleRows(transpose(resampleRows(grid, height)), width));
 }
 
-/** Averages areas when it shrinks, interpolates between pixel centres when it enlarges. */
 /** Each row moved by its shift, to the right where that is positive; both sides have room for the largest. */
 export function sheared({ data, height, width }: Grid, shifts: number[]): Grid {
   const room = Math.max(...shifts.map(Math.abs));
@@ -213,6 +212,7 @@ export function sheared({ data, height, width }: Grid, shifts: number[]): Grid {
   return out;
 }
 
+/** Averages areas when it shrinks, interpolates between pixel centres when it enlarges. */
 function resampleRows({ data, height: before, width }: Grid, after: number): Grid {
   const out = { data: new Uint8Array(after * width), height: after, width };
   for (let i = 0; i < after; i++) {
