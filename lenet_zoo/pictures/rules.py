@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from lenet_zoo.pictures.components import components, run_lengths
-from lenet_zoo.pictures.kernels import Bytes, Mask, box_of, extreme, extreme_along
+from lenet_zoo.pictures.kernels import Bytes, Mask, box_of, extreme, extreme_along, nearest
 from lenet_zoo.pictures.pieces import central
 
 __all__ = ["rules_along", "rules_in", "without_rules"]
@@ -108,8 +108,10 @@ def _lying_rules(mask: Mask, unit: int | None = None) -> tuple[Mask, Mask] | Non
             continue
         # The lower quartile: a bar of the character upon the rule is thicker.
         own = mask[band] & part & (2 * depth[band] <= 3 * depths[depths.size // 4] + 3)
-        if single and _waves(own):
-            continue  # the foot of a 2 that goes from one side to the other
+        if _waves(own):
+            if single:
+                continue  # the foot of a 2 that goes from one side to the other
+            own &= _straight(mask[band] & part, free)
         rules[band] |= own
         courses[band] |= part
     return (rules, courses) if rules.any() else None
@@ -124,6 +126,32 @@ def _waves(rule: Mask) -> bool:
     down = n * int(twice @ twice) - int(twice.sum()) ** 2
     both = n * int(at @ twice) - int(at.sum()) * int(twice.sum())
     return across * down - both * both > 4 * n * n * across
+
+
+def _straight(ink: Mask, least: float) -> Mask:
+    """The straight lines in a band of ink, 3 px thick and `least` columns long, with ink in nine columns of ten.
+
+    The feet of several digits that touch, or stand upon a rule, are as thin and long as a rule together. But they are
+    curved: no straight line goes through them all.
+    """
+    height, width = ink.shape
+    found, rows, columns = np.zeros_like(ink), *ink.nonzero()
+    while True:
+        best, upon = 0, np.zeros(rows.size, np.bool_)
+        for fall in range(1 - height, height, 2):  # from the first column to the last
+            level = rows - nearest(fall * columns, width) + max(fall, 0)
+            filled = np.zeros((height + abs(fall) + 2, width), np.bool_)
+            filled[level + 1, columns] = True
+            filled[1:-1] |= filled[:-2] | filled[2:]
+            counts = np.count_nonzero(filled, axis=1)
+            middle = int(counts.argmax())
+            if counts[middle] > best:
+                best, upon = int(counts[middle]), np.abs(level + 1 - middle) <= 1
+        across = columns[upon]
+        if best < least or 10 * best < 9 * (int(across.max()) + 1 - int(across.min())):
+            return found
+        found[rows[upon], across] = True
+        rows, columns = rows[~upon], columns[~upon]
 
 
 def _leaves(rows: np.ndarray, column: int, shape: tuple[int, int]) -> bool:

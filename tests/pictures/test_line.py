@@ -10,6 +10,7 @@ from PIL import Image
 
 from lenet_zoo.datasets.loading import Dataset
 from lenet_zoo.errors import InputError, NoDigitError
+from lenet_zoo.pictures.components import components
 from lenet_zoo.pictures.line import line_from_grey, line_from_image, lines_from_image
 from lenet_zoo.pictures.strip import HEIGHT
 
@@ -109,6 +110,27 @@ def test_a_rule_that_ends_within_the_picture_goes(digits: Dataset) -> None:
     paper = written(digits, (0, 3, 5, 8))
     paper[-42:-40, 12:-12] = 100  # through the feet
     assert len(groups(line_from_grey(paper).pixels)) == 4
+
+
+def flat_zeros(count: int = 4) -> Paper:
+    """A 1 and flat zeros that touch."""
+    rows, columns = np.mgrid[:64, : 48 + 54 * count]
+    ink = np.zeros(rows.shape, bool)
+    ink[8:50, 14:18] = True
+    for i in range(count):
+        across, down = columns - 60 - 54 * i, rows - 32 - 2 * (i % 2)
+        ink |= (np.hypot(across / 30, down / 18) <= 1) & (np.hypot(across / 26, down / 14) > 1)
+    return np.where(ink, 40, 225).astype(np.uint8)
+
+
+@pytest.mark.parametrize("ruled", [False, True])
+def test_the_feet_of_round_digits_are_no_rule(ruled: bool) -> None:
+    paper = flat_zeros()
+    if ruled:
+        paper[48:50] = np.minimum(paper[48:50], 110)
+    gaps = components(line_from_grey(paper).pixels <= 60)
+    inside = (gaps.borders.max(0) == 0) & (gaps.area > 100)
+    assert np.count_nonzero(inside) == 4
 
 
 def test_digits_that_stand_on_a_cut_rule_are_kept(digits: Dataset) -> None:

@@ -1,7 +1,20 @@
 // Rules of paper, tables and boxes: lenet_zoo/pictures/rules.py in TypeScript, step 7.
 
 import { central, components, maskOf, runLengths } from "./components";
-import { boxOf, extreme, extremeOfRows, floorDiv, map, MAX, MIN, sum, transpose, type Box, type Grid } from "./kernels";
+import {
+  boxOf,
+  extreme,
+  extremeOfRows,
+  floorDiv,
+  map,
+  MAX,
+  MIN,
+  nearest,
+  sum,
+  transpose,
+  type Box,
+  type Grid,
+} from "./kernels";
 
 interface Rules {
   /** The pixels that belong to rules alone. */
@@ -98,8 +111,10 @@ function lyingRules(mask: Grid, ofLine?: number): Rules | null {
     if (!depths.length || depths[depths.length >> 1] > thick) continue;
     // The lower quartile: a bar of the character upon the rule is thicker.
     const own = inked.filter((i) => 2 * depth[i] <= 3 * depths[depths.length >> 2] + 3);
-    if (!ofLine && waves(own, width)) continue; // the foot of a 2 that goes from one side to the other
-    for (const i of own) rules.data[i] = 1;
+    const curved = waves(own, width);
+    if (!ofLine && curved) continue; // the foot of a 2 that goes from one side to the other
+    const straight = curved ? straightIn(inked, first, last - first, width, free) : null;
+    for (const i of own) if (!straight || straight.has(i)) rules.data[i] = 1;
     for (let i = first * width; i < last * width; i++) courses.data[i] |= course.data[i];
   }
   return boxOf(rules) && { rules, courses };
@@ -122,6 +137,38 @@ function waves(own: number[], width: number): boolean {
   const down = n * summed((_, y) => y * y) - sumY * sumY;
   const both = n * summed((x, y) => x * y) - sumX * sumY;
   return across * down - both * both > 4 * n * n * across;
+}
+
+/**
+ * The straight lines in a band of ink, 3 px thick and `least` columns long, with ink in nine columns of ten.
+ *
+ * The feet of several digits that touch, or stand upon a rule, are as thin and long as a rule together. But they are
+ * curved: no straight line goes through them all.
+ */
+function straightIn(ink: number[], first: number, height: number, width: number, least: number): Set<number> {
+  const found = new Set<number>();
+  for (let rest = ink; ; rest = rest.filter((i) => !found.has(i))) {
+    let [best, upon] = [0, [] as number[]];
+    // From the first column to the last.
+    for (let fall = 1 - height; fall < height; fall += 2) {
+      const levels = rest.map(
+        (i) => floorDiv(i, width) - first - nearest(fall * (i % width), width) + Math.max(fall, 0),
+      );
+      const tall = height + Math.abs(fall);
+      const filled = new Uint8Array((tall + 2) * width);
+      rest.forEach((i, at) => {
+        for (let row = levels[at]; row <= levels[at] + 2; row++) filled[row * width + (i % width)] = 1;
+      });
+      for (let middle = 1; middle <= tall; middle++) {
+        const count = sum(filled.subarray(middle * width, (middle + 1) * width));
+        if (count <= best) continue;
+        [best, upon] = [count, rest.filter((_, at) => Math.abs(levels[at] + 1 - middle) <= 1)];
+      }
+    }
+    const across = upon.map((i) => i % width);
+    if (best < least || 10 * best < 9 * (Math.max(...across) + 1 - Math.min(...across))) return found;
+    for (const i of upon) found.add(i);
+  }
 }
 
 /** Whether a stretch whose end has these rows leaves the picture there, by the side or by the top or bottom. */
