@@ -8,9 +8,21 @@ import numpy as np
 import numpy.typing as npt
 
 from lenet_zoo.errors import NoDigitError
-from lenet_zoo.pictures.kernels import Bytes, Ints, Mask, extreme, nearest, opened, ranges, ring, spread, window_mean
+from lenet_zoo.pictures.kernels import (
+    Bytes,
+    Ints,
+    Mask,
+    extreme,
+    nearest,
+    opened,
+    otsu,
+    ranges,
+    ring,
+    spread,
+    window_mean,
+)
 
-__all__ = ["ink_is_bright", "levelled", "refuse_noise", "refuse_soft_light", "rise_above_paper"]
+__all__ = ["above_pattern", "ink_is_bright", "levelled", "refuse_noise", "refuse_soft_light", "rise_above_paper"]
 
 Shorts = npt.NDArray[np.int16]
 
@@ -83,6 +95,21 @@ def rise_above_paper(picture: Bytes, radius: int | None = None) -> Bytes:
     radius = max(1, 3 * max(picture.shape) // 10 if radius is None else radius)
     paper = opened(window_mean(picture, 1), radius)
     return picture - np.minimum(picture, paper)
+
+
+def above_pattern(rise: Bytes, mask: Mask, threshold: int, paper: int) -> tuple[int, int, int] | None:
+    """Threshold, level of the paper and of the ink, as `otsu` gives them, for ink upon a pattern that is in the mask.
+
+    None where there is none. A pattern is a tenth of the mask, over 3 px away from what is dark in it: what is less
+    dark within a stroke, or beside it, is nearer.
+    """
+    middle, pattern, ink = otsu(rise[mask])
+    dark = rise >= middle
+    away = np.count_nonzero(mask & ~extreme(dark, 3, np.logical_or))
+    if not dark.any() or 10 * away < np.count_nonzero(mask):
+        return None
+    # A fifth of the way: at the middle strokes that the pen drew lightly would break.
+    return threshold + (middle - threshold) // 5, paper + (pattern - paper) // 5, ink
 
 
 def refuse_noise(rise: Bytes, mask: Mask, contrast: int, pitch: int) -> None:

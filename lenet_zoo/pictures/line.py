@@ -5,7 +5,8 @@ The steps are those of `character`, with the height of the line in place of the 
     1. Fit: the picture is scaled to a height of 96 px (1,536 px wide at most).
     2. Polarity, slope of light, paper (`ground`), Otsu's threshold; one tone and noise are refused. Ink is less than
        half of the picture, or the polarity was that of a frame.
-    3. Rules along the line are taken out (`rules`), and those that the upper or lower border cuts.
+    3. Rules along the line are taken out (`rules`), and those that the upper or lower border cuts. A pattern of the
+       paper that is over the threshold raises it (`ground.above_pattern`).
     4. Pieces: edges of the paper, remnants that touch the border, specks and pale patterns go. The height of the
        writing is the median of the pieces that have half the tallest one's height.
     5. Lines: pieces that share rows are one line. Where others have a quarter of its ink, each is cut out, and all
@@ -29,7 +30,7 @@ import numpy.typing as npt
 from lenet_zoo.errors import InputError, NoDigitError
 from lenet_zoo.pictures.components import Pieces, components, run_lengths
 from lenet_zoo.pictures.grey import to_grey
-from lenet_zoo.pictures.ground import ink_is_bright, levelled, refuse_noise, rise_above_paper
+from lenet_zoo.pictures.ground import above_pattern, ink_is_bright, levelled, refuse_noise, rise_above_paper
 from lenet_zoo.pictures.kernels import Bytes, Mask, box_of, extreme, halved, nearest, otsu, scale_to
 from lenet_zoo.pictures.reading import PictureSource, load_picture, picture_name, reduced
 from lenet_zoo.pictures.rules import rules_along, without_rules
@@ -197,6 +198,10 @@ def _written(picture: Bytes, pixels: int, single: bool) -> _Writing:
             refuse_noise(rise, mask, ink - paper, max(2, -(-height // pixels)))
         except NoDigitError:
             raise NoDigitError("no number: the picture is noise") from None
+    upon = above_pattern(rise, mask, threshold, paper)
+    if upon is not None:
+        threshold, paper, ink = upon
+        mask = rise >= threshold
     pieces = components(_without_edges(mask))
     keep, tall, lines = _kept(pieces, rise, (threshold + ink) // 2, single)
     kept = pieces.mask(keep)

@@ -133,6 +133,14 @@ def test_the_feet_of_round_digits_are_no_rule(ruled: bool) -> None:
     assert np.count_nonzero(inside) == 4
 
 
+@pytest.mark.parametrize("level", [150, 160])
+def test_a_pattern_of_the_paper_goes(digits: Dataset, level: int) -> None:
+    paper = written(digits, (0, 3, 5, 8))
+    rows, columns = np.mgrid[: paper.shape[0], : paper.shape[1]]
+    lines = (4 * rows - columns) % 28 < 6
+    assert len(groups(line_from_grey(np.where(lines, np.minimum(paper, level), paper)).pixels)) == 4
+
+
 def test_digits_that_stand_on_a_cut_rule_are_kept(digits: Dataset) -> None:
     paper = written(digits, (0, 3, 5, 8), scale=3)[:-42]
     assert (paper[-3] < 170).any()

@@ -1,6 +1,20 @@
 // What the character stands on: lenet_zoo/pictures/ground.py in TypeScript, steps 4 to 6.
 
-import { clip, extreme, floorDiv, map, MAX, MIN, nearest, ring, spread, sum, windowMean, type Grid } from "./kernels";
+import {
+  clip,
+  extreme,
+  floorDiv,
+  map,
+  MAX,
+  MIN,
+  nearest,
+  otsu,
+  ring,
+  spread,
+  sum,
+  windowMean,
+  type Grid,
+} from "./kernels";
 import { NoDigit } from "./refusals";
 
 /** Step 4. */
@@ -73,6 +87,27 @@ export function riseAbovePaper(picture: Grid, opening?: number): Grid {
   const radius = Math.max(1, opening ?? floorDiv(3 * Math.max(picture.height, picture.width), 10));
   const paper = extreme(extreme(windowMean(picture, 1), radius, MIN), radius, MAX).data;
   return map(picture, (value, i) => value - Math.min(value, paper[i]));
+}
+
+/**
+ * Threshold, level of the paper and of the ink, as `otsu` gives them, for ink upon a pattern that is in the mask.
+ *
+ * Null where there is none. A pattern is a tenth of the mask, over 3 px away from what is dark in it: what is less dark
+ * within a stroke, or beside it, is nearer.
+ */
+export function abovePattern(
+  rise: Grid,
+  mask: Grid,
+  threshold: number,
+  paper: number,
+): [number, number, number] | null {
+  const [middle, pattern, ink] = otsu(rise.data.filter((_, i) => mask.data[i]));
+  const dark = map(rise, (value) => Number(value >= middle));
+  const near = extreme(dark, 3, MAX).data;
+  const away = mask.data.reduce((count, inked, i) => count + (inked && !near[i] ? 1 : 0), 0);
+  if (!dark.data.some(Boolean) || 10 * away < sum(mask.data)) return null;
+  // A fifth of the way: at the middle strokes that the pen drew lightly would break.
+  return [threshold + floorDiv(middle - threshold, 5), paper + floorDiv(pattern - paper, 5), ink];
 }
 
 /** Step 6, the background's steps from one original pixel to the next, which are `pitch` pixels apart. */

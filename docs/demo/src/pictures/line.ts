@@ -3,7 +3,7 @@
 // (tests/fixtures/lines).
 
 import { components, maskOf, runLengths, type Piece } from "./components";
-import { inkIsBright, levelled, refuseNoise, riseAbovePaper } from "./ground";
+import { abovePattern, inkIsBright, levelled, refuseNoise, riseAbovePaper } from "./ground";
 import {
   blockMeans,
   boxOf,
@@ -173,6 +173,11 @@ function written(picture: Grid, pixels: number, single: boolean): Writing {
       if (!(error instanceof NoDigit)) throw error;
       throw new NoDigit("no number: the picture is noise");
     }
+  }
+  const upon = abovePattern(rise, mask, threshold, paper);
+  if (upon) {
+    [threshold, paper, ink] = upon;
+    mask = over(rise, threshold);
   }
   const found = components(withoutEdges(mask));
   const sums = found.pieces.map(() => 0);
