@@ -158,15 +158,13 @@ def evaluate_lines(
         temperature: divides the logits.
     """
 
-    def look(pictures: np.ndarray) -> np.ndarray:
-        return log_softmax(np.asarray(answers(pictures), np.float64)[:, 0] / temperature)
+    def network(strips: np.ndarray) -> np.ndarray:
+        return log_softmax(np.asarray(answers(strips), np.float64) / temperature)
 
     lost, found = 0.0, []
     for pixels, texts in lines:
-        rows = np.asarray(answers(pixels), np.float64) / temperature
-        for row, line, text in zip(rows, pixels, texts, strict=True):
-            row = log_softmax(row)
-            path, right = likeliest(row, line, look), tuple(text)
+        for row, line, text in zip(network(pixels), pixels, texts, strict=True):
+            path, right = likeliest(row, line, network), tuple(text)
             lost -= log_probability(row, right)
             found.append((path.classes, math.exp(path.log_probability), right) if path else ((), 0.0, right))
     counts = _counts(found)

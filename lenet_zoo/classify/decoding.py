@@ -47,9 +47,9 @@ class Path:
 
 
 def log_softmax(logits: NDArray[np.float64]) -> Answers:
-    """Logits T×(classes + 1) as answers."""
-    rows = logits - logits.max(1, keepdims=True)
-    rows -= np.log(np.exp(rows).sum(1, keepdims=True))
+    """Logits T×(classes + 1) as answers; or those of several lines, N×T×(classes + 1)."""
+    rows = logits - logits.max(-1, keepdims=True)
+    rows -= np.log(np.exp(rows).sum(-1, keepdims=True))
     return rows
 
 

@@ -34,7 +34,7 @@ __all__ = ["Character", "OnnxReader", "Reader", "Reading", "expected"]
 _USUAL_LINES = (2, 1, HEIGHT, 4_096)
 # What looks like no number, as a line of letters: so many digits or more, and a probability of less than this for each,
 # as a geometric mean. Chosen so that of validation lines that are read right one in a thousand is refused.
-_MANY, _LIKELY = 3, 0.8
+_MANY, _LIKELY = 3, 0.74
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ class Reader(ABC):
         expect: re.Pattern[str] | None = None,
     ) -> Reading:
         """The number in a strip, from what `log_probabilities` gave of it."""
-        found = likeliest(answers, strip.pixels, self.look, expect)
+        found = likeliest(answers, strip.pixels, self.along, expect)
         if found is None:
             text = "".join(map(str, best_path(answers)))
             return Reading(None, 0.0, (), f"no number matches {expect.pattern if expect else ''!r}: it reads {text!r}")
@@ -177,9 +177,9 @@ class Reader(ABC):
             return Reading(None, confidence, characters, reason)
         return Reading(text, confidence, characters)
 
-    def look(self, pictures: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Single characters, each in one window: uint8 N×28×28 → logarithms of probabilities, N×classes."""
-        return log_softmax(self.answers(pictures)[:, :, 0].astype(np.float64) / self._temperature)
+    def along(self, strips: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """The answers along lines: uint8 N×28×W → float64 N×T×classes, each as `log_probabilities` has them."""
+        return log_softmax(self.logits(strips).astype(np.float64) / self._temperature)
 
     @property
     def _temperature(self) -> float:
@@ -192,7 +192,7 @@ class Reader(ABC):
         """
         if pixels.ndim != 2 or pixels.shape[0] != HEIGHT or pixels.dtype != np.uint8:
             raise InputError(f"a line is uint8 {HEIGHT}×W, not {pixels.dtype} {'×'.join(map(str, pixels.shape))}")
-        return log_softmax(self.logits(pixels[None])[0].astype(np.float64) / self._temperature)
+        return self.along(pixels[None])[0]
 
     def logits(self, strips: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The answers along lines, one every 2 px: uint8 N×28×W → logits, float32 N×T×classes; see above."""

@@ -12,6 +12,7 @@ from lenet_zoo.classify.decoding import beam_search, log_probability, log_softma
 from lenet_zoo.classify.second_look import likeliest
 
 PIXELS = np.zeros((28, 60), np.uint8)
+TEXTS = (3, 5), (3, 8)
 PIXELS[4:24, 10:18] = PIXELS[4:24, 40:48] = 255
 
 
@@ -28,16 +29,28 @@ def never(pictures: np.ndarray) -> np.ndarray:
     raise AssertionError("no second look is wanted")
 
 
+def network(look, doubt: float, *others: np.ndarray):  # type: ignore[no-untyped-def]
+    """The logits of `look` for characters alone; `answers(doubt)`, or `others`, for the line in other widths."""
+    lines = list(others or [answers(doubt)] * 2)
+
+    def run(pictures: np.ndarray) -> np.ndarray:
+        assert pictures.dtype == np.uint8
+        if pictures.shape[1:] == (28, 28):
+            return log_softmax(look(pictures))[:, None]
+        assert pictures.shape == (1, 28, (42, 84)[len(lines) % 2])
+        return lines.pop(0)[None]
+
+    return run
+
+
 def seen(*odds: tuple[int, float]):  # type: ignore[no-untyped-def]
-    """A network that says the same of each picture."""
+    """Says the same of each picture."""
 
     def look(pictures: np.ndarray) -> np.ndarray:
-        assert pictures.shape[1:] == (28, 28)
-        assert pictures.dtype == np.uint8
         logits = np.zeros((len(pictures), 11))
         for label, logit in odds:
             logits[:, label] = logit
-        return log_softmax(logits)
+        return logits
 
     return look
 
@@ -53,14 +66,14 @@ def test_what_is_sure_is_taken_as_it_is() -> None:
 @pytest.mark.parametrize(("label", "wanted"), [(5, (3, 5)), (8, (3, 8))])
 def test_the_second_look_decides_between_likely_texts(label: int, wanted: tuple[int, ...]) -> None:
     for doubt in (-0.3, 0.3):
-        found = likeliest(answers(doubt), PIXELS, seen((label, 6.0)))
+        found = likeliest(answers(doubt), PIXELS, network(seen((label, 6.0)), doubt))
         assert found is not None
         assert found.classes == wanted
 
 
 def test_what_says_nothing_changes_no_order_and_makes_no_surer() -> None:
     rows = answers(0.5)
-    found, texts = likeliest(rows, PIXELS, seen()), beam_search(rows)
+    found, texts = likeliest(rows, PIXELS, network(seen(), 0.5)), beam_search(rows)
     assert found is not None
     assert found.classes == texts[0].classes
     assert texts[1].log_probability < found.log_probability <= texts[0].log_probability
@@ -68,7 +81,8 @@ def test_what_says_nothing_changes_no_order_and_makes_no_surer() -> None:
 
 def test_a_clear_look_makes_surer_but_never_as_sure_as_what_is_taken_at_once() -> None:
     rows = answers(0.0)
-    found, texts = likeliest(rows, PIXELS, seen((3, 30.0), (5, 30.0))), beam_search(rows)[:6]
+    found = likeliest(rows, PIXELS, network(seen((3, 30.0), (5, 30.0)), 0.0))
+    texts = beam_search(rows)[:6]
     assert found is not None
     assert texts[0].log_probability + 0.3 < found.log_probability
     assert math.exp(found.log_probability) == pytest.approx(0.89)
@@ -84,9 +98,9 @@ def test_each_character_is_looked_at_in_three_places_whose_mean_decides() -> Non
         logits = np.zeros((len(pictures), 11))
         logits[tops == np.median(tops), 8] = 5.0
         logits[tops != np.median(tops), 5] = 7.0
-        return log_softmax(logits)
+        return logits
 
-    found = likeliest(answers(0.3), PIXELS, look)
+    found = likeliest(answers(0.3), PIXELS, network(look, 0.3))
     assert found is not None
     assert found.classes == (3, 5)
     (pictures,) = shown
@@ -95,8 +109,26 @@ def test_each_character_is_looked_at_in_three_places_whose_mean_decides() -> Non
     np.testing.assert_array_equal(places[2][:, :-1], places[0][:, 1:])
 
 
+def test_a_text_is_as_likely_as_in_the_mean_of_three_widths() -> None:
+    one, narrow, wide = answers(0.5), answers(-4.0), answers(-0.5)
+    found = likeliest(one, PIXELS, network(seen(), 0, narrow, wide))
+    assert found is not None
+    assert found.classes == (3, 5)  # the line as it is says 38
+    mean = {text: np.mean([math.exp(log_probability(rows, text)) for rows in (one, narrow, wide)]) for text in TEXTS}
+    shares = {text: value ** (1 / 1.5) for text, value in mean.items()}  # looks that say nothing bring texts together
+    wanted = sum(mean.values()) * shares[3, 5] / sum(shares.values())
+    assert math.exp(found.log_probability) == pytest.approx(wanted, rel=0.02)
+
+
+def test_a_text_that_only_another_width_gives_is_weighed() -> None:
+    other = answers(0.0)[:, [9, *range(9), 10]]  # 46 and 49
+    found = likeliest(answers(0.0), PIXELS, network(seen((4, 9.0), (6, 9.0)), 0, other, other))
+    assert found is not None
+    assert found.classes == (4, 6)
+
+
 def test_only_texts_that_match_are_looked_at() -> None:
-    found = likeliest(answers(-8), PIXELS, seen((8, 30.0)), re.compile("38"))
+    found = likeliest(answers(-8), PIXELS, network(seen((8, 30.0)), -8), re.compile("38"))
     assert found is not None
     assert found.classes == (3, 8)
-    assert likeliest(answers(0.0), PIXELS, seen(), re.compile(r"\d{30}")) is None
+    assert likeliest(answers(0.0), PIXELS, network(seen(), 0.0), re.compile(r"\d{30}")) is None

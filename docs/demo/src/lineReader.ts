@@ -8,14 +8,20 @@ import { beamSearch, bestPath, logProbability, spans, type LineAnswers, type Pat
 import { loadSession, pixelsOf } from "./network";
 import facts from "./numbers.json";
 import { charactersOfTexts } from "./pictures/cutting";
-import { sum, type Grid } from "./pictures/kernels";
+import { nearest, resampled, sum, type Grid } from "./pictures/kernels";
 import { boxIn, HEIGHT, type Frame, type Strip } from "./pictures/strip";
 
 /** Pixels of the line from one answer of the network to the next, and the middle of the first answer's window. */
 export const STEP = 2;
 export const FIRST = 14;
 /** A text over the first is taken as it is. Of others so many are looked at again, and the looks count so much. */
-const [CERTAIN, TEXTS, WEIGHT] = [0.9, 6, 0.7];
+const [CERTAIN, TEXTS, WEIGHT] = [0.9, 6, 0.5];
+/** A line that is not sure is read in these widths, too, its own being 1, and so many texts of each are weighed. */
+const WIDTHS = [
+  [7, 10],
+  [7, 5],
+];
+const MORE = 3;
 /** Each character is looked at where it is placed, and so many rows lower. */
 const ROWS = [0, 1, -1];
 /** The largest probability of a text that was looked at again. */
@@ -23,7 +29,7 @@ const SUREST = 0.89;
 /** A text that is taken as it is has its probability to this power. */
 const CAUTION = 1.5;
 /** What looks like no number: so many digits or more, and less than this for each, as a geometric mean. */
-const [MANY, LIKELY] = [3, 0.8];
+const [MANY, LIKELY] = [3, 0.74];
 
 export interface Character {
   label: string;
@@ -108,14 +114,36 @@ export class LineReader {
     });
   }
 
+  /** The likeliest texts in the mean of all widths, best first, without those that are too long for the line. */
+  private async texts(answers: LineAnswers, pixels: Grid): Promise<Path[]> {
+    const found = beamSearch(answers).slice(0, TEXTS);
+    const others: LineAnswers[] = [];
+    for (const [more, less] of WIDTHS) {
+      const width = Math.max(HEIGHT, nearest(pixels.width * more, less));
+      others.push(await this.logProbabilities(resampled(pixels, HEIGHT, width)));
+    }
+    const known = new Set(found.map(({ classes }) => classes.join()));
+    for (const { classes } of others.flatMap((other) => beamSearch(other).slice(0, MORE))) {
+      if (known.has(classes.join())) continue;
+      known.add(classes.join());
+      found.push({ classes, logProbability: logProbability(answers, classes) });
+    }
+    return found
+      .filter((path) => path.logProbability > -Infinity)
+      .map(({ classes, logProbability: own }) => {
+        const all = [own, ...others.map((other) => logProbability(other, classes))];
+        return { classes, logProbability: logSum(all) - Math.log(all.length) };
+      })
+      .sort((a, b) => b.logProbability - a.logProbability)
+      .slice(0, TEXTS);
+  }
+
   /** The likeliest text: lenet_zoo/classify/second_look.py in TypeScript, whose docstring says how. */
   private async likeliest(answers: LineAnswers, pixels: Grid): Promise<Path> {
     const text = bestPath(answers);
     const found = { classes: text, logProbability: logProbability(answers, text) };
     if (found.logProbability > Math.log(CERTAIN)) return { ...found, logProbability: CAUTION * found.logProbability };
-    const texts = beamSearch(answers)
-      .slice(0, TEXTS)
-      .filter(({ logProbability }) => logProbability > -Infinity);
+    const texts = await this.texts(answers, pixels);
     if (texts.length < 2) return texts[0];
     const placed = texts.map(({ classes }) => ({ classes, middles: middlesOf(answers, classes) }));
     const { pictures, which } = charactersOfTexts(pixels, placed);
