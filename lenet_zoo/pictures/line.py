@@ -14,9 +14,10 @@ The steps are those of `character`, with the height of the line in place of the 
     6. Closer: while the line is under half the picture's height, the original is cut to it and all begins anew.
     7. Ink becomes grey, strokes are brought to MNIST's width (`placing`), and the slant that makes the columns of ink
        stand highest is taken out.
-    8. Clusters, which empty columns part: those of half the height or more are scaled to 20 px, as far as a quarter
-       from the line's own scale, and centred by mass; lower ones (dots, dashes) keep their place beside them. Gaps over
-       12 px become 12. A line of one narrow cluster that `digit_from_grey` can read is placed as that does.
+    8. Clusters, which empty columns part; an equals sign goes. Those of half the height or more are scaled to 20 px, as
+       far as a quarter from the line's own scale, and centred by mass; lower ones (dots, dashes) keep their place
+       beside them. Gaps over 12 px become 12. A line of one narrow cluster that `digit_from_grey` can read is placed
+       as that does.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from lenet_zoo.errors import NoDigitError
 from lenet_zoo.pictures.character import digit_from_grey
+from lenet_zoo.pictures.components import components
 from lenet_zoo.pictures.kernels import Bytes, Ints, Mask, box_of, scale_to, sheared
 from lenet_zoo.pictures.placing import even_stroke
 
@@ -131,6 +132,7 @@ def strip_of(ink: Bytes, tall: int, crop: Bytes, place: Place) -> Strip:
     place = (top - grown[0] * down, left - (grown[1] + room) * across, down, across)
     edges = np.flatnonzero(np.diff(np.concatenate([[0], filled.any(0).view(np.int8), [0]])))
     clusters = list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+    clusters = [part for part in clusters if not _equals_sign(np.ascontiguousarray(filled[:, slice(*part)]), tall)]
     main = [part for part in clusters if 2 * _tall(filled, part) >= tall]
     if not main:
         raise NoDigitError("no number: nothing on the paper is a character")
@@ -191,6 +193,19 @@ def _slant_of(ink: Mask) -> float:
         if value > best * 1.02:  # a slant has to be worth its name
             best, chosen = value, slant
     return chosen
+
+
+def _equals_sign(ink: Mask, tall: int) -> bool:
+    """Whether a cluster is two flat strokes, one above the other: amounts end so, and it looks like a 2."""
+    pieces = components(ink)
+    if pieces.count != 2:
+        return False
+    tops, bottoms, lefts, rights = pieces.boxes
+    heights, widths = bottoms - tops, rights - lefts
+    flat = (2 * widths >= 3 * heights).all() and 3 * heights.max() <= tall
+    low = 4 * (bottoms.max() - tops.min()) <= 3 * tall
+    above = bottoms.min() <= tops.max() and 2 * (rights.min() - lefts.max()) >= widths.min()
+    return bool(flat and low and above)
 
 
 def _rows(ink: Mask, part: tuple[int, int]) -> tuple[int, int]:

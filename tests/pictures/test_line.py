@@ -133,6 +133,14 @@ def test_the_feet_of_round_digits_are_no_rule(ruled: bool) -> None:
     assert np.count_nonzero(inside) == 4
 
 
+@pytest.mark.parametrize("dashes", [1, 2])
+def test_an_equals_sign_goes_and_a_dash_stays(digits: Dataset, dashes: int) -> None:
+    paper = np.pad(written(digits, (0, 3, 5, 8)), ((0, 0), (0, 40)), mode="edge")
+    for row in (50, 62)[:dashes]:
+        paper[row : row + 4, -56:-30] = 30
+    assert len(groups(line_from_grey(paper).pixels)) == 6 - dashes
+
+
 @pytest.mark.parametrize("level", [150, 160])
 def test_a_pattern_of_the_paper_goes(digits: Dataset, level: int) -> None:
     paper = written(digits, (0, 3, 5, 8))

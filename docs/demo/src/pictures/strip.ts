@@ -2,6 +2,7 @@
 // what stands in the strip stands in the picture.
 
 import { digitFromGrey } from "./character";
+import { components } from "./components";
 import { boxOf, floorDiv, map, max, roundEven, scaleTo, sheared, slice, type Grid } from "./kernels";
 import { evenStroke } from "./placing";
 import { NoDigit } from "./refusals";
@@ -109,7 +110,7 @@ export function stripOf(grey: Grid, tall: number, crop: Grid, [top, left, down, 
   const room = floorDiv(upright.width - soft.width, 2);
   const ink = map(upright, (value) => Number(value >= 64));
   const place: Place = [top - grown[0] * down, left - (grown[1] + room) * across, down, across];
-  const clusters = clustersOf(ink);
+  const clusters = clustersOf(ink).filter(([begin, end]) => !isEqualsSign(slice(ink, 0, ink.height, begin, end), tall));
   const main = clusters.filter((part) => 2 * tallOf(ink, part) >= tall);
   if (!main.length) throw new NoDigit("no number: nothing on the paper is a character");
   const unit = BOX / tall;
@@ -168,6 +169,18 @@ function clustersOf({ data, height, width }: Grid): Span[] {
     }
   }
   return found;
+}
+
+/** Whether a cluster is two flat strokes, one above the other: amounts end so, and it looks like a 2. */
+function isEqualsSign(ink: Grid, tall: number): boolean {
+  const { pieces } = components(ink);
+  if (pieces.length !== 2) return false;
+  const [one, other] = pieces;
+  const [tops, bottoms, lefts, rights] = [0, 1, 2, 3].map((edge) => [one.box[edge], other.box[edge]]);
+  const flat = pieces.every(({ height, width }) => 2 * width >= 3 * height && 3 * height <= tall);
+  const low = 4 * (Math.max(...bottoms) - Math.min(...tops)) <= 3 * tall;
+  const beside = Math.min(...rights) - Math.max(...lefts);
+  return flat && low && Math.min(...bottoms) <= Math.max(...tops) && 2 * beside >= Math.min(one.width, other.width);
 }
 
 function rowsOf(ink: Grid, [begin, end]: Span): Span {
