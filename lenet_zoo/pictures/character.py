@@ -41,15 +41,18 @@ Grey to digit (`digit_from_grey`; `//` rounds down; S = 96 is the longer side of
     7. Rules (`rules`): what is up to S/9 deep, in stretches of 2·(S // 14) + 1 px or more that may step by one pixel,
        or any run over half of the row. Such a stretch, 1/8 of the width or longer, is a rule if it and what lies in the
        same rows, 2 px more on each side, cover 4/5 of the picture's width and 3/4 of their own; their height is up to
-       1/5 of their length; both ends leave the picture, one of them by its side. Upright ones likewise. The rule's own
-       pixels are those up to 1.5 times (and 1.5 px) as deep as the lower quartile of it, and the crossings of rules: a
-       stroke that crosses it stays. It is none, but the foot of a 2 or the bar of a 7, if it waves: if the middles of
-       its own pixels in each column are over 1 px (root mean square) away from the straight line through them. There
-       are none if the heaviest piece of the rest (as in step 8) does not measure S/6, or if the rules are at least 9/10
-       as dark as the rest and fill the picture, within S/32, across the rules together with the pieces of the rest that
-       touch them: that is the bar of a 4 or 7. The rules and the pixels around them go that are no ink and up to 1.5
-       times the rule's median rise, and the threshold is asked again. If ink is left on the border of the picture (of
-       the sheet, where there is one), the edge cuts something off (`Found.at_edge`).
+       1/5 of their length; both ends leave the picture, one of them by its side. Upright ones likewise; where there are
+       none, those up to S/7 deep. The rule's own pixels are those up to 1.5 times (and 1.5 px) as deep as the lower
+       quartile of it, and the crossings of rules: a stroke that crosses it stays. It is none, but the foot of a 2 or
+       the bar of a 7, if it waves: if the middles of its own pixels in each column are over 1 px (root mean square)
+       away from the straight line through them. There are none if the heaviest piece of the rest (as in step 8) does
+       not measure S/6, or if the rules are at least 9/10 as dark as the rest and fill the picture, within S/32, across
+       the rules together with the pieces of the rest that touch them: that is the bar of a 4 or 7. Rules whose mean
+       depth is under 2/3 of the rest's stroke (2.5 · area / edges, as in step 13) are no bars, nor are upright ones
+       beside a heaviest piece of 3/4 of the picture's height that touches them within less than half of it. The rules
+       and the pixels around them go that are no ink and up to 1.5 times the rule's median rise, and the threshold is
+       asked again. If ink is left on the border of the picture (of the sheet, where there is one), the edge cuts
+       something off (`Found.at_edge`).
     8. Pieces (`pieces`): 8-connected; in a picture of twice S or more with ink on under 1/32 of it over gaps of 2 px,
        as a hair line may have broken. A piece that runs along half of one side of the picture, or that crosses it at up
        to 1/10 of its other side, is an edge, and goes if the rest measures S/6 and its heaviest piece weighs 1/4 of the

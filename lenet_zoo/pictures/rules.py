@@ -7,15 +7,18 @@ import math
 import numpy as np
 
 from lenet_zoo.pictures.components import components, run_lengths
-from lenet_zoo.pictures.kernels import Bytes, Mask, box_of, extreme, extreme_along, nearest
+from lenet_zoo.pictures.kernels import Bytes, Mask, box_of, edge_count, extreme, extreme_along, nearest
 from lenet_zoo.pictures.pieces import central
 
 __all__ = ["rules_along", "rules_in", "without_rules"]
 
+# The columns of old tables are ruled as thick as the side over this. Lying bars and feet of digits are as thick.
+_THICK = 7
+
 
 def rules_in(mask: Mask, rise: Bytes) -> Mask | None:
     """The pixels that belong to rules alone, not to a stroke that crosses one; None where there are none."""
-    upright, lying = _lying_rules(mask.T), _lying_rules(mask)
+    upright, lying = _lying_rules(mask.T) or _lying_rules(mask.T, share=_THICK), _lying_rules(mask)
     if upright is None and lying is None:
         return None
     nothing = np.zeros_like(mask)
@@ -26,7 +29,8 @@ def rules_in(mask: Mask, rise: Bytes) -> Mask | None:
     if not rest.any():
         return None
     pieces = components(rest)
-    top, bottom, left, right = (int(edge[central(pieces)]) for edge in pieces.boxes)
+    main = central(pieces)
+    top, bottom, left, right = (int(edge[main]) for edge in pieces.boxes)
     if 6 * max(bottom - top, right - left) < max(mask.shape):
         return None  # nothing is left: a 1
     # The bar of a 4 or 7 that is cut to its ink crosses its picture, too: but then the character fills the picture in
@@ -34,19 +38,40 @@ def rules_in(mask: Mask, rise: Bytes) -> Mask | None:
     joined = pieces.sums(extreme(rules, 1, np.logical_or)) > 0
     if not joined.any():
         return rules
-    top, bottom, left, right = box_of(pieces.mask(joined))
-    fills, near = False, max(mask.shape) // 32
-    if lying is not None:
-        first, last = _extent(rows, 1)
-        fills |= min(top, first) <= near and max(bottom, last) >= mask.shape[0] - near
-    if upright is not None:
-        first, last = _extent(columns, 0)
-        fills |= min(left, first) <= near and max(right, last) >= mask.shape[1] - near
+    character = pieces.mask(joined)
+    fills = lying is not None and _fills(rows, character, rest)
+    if upright is not None and not fills and _fills(columns.T, character.T, rest):
+        fills = not _beside(columns, pieces.mask(np.arange(pieces.count) == main))
     if fills:
         rule_sum, rest_sum = int(rise[rules].sum()), int(rise[rest].sum())
         if 10 * rule_sum * np.count_nonzero(rest) >= 9 * rest_sum * np.count_nonzero(rules):
             return None
     return rules
+
+
+def _fills(lying: Mask, character: Mask, rest: Mask) -> bool:
+    """Whether lying rules may be bars of a character that is cut to its ink.
+
+    With the pieces that touch them they fill the height, and the pen that wrote the rest may have drawn them.
+    """
+    depth = np.count_nonzero(lying), np.count_nonzero(lying.any(0))
+    if 3 * depth[0] * edge_count(rest) < 5 * depth[1] * np.count_nonzero(rest):
+        return False
+    first, last, _, _ = box_of(lying | character)
+    near = max(lying.shape) // 32
+    return first <= near and last >= lying.shape[0] - near
+
+
+def _beside(upright: Mask, main: Mask) -> bool:
+    """Whether a character of nearly the picture's height stands beside a rule and meets it in one place at most.
+
+    The side of a block digit meets the rest at both ends; what a stem of 4 or 9 leaves is not so high.
+    """
+    height = main.shape[0]
+    top, bottom, _, _ = box_of(main)
+    meeting = np.flatnonzero((extreme(main, 1, np.logical_or) & upright).any(1))
+    reach = int(np.ptp(meeting)) + 1 if meeting.size else 0
+    return 4 * (bottom - top) >= 3 * height and 2 * reach < height
 
 
 def rules_along(mask: Mask, unit: int) -> Mask | None:
@@ -58,16 +83,10 @@ def rules_along(mask: Mask, unit: int) -> Mask | None:
     return None if found is None or not (mask & ~found[0]).any() else found[0]
 
 
-def _extent(mask: Mask, axis: int) -> tuple[int, int]:
-    """The first row (axis 1) or column (axis 0) that holds something, and the one after the last."""
-    places = np.flatnonzero(mask.any(axis))
-    return int(places[0]), int(places[-1]) + 1
-
-
-def _lying_rules(mask: Mask, unit: int | None = None) -> tuple[Mask, Mask] | None:
+def _lying_rules(mask: Mask, unit: int | None = None, share: int = 9) -> tuple[Mask, Mask] | None:
     """Pixels of the rules that go from left to right, and their course, crossing strokes included.
 
-    `unit` is the side of one character's picture, if the mask is not that.
+    `unit` is the side of one character's picture, if the mask is not that; 1/`share` of it is as deep as a rule gets.
     """
     height, width = mask.shape
     single = unit is None
@@ -76,7 +95,7 @@ def _lying_rules(mask: Mask, unit: int | None = None) -> tuple[Mask, Mask] | Non
     # How long a stretch is a rule wherever it ends.
     free = max(width / 2, 1.5 * unit) if unit else math.inf
     unit = unit or max(height, width)
-    thick, reach = unit // 9, max(2, unit // 14)
+    thick, reach = unit // share, max(2, unit // 14)
     mask = np.ascontiguousarray(mask)
     depth = run_lengths(np.ascontiguousarray(mask.T)).T
     # Straight stretches of what is thin, by an opening along the row that forgives a step of one pixel; and whole long
@@ -85,7 +104,8 @@ def _lying_rules(mask: Mask, unit: int | None = None) -> tuple[Mask, Mask] | Non
     course = extreme_along(np.ascontiguousarray(thin.T), reach, np.logical_and)
     course = np.ascontiguousarray(extreme_along(course, reach, np.logical_or).T)
     course |= mask & (2 * run_lengths(mask) >= width)
-    if not course.any():
+    covered = np.count_nonzero(course.any(0))
+    if not covered or (single and 5 * covered < 4 * width):
         return None
     rules, courses = np.zeros_like(mask), np.zeros_like(mask)
     for top, bottom, left, right in zip(*(edge.tolist() for edge in components(course).boxes), strict=True):

@@ -3,6 +3,7 @@
 import { central, components, maskOf, runLengths } from "./components";
 import {
   boxOf,
+  edgeCount,
   extreme,
   extremeOfRows,
   floorDiv,
@@ -12,9 +13,11 @@ import {
   nearest,
   sum,
   transpose,
-  type Box,
   type Grid,
 } from "./kernels";
+
+// The columns of old tables are ruled as thick as the side over this. Lying bars and feet of digits are as thick.
+const THICK = 7;
 
 interface Rules {
   /** The pixels that belong to rules alone. */
@@ -26,7 +29,7 @@ interface Rules {
 /** The pixels that belong to rules alone, not to a stroke that crosses one; null where there are none. */
 export function rulesIn(mask: Grid, rise: Grid): Grid | null {
   const { height, width } = mask;
-  const turned = lyingRules(transpose(mask));
+  const turned = lyingRules(transpose(mask)) ?? lyingRules(transpose(mask), undefined, THICK);
   const upright = turned && { rules: transpose(turned.rules), courses: transpose(turned.courses) };
   const lying = lyingRules(mask);
   if (!upright && !lying) return null;
@@ -43,18 +46,45 @@ export function rulesIn(mask: Grid, rise: Grid): Grid | null {
   // the other direction as well, neighbours that do not touch the bar left aside, and the bar is as dark as the rest.
   const around = extreme(rules, 1, MAX).data;
   const touching = new Set(found.labels.filter((label, i) => label && around[i]));
-  const joined = boxOf(maskOf(found, height, width, (piece) => touching.has(found.pieces.indexOf(piece) + 1)));
-  if (!joined) return rules;
-  const near = floorDiv(Math.max(height, width), 32);
-  const fills = (own: Box, first: 0 | 2, length: number) =>
-    Math.min(joined[first], own[first]) <= near && Math.max(joined[first + 1], own[first + 1]) >= length - near;
-  const filled =
-    (lying && fills(boxOf(lying.rules)!, 0, height)) || (upright && fills(boxOf(upright.rules)!, 2, width));
+  const character = maskOf(found, height, width, (piece) => touching.has(found.pieces.indexOf(piece) + 1));
+  if (!boxOf(character)) return rules;
+  let filled = lying && fills(lying.rules, character, rest);
+  if (upright && !filled && fills(transpose(upright.rules), transpose(character), rest)) {
+    filled = !beside(
+      upright.rules,
+      maskOf(found, height, width, (piece) => piece === main),
+    );
+  }
   if (filled) {
     const risen = (part: Grid) => part.data.reduce((total, value, i) => total + value * rise.data[i], 0);
     if (10 * risen(rules) * sum(rest.data) >= 9 * risen(rest) * sum(rules.data)) return null;
   }
   return rules;
+}
+
+/**
+ * Whether lying rules may be bars of a character that is cut to its ink.
+ *
+ * With the pieces that touch them they fill the height, and the pen that wrote the rest may have drawn them.
+ */
+function fills(lying: Grid, character: Grid, rest: Grid): boolean {
+  const columns = new Set([...lying.data.keys()].filter((i) => lying.data[i]).map((i) => i % lying.width)).size;
+  if (3 * sum(lying.data) * edgeCount(rest) < 5 * columns * sum(rest.data)) return false;
+  const [first, last] = boxOf(map(lying, (value, i) => value | character.data[i]))!;
+  const near = floorDiv(Math.max(lying.height, lying.width), 32);
+  return first <= near && last >= lying.height - near;
+}
+
+/**
+ * Whether a character of nearly the picture's height stands beside a rule and meets it in one place at most.
+ *
+ * The side of a block digit meets the rest at both ends; what a stem of 4 or 9 leaves is not so high.
+ */
+function beside(upright: Grid, main: Grid): boolean {
+  const [top, bottom] = boxOf(main)!;
+  const meeting = boxOf(map(extreme(main, 1, MAX), (value, i) => value & upright.data[i]));
+  const reach = meeting ? meeting[1] - meeting[0] : 0;
+  return 4 * (bottom - top) >= 3 * main.height && 2 * reach < main.height;
 }
 
 /**
@@ -67,14 +97,18 @@ export function rulesAlong(mask: Grid, unit: number): Grid | null {
   return found && mask.data.some((ink, i) => ink && !found.rules.data[i]) ? found.rules : null;
 }
 
-/** The rules that go from left to right. `ofLine` is the side of one character's picture, if the mask is not that. */
-function lyingRules(mask: Grid, ofLine?: number): Rules | null {
+/**
+ * The rules that go from left to right.
+ *
+ * `ofLine` is the side of one character's picture, if the mask is not that; 1/`share` of it is as deep as a rule gets.
+ */
+function lyingRules(mask: Grid, ofLine?: number, share = 9): Rules | null {
   const { height, width } = mask;
   if (!ofLine && !mask.data.some((ink, i) => ink && Math.min(i % width, width - 1 - (i % width)) < 2)) return null;
   // How long a stretch is a rule wherever it ends.
   const free = ofLine ? Math.max(width / 2, 1.5 * ofLine) : Infinity;
   const unit = ofLine ?? Math.max(height, width);
-  const thick = floorDiv(unit, 9);
+  const thick = floorDiv(unit, share);
   const reach = Math.max(2, floorDiv(unit, 14));
   const lengths = runLengths(transpose(mask));
   const depth = mask.data.map((_, i) => lengths[(i % width) * height + floorDiv(i, width)]);
