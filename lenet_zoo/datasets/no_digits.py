@@ -19,28 +19,27 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from lenet_zoo.datasets import signs
+from lenet_zoo.datasets import forms, signs
+from lenet_zoo.datasets.forms import inside
 from lenet_zoo.datasets.loading import Dataset
-from lenet_zoo.pictures.kernels import Bytes, Ints, box_of
+from lenet_zoo.pictures.kernels import Bytes, Ints
 from lenet_zoo.pictures.placing import place
 
-__all__ = ["no_digits", "with_no_digits"]
+__all__ = ["no_digits", "with_made_pictures"]
 
 
-def with_no_digits(data: Dataset, share: float) -> Dataset:
+def with_made_pictures(data: Dataset, none: float, hurried: float) -> Dataset:
     """A data set of digits and, after them, pictures that we made.
 
-    `share` times as many as it has are no digit, of the label len(classes), and a tenth of that are digits of the same
-    clean strokes as the signs among them.
+    For each that it has, `none` are no digit, of the label len(classes), a tenth of that are digits of the same clean
+    strokes as the signs among them, and `hurried` are digits as a quick hand writes them.
     """
-    made = no_digits(data.images.numpy(), data.labels.numpy(), round(share * len(data)))
-    random = np.random.default_rng(1)
-    own = np.arange(len(made) // 10) % 10
-    digits = np.zeros((len(own), 28, 28), np.uint8)
-    for picture, label in zip(digits, own, strict=True):
-        picture[:] = place(_inside(signs.digit(int(label), random)), 28)
-    images = [data.images, torch.from_numpy(made), torch.from_numpy(digits)]
-    labels = [data.labels, torch.full((len(made),), len(data.classes)), torch.from_numpy(own)]
+    no = no_digits(data.images.numpy(), data.labels.numpy(), round(none * len(data)))
+    clean, clean_labels = forms.digits(forms.plain, len(no) // 10, seed=1)
+    quick, quick_labels = forms.digits(forms.hurried, int(hurried * len(data)), seed=2)
+    images = [data.images, *map(torch.from_numpy, (no, clean, quick))]
+    labels = [data.labels, torch.full((len(no),), len(data.classes))]
+    labels += map(torch.from_numpy, (clean_labels, quick_labels))
     return replace(data, images=torch.cat(images), labels=torch.cat(labels))
 
 
@@ -61,7 +60,7 @@ def no_digits(images: Bytes, labels: Ints, count: int, seed: int = 0) -> Bytes:
         which = of[int(random.choice(list(choice)))]
         if not len(which):  # a data set may lack a digit
             return signs.scribble(random)
-        return _inside(images[random.choice(which)])
+        return inside(images[random.choice(which)])
 
     def several() -> Bytes:
         parts = [digit("0123456789") for _ in range(random.integers(2, 4))]
@@ -115,11 +114,5 @@ def no_digits(images: Bytes, labels: Ints, count: int, seed: int = 0) -> Bytes:
     out = np.zeros((count, 28, 28), np.uint8)
     makers = list(kinds)
     for i, kind in enumerate(chosen):
-        out[i] = place(_inside(np.ascontiguousarray(makers[kind]())), 28)
+        out[i] = place(inside(np.ascontiguousarray(makers[kind]())), 28)
     return out
-
-
-def _inside(picture: Bytes) -> Bytes:
-    """What lies in the box of a picture's ink."""
-    top, bottom, left, right = box_of(picture >= min(100, int(picture.max())))
-    return picture[top:bottom, left:right]

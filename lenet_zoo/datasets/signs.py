@@ -1,112 +1,15 @@
-"""Signs of a few strokes, as a pen draws them: some of no meaning, some digits.
-
-Those of no meaning join, cross, mirror each other or lie on a grid, as letters do. A network that was shown them alone
-would take clean straight strokes for a sign of "none of these", so the same pen draws digits, too, in the forms that
-people learn at school, by ruler and from the display of a calculator.
-"""
+"""Signs of a few strokes of no meaning, as a pen draws them: they join, cross, mirror each other or lie on a grid, as
+letters do."""
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import numpy as np
-from numpy.typing import NDArray
 
+from lenet_zoo.datasets.forms import Way, ellipse, framed
 from lenet_zoo.datasets.writers import drawn
 from lenet_zoo.pictures.kernels import Bytes
 
-__all__ = ["digit", "scribble", "sign"]
-
-Way: TypeAlias = NDArray[np.float64]  # K×2: points of a stroke, x and y downwards
-
-
-def digit(label: int, random: np.random.Generator) -> Bytes:
-    """A digit of bars, arcs and rings, in one of its forms: uint8, 20 pixels along the longer side."""
-    forms = _FORMS[label]
-    strokes = forms[random.integers(len(forms))]
-    narrow = 0.5 if label == 1 else 1.0
-    frame = np.array([random.uniform(0.45, 1.1) * narrow, 1.0])
-    slant = random.normal(0, 0.1)
-    moved = [one + random.normal(0, 0.03, one.shape) for one in strokes]
-    return drawn(_framed(moved, -slant, frame), random.uniform(2.0, 3.4))
-
-
-def _framed(strokes: list[Way], slant: float, frame: NDArray[np.float64]) -> list[Way]:
-    """Sheared, what lies lower to the right for a `slant` above 0, then stretched by the x and y of `frame`."""
-    return [(one + one[:, 1:] * [slant, 0]) * frame for one in strokes]
-
-
-def _ellipse(middle: NDArray[np.float64], radius: NDArray[np.float64], angles: NDArray[np.float64]) -> Way:
-    """Points at `angles`, clockwise from its right end."""
-    return middle + radius * np.stack([np.cos(angles), np.sin(angles)], 1)
-
-
-def _ring(x: float, y: float, across: float, down: float, start: float = 0, end: float = 360) -> Way:
-    """A part of an ellipse from one angle to another, in degrees clockwise from its right end."""
-    return _ellipse(np.array([x, y]), np.array([across, down]), np.radians(np.linspace(start, end, 9)))
-
-
-def _way(*points: tuple[float, float]) -> Way:
-    return np.array(points, float)
-
-
-# x to the right and y downwards, from 0 to 1 over the digit.
-_MIDDLE = _way((0, 0.5), (1, 0.5))
-_SQUARE = _way((0, 0), (1, 0), (1, 1), (0, 1), (0, 0))
-_SEVEN = _way((0, 0), (1, 0), (0.3, 1))
-_FORMS: list[list[list[Way]]] = [
-    [[_ring(0.5, 0.5, 0.5, 0.5, -90, 270)], [_SQUARE]],
-    [
-        [_way((0.5, 0), (0.5, 1))],
-        [_way((0, 0.3), (1, 0), (1, 1))],
-        [_way((0, 0.5), (1, 0), (1, 1))],
-        [_way((0.1, 0.25), (0.5, 0), (0.5, 1)), _way((0, 1), (1, 1))],
-    ],
-    [
-        [_way((0, 0), (1, 0), (1, 0.5), (0, 0.5), (0, 1), (1, 1))],
-        [np.concatenate([_ring(0.5, 0.3, 0.5, 0.3, 190, 390), _way((0, 1), (1, 1))])],
-    ],
-    [
-        [_way((0, 0), (1, 0), (1, 1), (0, 1)), _MIDDLE],
-        [_ring(0.45, 0.25, 0.45, 0.25, 200, 450), _ring(0.45, 0.75, 0.55, 0.25, 270, 520)],
-        [np.concatenate([_way((0, 0), (1, 0), (0.4, 0.4)), _ring(0.4, 0.7, 0.6, 0.3, 290, 500)])],
-    ],
-    [
-        [_way((0, 0), (0, 0.5), (1, 0.5)), _way((1, 0), (1, 1))],
-        [_way((0.3, 0), (0, 0.6), (1, 0.6)), _way((0.8, 0.2), (0.7, 1))],
-        [_way((0.7, 0), (0, 0.65), (1, 0.65)), _way((0.7, 0), (0.7, 1))],
-    ],
-    [
-        [_way((1, 0), (0, 0), (0, 0.5), (1, 0.5), (1, 1), (0, 1))],
-        [
-            np.concatenate([_way((0.1, 0), (0.1, 0.45)), _ring(0.4, 0.69, 0.6, 0.31, 230, 510)]),
-            _way((0.1, 0), (0.9, 0)),
-        ],
-    ],
-    [
-        [_way((1, 0), (0, 0), (0, 1), (1, 1), (1, 0.5), (0, 0.5))],
-        [_way((0, 0), (0, 1), (1, 1), (1, 0.5), (0, 0.5))],
-        [np.concatenate([_way((0.8, 0), (0.2, 0.4)), _ring(0.5, 0.7, 0.5, 0.3, 180, -180)])],
-    ],
-    [
-        [_SEVEN],
-        [_SEVEN, _way((0.2, 0.5), (1, 0.5))],
-        [_way((0, 0), (1, 0), (1, 1))],
-        [_way((0, 0.25), (0, 0), (1, 0), (1, 1))],
-        [_way((0, 0), (1, 0), (0.5, 0.5), (0.4, 1)), _way((0.1, 0.55), (0.9, 0.5))],
-        [_way((0, 0.05), (0.5, 0), (1, 0.05), (0.95, 0.35), (0.5, 0.55), (0, 0.55)), _way((0.5, 0.55), (0.3, 1))],
-    ],
-    [
-        [_SQUARE, _MIDDLE],
-        [_ring(0.5, 0.25, 0.42, 0.25, 90, 450), _ring(0.5, 0.75, 0.5, 0.25, -90, 270)],
-    ],
-    [
-        [_way((1, 0.5), (0, 0.5), (0, 0), (1, 0), (1, 1), (0, 1))],
-        [_way((1, 0.5), (0, 0.5), (0, 0), (1, 0), (1, 1))],
-        [np.concatenate([_ring(0.5, 0.3, 0.5, 0.3, 0, -360), _way((0.9, 1))])],
-        [np.concatenate([_ring(0.5, 0.3, 0.5, 0.3, 0, -360), _way((0.8, 0.85), (0.3, 1))])],
-    ],
-]
+__all__ = ["scribble", "sign"]
 
 
 def scribble(random: np.random.Generator) -> Bytes:
@@ -147,7 +50,7 @@ def _strokes(random: np.random.Generator) -> list[Way]:
         strokes += [one * [-1, 1] + [2 * axis, 0] for one in strokes]
         frame[0] *= random.uniform(0.5, 1)
     slant = random.normal(0, 0.1)
-    return _framed(strokes, slant, frame)
+    return framed(strokes, slant, frame)
 
 
 def _free(random: np.random.Generator) -> list[Way]:
@@ -198,7 +101,7 @@ def _on_a_grid(random: np.random.Generator) -> list[Way]:
         else:  # a ring between the two
             turn = random.uniform(0, 2 * np.pi) + np.linspace(0, 2 * np.pi, 12)
             radius = np.maximum(abs(end - at), 0.6) / 2
-            way = _ellipse((at + end) / 2, radius, turn)
+            way = ellipse((at + end) / 2, radius, turn)
         taken += [at, end]
         strokes.append(way / size + random.normal(0, 0.03, way.shape))
     return strokes
@@ -208,7 +111,7 @@ def _arc(random: np.random.Generator) -> Way:
     """A part of an ellipse."""
     angles = random.uniform(0, 2 * np.pi) + np.linspace(0, random.uniform(1.5, 5.5), 7)
     size = random.uniform(0.15, 0.5, 2)
-    return _ellipse(random.uniform(0.2, 0.8, 2), size, angles)
+    return ellipse(random.uniform(0.2, 0.8, 2), size, angles)
 
 
 def _walk(random: np.random.Generator, steps: int) -> Way:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lenet_zoo.classify.torch import normalized
+from lenet_zoo.datasets import forms
 from lenet_zoo.datasets.alone import Alone, alone
 from lenet_zoo.datasets.lines import (
     AMOUNT,
@@ -139,6 +141,8 @@ def fit_lines(
     twin = _twin(model)
     optimizer, average = optimizer_for(model, descent), Average(model, recipe.ema)
     about = {**(identity or {}), "seed": seed, "pictures": len(data), **recipe.as_dict()}
+    hurried = int(recipe.hurried * len(data))
+    others, writers = other_writers(data) + hurried, _with_hurried(data, hurried)
     history: list[dict[str, Any]] = []
     seconds = 0.0
     state = folder.load_checkpoint(about, resume, monitor.say)
@@ -153,7 +157,7 @@ def fit_lines(
         start = time.perf_counter()
         model.train()
         lost = right = lines = 0.0
-        for step, batch in enumerate(_batches(data, recipe, seed, epoch)):
+        for step, batch in enumerate(_batches(writers, others, recipe, seed, epoch)):
             done = (epoch - 1) * recipe.updates + step
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(descent, done / (recipe.updates * recipe.epochs))
@@ -197,13 +201,20 @@ def fit_lines(
     return Result(result.eval(), history, seconds)
 
 
-def _batches(data: Dataset, recipe: RecipeLines, seed: int, epoch: int) -> list[tuple[Lines, Alone]]:
+def _with_hurried(data: Dataset, count: int) -> Dataset:
+    """With `count` digits of quick hands before all others."""
+    if not count:
+        return data
+    images, labels = map(torch.from_numpy, forms.digits(forms.hurried, count, seed=3))
+    return replace(data, images=torch.cat([images, data.images]), labels=torch.cat([labels, data.labels]))
+
+
+def _batches(data: Dataset, others: int, recipe: RecipeLines, seed: int, epoch: int) -> list[tuple[Lines, Alone]]:
     """The lines of an epoch, in the order of its updates, and characters of each: a function of seed and epoch."""
     random = np.random.default_rng((seed, epoch))
     # Half is as clean as what figures are given for: noise alone teaches caution where none is needed. The other half
     # has more of other writers than MNIST's: their 1, 4 and 7 are those of other countries.
     styles = (WRITTEN, WRITTEN, AMOUNT, MILD, MILD, TOUCHING)
-    others = other_writers(data)
     makers = [
         LineMaker(
             data, style, int(random.integers(2**31)), (others, recipe.others if style in (WRITTEN, AMOUNT) else 0.0)

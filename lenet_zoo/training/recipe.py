@@ -120,6 +120,9 @@ class Recipe(_Fields):
     no_digits: float = _doc(
         0.0, "so many pictures that are no digit for each digit, made by ourselves: to answer none of these", high=1
     )
+    hurried: float = _doc(
+        0.0, "so many digits for each digit, besides, as quick hands write them, in forms that MNIST hardly has", high=1
+    )
     j: float = _doc(0.0, "penalty of none of these, whose logit is −j, in the loss (Eq. 9 of the paper)")
 
     # -- length and batches
@@ -282,6 +285,9 @@ class RecipeLines(_Fields):
     most: int = _doc(20, "digits of the longest line", low=1, high=40)
     reuse: int = _doc(4, "updates that each line is used for", low=1)
     others: float = _doc(0.3, "part of the digits of `WRITTEN` that is taken from other writers than MNIST's", high=1)
+    hurried: float = _doc(
+        0.0, "so many digits for each digit, among other writers', that a pen draws as quick hands do", high=1
+    )
     align: float = _doc(0.3, "weight of the loss that wants each digit in the middle of its window", high=10)
     alone: float = _doc(0.0, "weight of the loss on characters cut out of their line and placed alone", high=10)
     lr: float = _doc(0.002, "highest learning rate, of AdamW")

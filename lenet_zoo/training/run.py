@@ -22,7 +22,7 @@ from torch import nn
 from lenet_zoo.cards import DIGITS, Card, sha256_of
 from lenet_zoo.classify.torch import logits_of
 from lenet_zoo.datasets.loading import Dataset, load_dataset, validation_split
-from lenet_zoo.datasets.no_digits import with_no_digits
+from lenet_zoo.datasets.no_digits import with_made_pictures
 from lenet_zoo.errors import InputError, TrainingError, did_you_mean
 from lenet_zoo.evaluation import evaluate
 from lenet_zoo.hub import hub_files
@@ -134,8 +134,8 @@ def train(
         held_out = validation if validate else held_out
     elif validate:
         training, held_out = validation_split(training)
-    if isinstance(chosen, Recipe) and chosen.no_digits:
-        training = _with_no_digits(training, chosen.no_digits)
+    if isinstance(chosen, Recipe):
+        training = _with_made_pictures(training, chosen)
     plan = _Plan(
         architecture, chosen, Path(recipe).stem, training, held_out, validate, Path(out), seeds, resume, tensorboard,
         ranks, monitor if monitor and ranks.rank == 0 else Monitor(), command or command_line(), validation, overwrite,
@@ -149,10 +149,15 @@ def train(
         return _carry_out(plan).as_dict()
 
 
-def _with_no_digits(training: Dataset, share: float) -> Dataset:
-    if training.classes != DIGITS:
-        raise InputError(f"no_digits={share:g} is for data sets of digits, and {training.name} has others: set it to 0")
-    return with_no_digits(training, share)
+def _with_made_pictures(training: Dataset, recipe: Recipe) -> Dataset:
+    if not (recipe.no_digits or recipe.hurried):
+        return training
+    for field, share in (("no_digits", recipe.no_digits), ("hurried", recipe.hurried)):
+        if share and training.classes != DIGITS:
+            raise InputError(
+                f"{field}={share:g} is for data sets of digits, and {training.name} has others: set it to 0"
+            )
+    return with_made_pictures(training, recipe.no_digits, recipe.hurried)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from lenet_zoo import create_model
 from lenet_zoo.classify.torch import logits_of
 from lenet_zoo.datasets.loading import Dataset
-from lenet_zoo.datasets.no_digits import no_digits, with_no_digits
+from lenet_zoo.datasets.no_digits import no_digits, with_made_pictures
 from lenet_zoo.errors import InputError
 from lenet_zoo.evaluation import evaluate
 from lenet_zoo.training.recipe import Recipe
@@ -107,7 +107,7 @@ def test_clipping_limits_the_update(few, tmp_path, train):
 def test_what_is_no_digit_falls_below_the_logit_of_none_of_these(digits, tmp_path, train):
     recipe = Recipe(epochs=8, batch_size=32, lr=0.003, schedule="cosine", warmup=0.1, no_digits=0.5, j=2, ema=0.98)
     first = Dataset("digits", digits.images[:1200], digits.labels[:1200], digits.classes)
-    result = train(with_no_digits(first, recipe.no_digits), tmp_path, recipe)
+    result = train(with_made_pictures(first, recipe.no_digits, 0), tmp_path, recipe)
     logits = logits_of(result.model)
     assert logits(digits.images[1200:].numpy()).shape == (597, 10)
     unseen = no_digits(digits.images[1200:].numpy(), digits.labels[1200:].numpy(), 300, seed=1)

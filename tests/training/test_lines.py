@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import torch
 
 import lenet_zoo
 from lenet_zoo.classify.onnx_file import read_metadata
-from lenet_zoo.datasets.lines import APART
+from lenet_zoo.datasets import forms
+from lenet_zoo.datasets.lines import APART, LineMaker, LineStyle
 from lenet_zoo.datasets.loading import Dataset
 from lenet_zoo.errors import InputError
 from lenet_zoo.evaluation import edits
@@ -71,6 +73,24 @@ def test_a_few_updates_lower_the_loss_and_a_resumed_run_is_the_same(few: Dataset
     resumed = fit_lines(build, few, QUICK, folder, seed=1, resume=True)
     for one, other in zip(whole.model.state_dict().values(), resumed.model.state_dict().values(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_digits_of_quick_hands_are_among_those_of_other_writers(
+    few: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[Dataset, tuple[int, float]]] = []
+
+    class Maker(LineMaker):
+        def __init__(self, data: Dataset, style: LineStyle, seed: int, more: tuple[int, float]) -> None:
+            made.append((data, more))
+            super().__init__(data, style, seed, more)
+
+    monkeypatch.setattr("lenet_zoo.training.lines.LineMaker", Maker)
+    fit_lines(build, few, replace(QUICK, epochs=1, hurried=0.134, others=0.3), RunFolder(tmp_path))
+    assert {more for _, more in made} == {(40, 0.3), (40, 0.0)}  # `few` has no other writers
+    assert np.array_equal(made[0][0].images[:40], forms.digits(forms.hurried, 40, seed=3)[0])
+    assert torch.equal(made[0][0].images[40:], few.images)
+    assert made[0][0].labels.tolist() == [*range(10)] * 4 + few.labels.tolist()
 
 
 def test_figures_count_whole_lines_and_edits(few: Dataset) -> None:
