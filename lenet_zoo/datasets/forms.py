@@ -4,6 +4,9 @@ MNIST shows how Americans wrote in the 1990s. Elsewhere, and in haste, a 9 hangs
 and a 7 end or begin in a loop, a 4 is a bolt or stands open, a 0 has a bar through it or does not close, a 1 has an
 upstroke as long as itself. Each form is a few strokes of a few points, and no two pictures of one are alike: points
 move, strokes begin late or end early, all is stretched and slanted.
+
+Those of school are for networks that are shown signs of the same pen (`signs`) as none of these: they would take clean
+straight strokes for such a sign.
 """
 
 from __future__ import annotations

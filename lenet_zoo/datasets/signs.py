@@ -1,5 +1,7 @@
-"""Signs of a few strokes of no meaning, as a pen draws them: they join, cross, mirror each other or lie on a grid, as
-letters do."""
+"""Signs of a few strokes of no meaning, as a pen draws them.
+
+They join, cross, mirror each other or lie on a grid, as letters do. `forms` has digits of the same pen.
+"""
 
 from __future__ import annotations
 
