@@ -82,6 +82,10 @@ def resolve(name: str) -> str:
         return name
     if name in architectures:
         return f"{name}.{_DEFAULT_TAG}"
+    if os.path.exists(name):  # `lenet-zoo read a.png b.png`
+        raise UnknownModelError(
+            f"no network called {name!r}, which is a file or a folder: the name of a network comes before what it reads"
+        )
     known = tags if "." in name else architectures + tags
     raise UnknownModelError(f"no network called {name!r}.{did_you_mean(name, known)} The zoo has {', '.join(tags)}")
 

@@ -93,6 +93,15 @@ def test_an_unknown_name_gets_a_suggestion(call: Any, name: str, says: str) -> N
     assert isinstance(error.value, LookupError)
 
 
+def test_a_picture_in_the_networks_place_is_told_where_it_belongs(tmp_path: Path) -> None:
+    picture = tmp_path / "two.png"
+    picture.touch()
+    with pytest.raises(UnknownModelError) as error:
+        lenet_zoo.read(picture, name=str(picture))
+    says = "which is a file or a folder: the name of a network comes before what it reads"
+    assert str(error.value) == f"no network called {str(picture)!r}, {says}"
+
+
 def test_timm_names_an_unknown_tag_of_ours_itself() -> None:
     with pytest.raises(RuntimeError, match="Invalid pretrained tag"):
         timm.create_model("lenet5_modern.nonsense", pretrained=True)
