@@ -35,7 +35,7 @@ def test_weights_cards_tables_and_recipes_are_in_wheel_and_sdist(built: tuple[Pa
     wanted = {f"lenet_zoo/weights/{name}{suffix}" for name in cards.names() for suffix in (".safetensors", ".json")}
     wanted |= {"lenet_zoo/models/tables/rbf_ascii96.txt", "lenet_zoo/models/tables/c3_connections.txt"}
     wanted |= {"lenet_zoo/py.typed", "lenet_zoo/squash.h", "lenet_zoo/paper1998/lecun1998.cpp"}
-    compiled = ("convolution.h", "distort.cpp", "lower.cpp", "stage.cpp", "stage_classic.cpp")
+    compiled = ("convolution.h", "normalisation.h", "distort.cpp", "lower.cpp", "stage.cpp", "stage_classic.cpp")
     wanted |= {f"lenet_zoo/training/{name}" for name in compiled}
     wanted |= {f"lenet_zoo/training/recipes/{name}.toml" for name in ("baseline", "best", "fast", "lecun1998")}
     assert len(wanted) >= 9

@@ -117,7 +117,7 @@ def fit(
             function, where there is a compiler; by default in a run that shows 80,000 pictures or more.
 
     Raises:
-        InputError: `batch_norm` for another network than lenet5_modern, or with a batch of one picture; distill > 0
+        InputError: `batch_norm` for a teacher, or with a batch of one picture; distill > 0
             without `teacher_logits`.
         TrainingError: patience without a validation set; the loss is no longer a finite number; the folder holds
             another run's checkpoint, or one and `resume` is False; the disk is full; another process was lost.

@@ -18,7 +18,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from lenet_zoo.errors import InputError
 from lenet_zoo.models.lenet5_classic import LeNet5Classic, ScaledTanh, Subsample2d
@@ -27,8 +26,9 @@ from lenet_zoo.training.stages import compile_stages
 
 __all__ = ["MaxPoolReLU", "Normalized", "TanhSubsample2d", "fold", "fuse"]
 
-# Where the modern network's sums are normalised: each hidden layer, and the activation that follows it.
+# Where sums are normalised: in each hidden layer with kernels, before the activation that follows it.
 _NORMALIZED = {"C1": "act1", "C3": "act3", "C5": "act5", "F6": "act6"}
+_MAPS_OF_S2 = 6
 
 
 def _rows(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -126,11 +126,11 @@ class Normalized(nn.Module):
 def fuse(model: nn.Module, batch_norm: bool = False, compiled: bool = False) -> nn.Module:
     """Put the fused layers into one of the zoo's networks, in place; another network stays as it is.
 
-    With `batch_norm`, also normalise the sums of each hidden layer of the modern network; `fold` takes that back. With
+    With `batch_norm`, also normalise the sums of each hidden layer with kernels; `fold` takes that back. With
     `compiled`, the network trains through compiled stages where batch, device and precision allow it; compiling takes a
     few seconds, once in a process.
 
-    Raises: InputError for `batch_norm` with another network.
+    Raises: InputError for `batch_norm` with a teacher, which normalises by itself.
     """
     layers: dict[str, nn.Module] = {}
     if isinstance(model, LeNet5Modern):
@@ -142,8 +142,8 @@ def fuse(model: nn.Module, batch_norm: bool = False, compiled: bool = False) -> 
     for name, layer in layers.items():
         setattr(model, name, layer)
     if batch_norm:
-        if not isinstance(model, LeNet5Modern):
-            raise InputError("batch_norm=true is for lenet5_modern: leave it false for any other network")
+        if not layers:
+            raise InputError("batch_norm=true is for lenet5_modern and lenet5_classic: a teacher does so by itself")
         for name, activation in _NORMALIZED.items():
             maps = len(model.get_parameter(f"{name}.bias"))
             setattr(model, activation, Normalized(maps, getattr(model, activation)))
@@ -163,6 +163,9 @@ def fold(state: dict[str, Tensor]) -> dict[str, Tensor]:
             norm = [state[f"{activation}.norm.{part}"] for part in ("running_mean", "running_var", "weight", "bias")]
             mean, var, weight, bias = norm
             kernel, shift = state[f"{name}.weight"], state[f"{name}.bias"]
-            folded = fuse_conv_bn_weights(kernel, shift, mean, var, nn.BatchNorm2d(1).eps, weight, bias)
-            plain[f"{name}.weight"], plain[f"{name}.bias"] = (part.detach() for part in folded)
+            scale = weight / (var + nn.BatchNorm2d(1).eps).sqrt()
+            plain[f"{name}.bias"] = ((shift - mean) * scale + bias).detach()
+            if f"{name}.connection" in state:  # a kernel for each pair of maps, and not for each map
+                scale = scale[state[f"{name}.connection"] // _MAPS_OF_S2]
+            plain[f"{name}.weight"] = (kernel * scale.view(-1, *[1] * (kernel.ndim - 1))).detach()
     return plain

@@ -173,7 +173,7 @@ class Recipe(_Fields):
 
     # -- regularisation
     batch_norm: bool = _doc(
-        False, "lenet5_modern: normalise each hidden layer over the batch; in the result kernels and biases hold it"
+        False, "normalise the sums of C1, C3, C5 and F6 over the batch; in the result kernels and biases hold it"
     )
     drop_rate: float = _doc(0.0, "dropout before the output layer", high=1)
     ema: float = _doc(

@@ -3,7 +3,7 @@
 //
 // The same arithmetic as autograd, which the tests hold it against. stages.py compiles and calls this file.
 
-#include "convolution.h"
+#include "normalisation.h"
 
 namespace {
 
@@ -13,49 +13,17 @@ struct Stage : Convolution<IN, OUT, SIZE> {
     using typename Base::Inputs, typename Base::Sums, typename Base::Pooled, typename Base::Kernels, typename Base::Slope;
     using Base::WIDE, Base::HALF, Base::MARGIN, Base::ROW;
 
-    // Scale and shift that turn a map's sum, without its bias, into what ReLU gets.
-    struct Affine {
-        float scale[OUT], shift[OUT];
-    };
-
-    static Affine affine(const float* gamma, const float* beta, const float* mean, const float* var, float eps) {
-        Affine a;
-        for (int o = 0; o < OUT; o++) {
-            a.scale[o] = gamma[o] / std::sqrt(var[o] + eps);
-            a.shift[o] = beta[o] - mean[o] * a.scale[o];
-        }
-        return a;
-    }
+    using Normal = Normalisation<OUT>;
 
     static void forward(const Inputs* x, const Kernels& w, const float* gamma, const float* beta, float eps, Sums* sums,
                         Pooled* pooled, float* mean, float* var, int64_t groups, int64_t threads) {
-        struct Moments {
-            double sum[OUT], square[OUT];
-        };
-        std::vector<Moments> part(groups);
+        std::vector<typename Normal::Pair> part(groups);
         each(groups, threads, [&, x, sums](int64_t g) {
             Base::convolve(x[g], w, sums[g]);
-            for (int o = 0; o < OUT; o++) {
-                V sum = {}, square = {};
-                for (int row = 0; row < WIDE; row++)
-                    for (int column = 0; column < WIDE; column++) {
-                        const V a = sums[g][o][row][column];
-                        sum += a;
-                        square += a * a;
-                    }
-                part[g].sum[o] = total(sum);
-                part[g].square[o] = total(square);
-            }
+            part[g] = Normal::moments(sums[g]);
         });
-        const double count = double(groups) * LANES * WIDE * WIDE;
-        for (int o = 0; o < OUT; o++) {
-            double sum = 0, square = 0;
-            for (const Moments& one : part) sum += one.sum[o], square += one.square[o];
-            mean[o] = float(sum / count);
-            var[o] = float(square / count - (sum / count) * (sum / count));
-            var[o] = var[o] < 0.0f ? 0.0f : var[o];
-        }
-        const Affine to = affine(gamma, beta, mean, var, eps);
+        Normal::mean_and_variance(part, double(groups) * LANES * WIDE * WIDE, mean, var);
+        const Normal to(gamma, beta, mean, var, eps);
         each(groups, threads, [&to, sums, pooled](int64_t g) {
             for (int o = 0; o < OUT; o++)
                 for (int row = 0; row < HALF; row++)
@@ -85,12 +53,9 @@ struct Stage : Convolution<IN, OUT, SIZE> {
     static void backward(const Inputs* x, const Kernels& w, const float* gamma, const float* beta, float eps,
                          const float* mean, const float* var, const Sums* sums, const Pooled* slopes, Kernels& dw,
                          float* dgamma, float* dbeta, Inputs* dx, int64_t groups, int64_t threads) {
-        const Affine to = affine(gamma, beta, mean, var, eps);
+        const Normal to(gamma, beta, mean, var, eps);
         // The gradient behind ReLU, and its product with the sums, over the batch.
-        struct Moments {
-            double slope[OUT], product[OUT];
-        };
-        std::vector<Moments> part(groups);
+        std::vector<typename Normal::Pair> part(groups);
         each(groups, threads, [&, sums, slopes](int64_t g) {
             for (int o = 0; o < OUT; o++) {
                 V slope = {}, product = {};
@@ -105,23 +70,12 @@ struct Stage : Convolution<IN, OUT, SIZE> {
                         slope += dz;
                         product += dz * (which < 2 ? top : bottom);
                     }
-                part[g].slope[o] = total(slope);
-                part[g].product[o] = total(product);
+                part[g].first[o] = total(slope);
+                part[g].second[o] = total(product);
             }
         });
-        // At a sum a the gradient is scale * dz + level + tilt * a; the last two come from the batch's mean and variance.
-        float level[OUT] = {}, tilt[OUT] = {};
         const double count = double(groups) * LANES * WIDE * WIDE;
-        for (int o = 0; o < OUT; o++) {
-            double slope = 0, product = 0;
-            for (const Moments& one : part) slope += one.slope[o], product += one.product[o];
-            const double inverse = 1.0 / std::sqrt(double(var[o]) + eps);
-            const double along = inverse * (product - mean[o] * slope);
-            dgamma[o] = float(along);
-            dbeta[o] = float(slope);
-            tilt[o] = float(-to.scale[o] * along * inverse / count);
-            level[o] = float(-to.scale[o] * slope / count - double(tilt[o]) * mean[o]);
-        }
+        const typename Normal::Rest rest = to.rest(part, count, mean, var, eps, dgamma, dbeta);
         std::vector<float> kernels(groups * sizeof(Kernels) / sizeof(float));
         each(groups, threads, [&, x, sums, slopes, dx](int64_t g) {
             static thread_local Slope scratch;  // its margins are never written, and stay zero
@@ -135,10 +89,10 @@ struct Stage : Convolution<IN, OUT, SIZE> {
                         const V dz = slopes[g][o][row][column] * to.scale[o];
                         V* above = &da.at[o][2 * row][2 * column + MARGIN];
                         V* below = above + ROW;
-                        above[0] = (which == 0 ? dz : V{}) + (upper[0] * tilt[o] + level[o]);
-                        above[1] = (which == 1 ? dz : V{}) + (upper[1] * tilt[o] + level[o]);
-                        below[0] = (which == 2 ? dz : V{}) + (lower[0] * tilt[o] + level[o]);
-                        below[1] = (which == 3 ? dz : V{}) + (lower[1] * tilt[o] + level[o]);
+                        above[0] = (which == 0 ? dz : V{}) + (upper[0] * rest.tilt[o] + rest.level[o]);
+                        above[1] = (which == 1 ? dz : V{}) + (upper[1] * rest.tilt[o] + rest.level[o]);
+                        below[0] = (which == 2 ? dz : V{}) + (lower[0] * rest.tilt[o] + rest.level[o]);
+                        below[1] = (which == 3 ? dz : V{}) + (lower[1] * rest.tilt[o] + rest.level[o]);
                     }
             Base::kernel_slopes(x[g], da, reinterpret_cast<Kernels*>(kernels.data())[g]);
             if (dx) Base::input_slopes(da, w, dx[g]);

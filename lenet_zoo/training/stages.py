@@ -2,7 +2,7 @@
 
 Convolution, normalisation where asked for, activation and subsampling are one step here. `lower.cpp` has both stages of
 the modern network in one function, `stage.cpp` has each with normalisation, and `stage_classic.cpp` has those of the
-classic network. `fused.fuse` puts them in.
+classic network, with and without. `fused.fuse` puts them in.
 """
 
 from __future__ import annotations
@@ -33,7 +33,11 @@ _FUNCTIONS: dict[str, tuple[list[str], list[Any], list[Any]]] = {
         [*[_POINTER] * 4, ctypes.c_float, *[_POINTER] * 4],
         [*[_POINTER] * 4, ctypes.c_float, *[_POINTER] * 8],
     ),
-    "stage_classic.cpp": (["C1", "C3"], [_POINTER] * 8, [_POINTER] * 11),
+    "stage_classic.cpp": (
+        ["C1", "C3"],
+        [*[_POINTER] * 7, ctypes.c_float, *[_POINTER] * 6],
+        [*[_POINTER] * 6, ctypes.c_float, *[_POINTER] * 13],
+    ),
 }
 
 
@@ -136,37 +140,46 @@ class _Stage(torch.autograd.Function):
 
 
 class _ClassicStage(torch.autograd.Function):
-    """Convolution to the second squashing in one, of N pictures in G groups of L lanes: G×in×H×W×L → G×out×h×w×L."""
+    """Convolution to the second squashing in one, of N pictures in G groups of L lanes, normalised where γ is given.
+
+    G×in×H×W×L → G×out×h×w×L, and mean and variance of each map's sums without bias (0 where nothing is normalised).
+    """
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, kernel: Tensor, bias: Tensor, coefficient: Tensor, offset: Tensor,
-        forward: Callable[..., None], backward: Callable[..., None],
-    ) -> Tensor:  # fmt: skip
+        ctx: Any, x: Tensor, kernel: Tensor, bias: Tensor, coefficient: Tensor, offset: Tensor, gamma: Tensor | None,
+        beta: Tensor | None, eps: float, forward: Callable[..., None], backward: Callable[..., None],
+    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
         groups, maps, size, lanes = len(x), len(kernel), x.shape[2] - 4, x.shape[-1]
-        given = [x.contiguous(), kernel.contiguous(), bias, coefficient, offset]
-        inner = x.new_empty(groups, maps, size, size, lanes)
+        given = [x.contiguous(), kernel.contiguous(), bias, coefficient, offset, gamma, beta]
+        sums = x.new_empty(groups, maps, size, size, lanes)
+        inner = torch.empty_like(sums)
         outer = x.new_empty(groups, maps, size // 2, size // 2, lanes)
         out = torch.empty_like(outer)
-        forward(*map(_pointer, [*given, inner, outer, out]), groups, torch.get_num_threads())
-        ctx.save_for_backward(*given[:4], inner, outer)
-        ctx.function = backward
-        return out
+        mean, var = x.new_zeros(maps), x.new_zeros(maps)
+        made = [sums, inner, outer, out, mean, var]
+        forward(*map(_pointer, given), eps, *map(_pointer, made), groups, torch.get_num_threads())
+        ctx.save_for_backward(*given, mean, var, sums, inner, outer)
+        ctx.eps, ctx.function = eps, backward
+        ctx.mark_non_differentiable(mean, var)
+        return out, mean, var
 
     @staticmethod
-    def backward(ctx: Any, slopes: Tensor) -> tuple[Tensor | None, ...]:
-        x, kernel, bias, coefficient, inner, outer = ctx.saved_tensors
+    def backward(ctx: Any, slopes: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        x, kernel, bias, coefficient, offset, gamma, beta, mean, var, sums, inner, outer = ctx.saved_tensors
         slopes = slopes.contiguous()
-        made = [torch.empty_like(one) for one in (kernel, bias, coefficient, coefficient)]
+        # Normalisation takes a bias away again: its gradient stays 0.
+        made = [torch.empty_like(kernel), torch.zeros_like(bias), torch.empty_like(coefficient)]
+        made += [torch.empty_like(offset), *(None if one is None else torch.empty_like(one) for one in (gamma, beta))]
         below = torch.empty_like(x) if ctx.needs_input_grad[0] else None
         ctx.function(
-            *map(_pointer, [x, kernel, coefficient, inner, outer, slopes, *made, below]), len(x),
-            torch.get_num_threads(),
+            *map(_pointer, [x, kernel, bias, coefficient, gamma, beta]), ctx.eps,
+            *map(_pointer, [mean, var, sums, inner, outer, slopes, *made, below]), len(x), torch.get_num_threads(),
         )  # fmt: skip
-        return (below, *made, None, None)
+        return (below, *made, None, None, None)
 
 
-def _norms(model: LeNet5Modern) -> list[Any]:
+def _norms(model: LeNet5Modern | LeNet5Classic) -> list[Any]:
     """What normalises the sums of C1 and of C3; nothing in most networks."""
     return [act.norm for act in (model.act1, model.act3) if hasattr(act, "norm")]
 
@@ -208,52 +221,61 @@ def _features(y: Tensor) -> Tensor:
     return y.permute(0, 4, 1, 2, 3).reshape(-1, 400)
 
 
+def _is_local(norms: list[Any]) -> bool:
+    """Over several ranks another layer normalises, which needs the statistics of all."""
+    return all(type(norm) is nn.BatchNorm2d for norm in norms)
+
+
+def _follow(norm: Any, x: Tensor, bias: Tensor, mean: Tensor, var: Tensor) -> None:
+    """Move the running statistics towards those of a batch; `x` is the stage's input, `mean` is without bias."""
+    count = x.shape[0] * (x.shape[2] - 4) ** 2 * x.shape[-1]
+    with torch.no_grad():
+        norm.num_batches_tracked += 1
+        norm.running_mean.lerp_(mean + bias, norm.momentum)
+        norm.running_var.lerp_(var * (count / (count - 1)), norm.momentum)
+
+
 class CompiledModern(LeNet5Modern):
     """The modern network, trained through `lower.cpp`, or with normalisation `stage.cpp`, where the batch allows it."""
 
     def forward_features(self, x: Tensor) -> Tensor:
         norms = _norms(self)
         library = _library_for(self)
-        # Over several ranks another layer normalises, which needs the statistics of all.
-        fits = all(type(norm) is nn.BatchNorm2d for norm in norms)
-        if library is None or not (self.training and fits and _suits(self, x, library.lanes)):
+        if library is None or not (self.training and _is_local(norms) and _suits(self, x, library.lanes)):
             return super().forward_features(x)
         if not norms:
             kernels = self.C1.weight, self.C1.bias, self.C3.weight, self.C3.bias
             return _fifth(self, _Lower.apply(x, *kernels, library))
         y = _field(x, library.lanes, 0.0)
-        for convolution, norm, name in zip((self.C1, self.C3), norms, ("C1", "C3"), strict=True):
-            y = self._normalised(convolution, norm, y, *library.stages[name])  # G × 6 × 14 × 14 × L, G × 16 × 5 × 5 × L
+        for layer, norm, name in zip((self.C1, self.C3), norms, ("C1", "C3"), strict=True):
+            about = layer.weight, layer.bias, norm.weight, norm.bias, norm.eps
+            out, mean, var = _Stage.apply(y, *about, *library.stages[name])
+            _follow(norm, y, layer.bias, mean, var)
+            y = out  # G × 6 × 14 × 14 × L, then G × 16 × 5 × 5 × L
         return _fifth(self, _features(y))
-
-    def _normalised(self, layer: nn.Conv2d, norm: Any, x: Tensor, *functions: Callable[..., None]) -> Tensor:
-        out: Tensor
-        out, mean, var = _Stage.apply(x, layer.weight, layer.bias, norm.weight, norm.bias, norm.eps, *functions)
-        count = x.shape[0] * (x.shape[2] - 4) ** 2 * x.shape[-1]
-        with torch.no_grad():
-            norm.num_batches_tracked += 1
-            norm.running_mean.lerp_(mean + layer.bias, norm.momentum)
-            norm.running_var.lerp_(var * (count / (count - 1)), norm.momentum)
-        return out
 
 
 class CompiledClassic(LeNet5Classic):
     """The classic network, trained through `stage_classic.cpp` where batch, device and precision allow it."""
 
     def forward_features(self, x: Tensor) -> Tensor:
+        norms = _norms(self)
         library = _library_for(self)
-        if library is None or not (
-            self.training and self.pad.padding == (2, 2, 2, 2) and _suits(self, x, library.lanes)
-        ):
+        padded = self.pad.padding == (2, 2, 2, 2)
+        if library is None or not (self.training and padded and _is_local(norms) and _suits(self, x, library.lanes)):
             return super().forward_features(x)
         y = _field(x, library.lanes, BACKGROUND)
-        for convolution, kernel, subsampling, name in (
-            (self.C1, self.C1.weight, self.S2, "C1"),  # G × 6 × 14 × 14 × L
-            (self.C3, self.C3.dense_weight(), self.S4, "C3"),  # G × 16 × 5 × 5 × L
+        for layer, kernel, subsampling, norm, name in (
+            (self.C1, self.C1.weight, self.S2, norms[0] if norms else None, "C1"),  # G × 6 × 14 × 14 × L
+            (self.C3, self.C3.dense_weight(), self.S4, norms[1] if norms else None, "C3"),  # G × 16 × 5 × 5 × L
         ):
-            y = _ClassicStage.apply(
-                y, kernel, convolution.bias, subsampling.weight, subsampling.bias, *library.stages[name]
+            about = (norm.weight, norm.bias, norm.eps) if norm else (None, None, 0.0)
+            out, mean, var = _ClassicStage.apply(
+                y, kernel, layer.bias, subsampling.weight, subsampling.bias, *about, *library.stages[name]
             )
+            if norm:
+                _follow(norm, y, layer.bias, mean, var)
+            y = out
         return _fifth(self, _features(y))
 
 

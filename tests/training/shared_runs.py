@@ -37,6 +37,7 @@ RUNS = {
     "patience": (modern, Recipe(epochs=9, batch_size=64, patience=1, optimizer="sgd", lr=0.8)),
     "teacher": (Teacher, Recipe(epochs=2, batch_size=86, optimizer="sgd", lr=0.01)),
     "normalised": (modern, Recipe(epochs=2, batch_size=86, batch_norm=True, ema=0.9, optimizer="sgd", lr=0.05)),
+    "normalised-classic": (classic, Recipe(epochs=2, batch_size=86, batch_norm=True, optimizer="sgd", lr=0.001)),
     "pupil": (modern, Recipe(epochs=2, batch_size=64, teacher="t", distill=0.8, temperature=2, views=2, **SGD)),
 }  # fmt: skip
 

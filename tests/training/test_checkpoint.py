@@ -47,8 +47,15 @@ class StopAfter(Monitor):
 @pytest.mark.parametrize("compiled", [False, True], ids=["torch", "compiled"])
 @pytest.mark.parametrize(
     ("build", "fields"),
-    [(modern, {}), (modern, SGD), (modern, dict(batch_norm=True)), (classic, {}), (classic, SGD)],
-    ids=["modern-adamw", "modern-sgd", "modern-normalised", "classic-adamw", "classic-sgd"],
+    [
+        (modern, {}),
+        (modern, SGD),
+        (modern, dict(batch_norm=True)),
+        (classic, {}),
+        (classic, SGD),
+        (classic, dict(batch_norm=True)),
+    ],
+    ids=["modern-adamw", "modern-sgd", "modern-normalised", "classic-adamw", "classic-sgd", "classic-normalised"],
 )
 def test_an_interrupted_run_ends_in_the_same_bits(
     few, tmp_path, monkeypatch, build, fields, compiled, train, same, rich

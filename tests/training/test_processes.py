@@ -61,14 +61,16 @@ def alone_and_shared(small_mnist, tmp_path_factory) -> tuple[Path, Path]:
     return out / "one", out / "three"
 
 
-@pytest.mark.parametrize("name", ["plain", "rich", "classic", "pairs", "patience", "teacher", "normalised", "pupil"])
+@pytest.mark.parametrize(
+    "name", ["plain", "rich", "classic", "pairs", "patience", "teacher", "normalised", "normalised-classic", "pupil"]
+)
 def test_three_processes_end_where_one_does(alone_and_shared, name):
     one, three = (folder / name for folder in alone_and_shared)
     alone = json.loads((one / "process-0" / "history.json").read_text())
     for process in range(3):
         # Batch normalisation makes rounding larger: 5.7e-5 was seen on a processor with other vectors. Ranks that
         # normalise by their own third of a batch end 5e-2 apart (measured on MNIST).
-        normalises = name in ("teacher", "normalised")
+        normalises = name == "teacher" or name.startswith("normalised")
         assert_same(one / "process-0", three / f"process-{process}", 2e-4 if normalises else 5e-5)
         history = json.loads((three / f"process-{process}" / "history.json").read_text())
         assert len(history) == len(alone)

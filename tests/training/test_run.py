@@ -229,7 +229,7 @@ def test_another_networks_validation_does_not_enter_the_card(small_mnist, tmp_pa
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        (dict(batch_norm=True), "batch_norm=true is for lenet5_modern: leave it false for any other network"),
+        (dict(batch_norm=True, batch_size=599), "batch_norm=true needs two pictures in every batch: of 600 pictures"),
         (dict(patience=3), "patience needs a validation set to watch: train with --val, or set patience=0"),
         (dict(teacher="teacher,typo.safetensors"), "no teacher typo.safetensors: make one with "),
     ],

@@ -32,14 +32,14 @@ def compiled(batch_norm: bool = False, name: str = "lenet5_modern") -> nn.Module
     return model
 
 
-def pair(batch_norm: bool = False) -> tuple[nn.Module, nn.Module]:
+def pair(batch_norm: bool = False, name: str = "lenet5_modern") -> tuple[nn.Module, nn.Module]:
     """A compiled network, and the same one as torch has it, in float64."""
     torch.manual_seed(5)
-    mine = compiled(batch_norm)
-    for name, p in mine.named_parameters():
-        if ".norm." in name:  # a negative scale turns the order of a window around
+    mine = compiled(batch_norm, name)
+    for key, p in mine.named_parameters():
+        if ".norm." in key:  # a negative scale turns the order of a window around
             nn.init.normal_(p)
-    theirs = fuse(create_model("lenet5_modern"), batch_norm).train()
+    theirs = fuse(create_model(name), batch_norm).train()
     theirs.load_state_dict(mine.state_dict())
     return mine, theirs.double()
 
@@ -50,9 +50,13 @@ def pictures(count: int) -> torch.Tensor:
     return x
 
 
-@pytest.mark.parametrize("batch_norm", [False, True], ids=["plain", "normalised"])
-def test_the_compiled_layers_are_autograds_within_rounding(batch_norm):
-    mine, theirs = pair(batch_norm)
+@pytest.mark.parametrize(
+    ("batch_norm", "name"),
+    [(False, "lenet5_modern"), (True, "lenet5_modern"), (True, "lenet5_classic")],
+    ids=["plain", "normalised", "classic-normalised"],
+)
+def test_the_compiled_layers_are_autograds_within_rounding(batch_norm, name):
+    mine, theirs = pair(batch_norm, name)
     x = pictures(48)
     for _ in range(2):  # the second batch meets running statistics of the first
         logits, gradients = gradients_of(mine.zero_grad() or mine, x)
