@@ -11,52 +11,56 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from lenet_zoo._files import write_atomic
 from lenet_zoo.datasets.augment import Augmentation, draw
 from lenet_zoo.models._card import weights_sha256
 from lenet_zoo.training.distort import distorted
 from lenet_zoo.training.processes import ALONE, Ranks, has_bf16
-from lenet_zoo.training.teachers import Teacher
 
-__all__ = ["EnsembleLogits", "TeacherLogits", "distillation_loss"]
+__all__ = ["TeacherLogits", "distillation_loss"]
 
 
 class TeacherLogits:
-    """A teacher's logits for the distorted pictures of each view, computed once and kept in a folder.
+    """What teachers say to the distorted pictures of each view, computed once and kept in a folder.
 
     A view is one distortion of the whole training set. Runs with other seeds, and a resumed run, find the same logits
-    there; those of a damaged file are computed again. Pictures go through the teacher in the data set's order, so that
-    its logits depend on nothing else. Rank zero alone reads and writes the folder.
+    there; those of a damaged file are computed again. Pictures go through the teachers in the data set's order, so that
+    the logits depend on nothing else. Several teachers answer by the mean of their probabilities. Rank zero alone reads
+    and writes the folder.
 
     Args:
-        teacher: takes pictures as in [0, 1].
+        teachers: take pictures normalised as their `pretrained_cfg` says.
         images: uint8 N×28×28, the training set.
         how: the distortions.
         folder: where the logits are kept; made when it is not there.
         ranks: they share the computing.
         compiled: distort the pictures through a compiled function, where that is possible.
+        j: where none of these is an answer, too: −its logit for the network that learns, and for each teacher.
     """
 
     def __init__(
         self,
-        teacher: Teacher,
+        teachers: Sequence[nn.Module],
         images: Tensor,
         how: Augmentation,
         folder: Path,
         ranks: Ranks = ALONE,
         compiled: bool = False,
+        j: tuple[float, Sequence[float]] | None = None,
     ) -> None:
-        self.images, self.how, self.ranks, self.compiled = images, how, ranks, compiled
-        about = json.dumps([repr(how), weights_sha256(teacher.state_dict()), len(images)])
+        self.images, self.how, self.ranks, self.compiled, self.j = images, how, ranks, compiled, j
+        known = [weights_sha256(one.state_dict()) for one in teachers]
+        about = json.dumps([repr(how), known, len(images), j])
         self.folder = folder / hashlib.sha256(about.encode()).hexdigest()[:16]
-        self.teacher = teacher.to(memory_format=torch.channels_last)
+        self.teachers = [one.to(memory_format=torch.channels_last) for one in teachers]
         self._views: dict[int, Tensor] = {}
 
     def view(self, number: int) -> Tensor:
@@ -75,17 +79,34 @@ class TeacherLogits:
         write_atomic(file, save({"logits": logits}, {"sha256": weights_sha256({"logits": logits})}))
 
     def _compute(self, number: int) -> Tensor:
-        device = next(self.teacher.parameters()).device
+        device = next(self.teachers[0].parameters()).device
         images = self.images.to(device)
         draws = draw(self.how, len(self.images), 0, number, self.images.shape[-1])
+
+        def answer(teacher: nn.Module, x: Tensor) -> Tensor:
+            cfg: Any = teacher.pretrained_cfg
+            x = ((x - cfg["mean"][0]) / cfg["std"][0]).contiguous(memory_format=torch.channels_last)
+            with torch.autocast(device.type, torch.bfloat16, enabled=has_bf16(device)):
+                return teacher(x).float()
 
         @torch.no_grad()
         def logits_of(index: Tensor) -> Tensor:
             x = distorted(images, draws, index, self.compiled)
-            with torch.autocast(device.type, torch.bfloat16, enabled=has_bf16(device)):
-                return self.teacher(x.contiguous(memory_format=torch.channels_last)).float().cpu()
+            return self._together([answer(one, x) for one in self.teachers]).cpu()
 
         return torch.cat(self.ranks.map(logits_of, torch.arange(len(self.images)).split(500)))
+
+    def _together(self, each: list[Tensor]) -> Tensor:
+        """The logits of several teachers as those of one: the logarithms of their mean probabilities.
+
+        With `j`, up to what gives none of these the logit that it has for the network that learns.
+        """
+        if self.j:
+            each = [F.pad(one, (0, 1), value=-own) for one, own in zip(each, self.j[1], strict=True)]
+        if len(each) > 1:
+            each = [torch.stack([one.log_softmax(1) for one in each]).logsumexp(0) - math.log(len(each))]
+        (logits,) = each
+        return logits[:, :-1] - logits[:, -1:] - self.j[0] if self.j else logits
 
 
 def _read(file: Path) -> Tensor | None:
@@ -97,22 +118,6 @@ def _read(file: Path) -> Tensor | None:
     except SafetensorError:
         return None
     return logits if sha256 in (None, weights_sha256({"logits": logits})) else None
-
-
-class EnsembleLogits:
-    """What several teachers say together: the mean of their probabilities.
-
-    Args:
-        each: the logits of each of them, for the same pictures; they are kept one by one.
-    """
-
-    def __init__(self, each: Sequence[TeacherLogits]) -> None:
-        self.each = each
-
-    def view(self, number: int) -> Tensor:
-        """Logits float32 N×classes of view `number`: the logarithms of the mean probabilities."""
-        logs = torch.stack([logits.view(number).log_softmax(1) for logits in self.each])
-        return logs.logsumexp(0) - math.log(len(self.each))
 
 
 def distillation_loss(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:

@@ -27,7 +27,7 @@ from lenet_zoo.errors import InputError, TrainingError
 from lenet_zoo.evaluation import evaluate
 from lenet_zoo.training.batches import Batches, stream
 from lenet_zoo.training.checkpoint import RunFolder
-from lenet_zoo.training.distillation import EnsembleLogits, TeacherLogits, distillation_loss
+from lenet_zoo.training.distillation import TeacherLogits, distillation_loss
 from lenet_zoo.training.fused import fold, fuse
 from lenet_zoo.training.monitor import Monitor, Result
 from lenet_zoo.training.optim import Average, learning_rate, optimizer_for
@@ -93,7 +93,7 @@ def fit(
     seed: int = 0,
     measured: Mapping[str, Dataset] | None = None,
     ranks: Ranks | None = None,
-    teacher_logits: TeacherLogits | EnsembleLogits | None = None,
+    teacher_logits: TeacherLogits | None = None,
     resume: bool = False,
     identity: dict[str, Any] | None = None,
     monitor: Monitor | None = None,
@@ -109,7 +109,7 @@ def fit(
         seed: of weights, order, dropout and, unless the recipe has `views`, distortions.
         measured: data sets that are evaluated after every epoch, by their names in the log; never trained on.
         ranks: where this process computes, and with whom; by default on this machine's best device.
-        teacher_logits: of the teacher, or of several, that the network learns from when the recipe has distill > 0.
+        teacher_logits: of the teachers that the network learns from when the recipe has distill > 0.
         resume: go on from the folder's checkpoint, if it has one.
         identity: what else must be the same for a resumed run (network, data set).
         monitor: told of the progress, on rank zero.
@@ -155,7 +155,7 @@ class _Run:
         seed: int,
         measured: Mapping[str, Dataset],
         ranks: Ranks,
-        teacher_logits: TeacherLogits | EnsembleLogits | None,
+        teacher_logits: TeacherLogits | None,
         identity: dict[str, Any],
         monitor: Monitor,
         compiled: bool | None,

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch import nn
 
 from lenet_zoo._files import utf8_name
 from lenet_zoo.cards import Card, sha256_of
@@ -23,7 +24,6 @@ from lenet_zoo.errors import WeightsError, to_install
 from lenet_zoo.evaluation import Evaluation
 from lenet_zoo.training.checkpoint import RunFolder, difference
 from lenet_zoo.training.monitor import Monitor, Result
-from lenet_zoo.training.teachers import TEACHERS, Teacher
 
 __all__ = [
     "card_in",
@@ -94,10 +94,10 @@ def with_validation(card: Card, folder: Path) -> Card:
     return replace(card, metrics={**card.metrics, "validation": other.metrics["validation"]})
 
 
-def teacher_record(file: Path, teacher: Teacher) -> dict[str, Any]:
+def teacher_record(file: Path, teacher: nn.Module) -> dict[str, Any]:
     """What a card says of the teacher: its hash and, from a card of its own, its figures, not where it lay."""
     record: dict[str, Any] = dict(
-        architecture=next(name for name, kind in TEACHERS.items() if kind is type(teacher)),
+        architecture=teacher.architecture,
         params=sum(p.numel() for p in teacher.parameters()),
         sha256=sha256_of(file),
     )

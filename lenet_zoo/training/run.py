@@ -32,7 +32,7 @@ from lenet_zoo.models.lenet5_modern import LeNet5Modern
 from lenet_zoo.pictures.preparation import LINE, Preparation
 from lenet_zoo.registry import create_model, list_models
 from lenet_zoo.training.checkpoint import RunFolder, check_once, sole_writer
-from lenet_zoo.training.distillation import EnsembleLogits, TeacherLogits
+from lenet_zoo.training.distillation import TeacherLogits
 from lenet_zoo.training.engine import check, fit, goes_through_compiled_layers
 from lenet_zoo.training.lines import build_for_lines, fit_lines, line_figures
 from lenet_zoo.training.monitor import Monitor, Result, TensorBoard
@@ -50,7 +50,7 @@ from lenet_zoo.training.publish import (
     with_validation,
 )
 from lenet_zoo.training.recipe import AnyRecipe, Recipe, Recipe1998, RecipeLines, check_seed, load_recipe
-from lenet_zoo.training.teachers import TEACHERS, load_teacher
+from lenet_zoo.training.teachers import TEACHERS, load_teacher, penalty_in
 from lenet_zoo.training.threads import check_threads, own_threads
 
 __all__ = ["train"]
@@ -250,9 +250,18 @@ class _Plan:
     def _check_teachers(self) -> None:
         for one in self.teachers:
             if one not in TEACHERS:
-                knows, classes = load_teacher(one).num_classes, len(self.training.classes)
-                if knows != classes:
-                    raise InputError(f"the teacher {one} knows {knows} classes, {self.training.name} has {classes}")
+                teacher, classes = load_teacher(one), len(self.training.classes)
+                if teacher.num_classes != classes:
+                    raise InputError(
+                        f"the teacher {one} knows {teacher.num_classes} classes, {self.training.name} has {classes}"
+                    )
+                if self.none_of_these is not None:
+                    penalty_in(one)
+
+    @property
+    def none_of_these(self) -> float | None:
+        """−the logit of none of these, where that is an answer."""
+        return self.recipe.j if isinstance(self.recipe, Recipe) and self.recipe.no_digits else None
 
 
 def _carry_out(plan: _Plan) -> Card:
@@ -289,7 +298,7 @@ def _folders(plan: _Plan) -> list[RunFolder]:
     return folders
 
 
-def _teachers(plan: _Plan) -> tuple[TeacherLogits | EnsembleLogits | None, list[dict[str, Any]]]:
+def _teachers(plan: _Plan) -> tuple[TeacherLogits | None, list[dict[str, Any]]]:
     """The logits to learn from, if the recipe has a teacher, and what the card says of each teacher."""
     if not plan.teachers or not isinstance(plan.recipe, Recipe):
         return None, []
@@ -299,12 +308,14 @@ def _teachers(plan: _Plan) -> tuple[TeacherLogits | EnsembleLogits | None, list[
     records = ranks.on_rank_zero(
         lambda: [teacher_record(Path(one), teacher) for one, teacher in zip(files, teachers, strict=True)]
     )
-    answers, how = plan.out / "answers", plan.recipe.augmentation
-    compiled = goes_through_compiled_layers(plan.recipe, len(plan.training))
-    each = [
-        TeacherLogits(one.to(ranks.device), plan.training.images, how, answers, ranks, compiled) for one in teachers
-    ]
-    return each[0] if len(each) == 1 else EnsembleLogits(each), records
+    j = None
+    if plan.none_of_these is not None:
+        j = plan.none_of_these, ranks.on_rank_zero(lambda: [penalty_in(one) for one in files])
+    logits = TeacherLogits(
+        [one.to(ranks.device) for one in teachers], plan.training.images, plan.recipe.augmentation,
+        plan.out / "answers", ranks, goes_through_compiled_layers(plan.recipe, len(plan.training)), j,
+    )  # fmt: skip
+    return logits, records
 
 
 def _train_teacher(plan: _Plan, name: str) -> str:
@@ -322,7 +333,7 @@ def _train_teacher(plan: _Plan, name: str) -> str:
     return str(own.home / "model.safetensors")
 
 
-def _train_seed(plan: _Plan, seed: int, folder: RunFolder, logits: TeacherLogits | EnsembleLogits | None) -> Result:
+def _train_seed(plan: _Plan, seed: int, folder: RunFolder, logits: TeacherLogits | None) -> Result:
     monitor = plan.monitor
     if plan.tensorboard and plan.ranks.rank == 0:
         monitor = TensorBoard(monitor, folder.path / "tensorboard")

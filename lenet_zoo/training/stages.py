@@ -169,8 +169,8 @@ class _ClassicStage(torch.autograd.Function):
         x, kernel, bias, coefficient, offset, gamma, beta, mean, var, sums, inner, outer = ctx.saved_tensors
         slopes = slopes.contiguous()
         # Normalisation takes a bias away again: its gradient stays 0.
-        made = [torch.empty_like(kernel), torch.zeros_like(bias), torch.empty_like(coefficient)]
-        made += [torch.empty_like(offset), *(None if one is None else torch.empty_like(one) for one in (gamma, beta))]
+        made: list[Tensor | None] = [torch.empty_like(kernel), torch.zeros_like(bias)]
+        made += [None if one is None else torch.empty_like(one) for one in (coefficient, offset, gamma, beta)]
         below = torch.empty_like(x) if ctx.needs_input_grad[0] else None
         ctx.function(
             *map(_pointer, [x, kernel, bias, coefficient, gamma, beta]), ctx.eps,
@@ -226,12 +226,12 @@ def _is_local(norms: list[Any]) -> bool:
     return all(type(norm) is nn.BatchNorm2d for norm in norms)
 
 
-def _follow(norm: Any, x: Tensor, bias: Tensor, mean: Tensor, var: Tensor) -> None:
-    """Move the running statistics towards those of a batch; `x` is the stage's input, `mean` is without bias."""
+def _follow(norm: Any, layer: Any, x: Tensor, mean: Tensor, var: Tensor) -> None:
+    """Move the running statistics towards those of a batch; `x` is what the layer saw, `mean` is without its bias."""
     count = x.shape[0] * (x.shape[2] - 4) ** 2 * x.shape[-1]
     with torch.no_grad():
         norm.num_batches_tracked += 1
-        norm.running_mean.lerp_(mean + bias, norm.momentum)
+        norm.running_mean.lerp_(mean + layer.bias, norm.momentum)
         norm.running_var.lerp_(var * (count / (count - 1)), norm.momentum)
 
 
@@ -250,7 +250,7 @@ class CompiledModern(LeNet5Modern):
         for layer, norm, name in zip((self.C1, self.C3), norms, ("C1", "C3"), strict=True):
             about = layer.weight, layer.bias, norm.weight, norm.bias, norm.eps
             out, mean, var = _Stage.apply(y, *about, *library.stages[name])
-            _follow(norm, y, layer.bias, mean, var)
+            _follow(norm, layer, y, mean, var)
             y = out  # G × 6 × 14 × 14 × L, then G × 16 × 5 × 5 × L
         return _fifth(self, _features(y))
 
@@ -274,7 +274,7 @@ class CompiledClassic(LeNet5Classic):
                 y, kernel, layer.bias, subsampling.weight, subsampling.bias, *about, *library.stages[name]
             )
             if norm:
-                _follow(norm, y, layer.bias, mean, var)
+                _follow(norm, layer, y, mean, var)
             y = out
         return _fifth(self, _features(y))
 

@@ -1,4 +1,7 @@
-"""Larger networks to learn from. They are trained by the same engine, and only ever for training: no tag ships one."""
+"""Networks to learn from: two larger ones, or any of the zoo's.
+
+The larger ones are trained by the same engine, and only ever for training: no tag ships one.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,10 @@ from torch import Tensor, nn
 from lenet_zoo import cards
 from lenet_zoo.cards import Card
 from lenet_zoo.errors import InputError, WeightsError
+from lenet_zoo.models._base import LeNet5
+from lenet_zoo.registry import load_network
 
-__all__ = ["TEACHERS", "LargeTeacher", "Teacher", "load_teacher"]
+__all__ = ["TEACHERS", "LargeTeacher", "Teacher", "load_teacher", "penalty_in"]
 
 
 def _layer(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> list[nn.Module]:
@@ -40,6 +45,7 @@ class Teacher(nn.Module):
     N×1×28×28 float, pixels in [0, 1], → logits N×num_classes.
     """
 
+    architecture = "teacher"
     in_chans = 1
     # What the engine and the evaluation read from a network of the zoo.
     pretrained_cfg: dict[str, Any] = dict(mean=(0.0,), std=(1.0,))  # noqa: RUF012
@@ -74,6 +80,8 @@ class Teacher(nn.Module):
 class LargeTeacher(Teacher):
     """A residual network, 1,923,786 parameters for ten classes: for pictures that are harder than digits."""
 
+    architecture = "teacher_large"
+
     def _features(self) -> tuple[nn.Sequential, int]:
         layers = nn.Sequential(
             *_layer(1, 64, kernel=5, stride=2),  # 64 × 14×14
@@ -89,11 +97,11 @@ class LargeTeacher(Teacher):
 
 
 # By the names under which they are trained.
-TEACHERS: dict[str, type[Teacher]] = {"teacher": Teacher, "teacher_large": LargeTeacher}
+TEACHERS: dict[str, type[Teacher]] = {kind.architecture: kind for kind in (Teacher, LargeTeacher)}
 
 
-def load_teacher(file: str) -> Teacher:
-    """Read a teacher that `lenet-zoo train teacher` made; in evaluation mode.
+def load_teacher(file: str) -> Teacher | LeNet5:
+    """Read weights that `lenet-zoo train` made, of a teacher or of a network of the zoo; in evaluation mode.
 
     Raises: InputError for a file that is missing, WeightsError for one that holds something else, or other
         weights than the card beside it names.
@@ -106,10 +114,29 @@ def load_teacher(file: str) -> Teacher:
         Card.read(card).check_weights(path, card)
     try:
         state = load_file(path)
+        if "C1.weight" in state:
+            return load_network("lenet5_classic" if "C3.connection" in state else "lenet5_modern", path).eval()
         classes, features = state["output.weight"].shape
         kind = LargeTeacher if features == 256 else Teacher
         teacher = kind(classes)
         teacher.load_state_dict(state)
     except Exception as error:
-        raise WeightsError(f"{file} does not hold a teacher's weights: give the model.safetensors of one") from error
+        raise WeightsError(
+            f"{file} holds the weights of no teacher and no network of the zoo: give the model.safetensors of one"
+        ) from error
     return teacher.eval()
+
+
+def penalty_in(file: str) -> float:
+    """−the logit of none of these in the training of a teacher, by the card beside its weights.
+
+    Raises: InputError when it was not trained to know what is none of its classes.
+    """
+    path = cards.beside(Path(file))
+    recipe = (Card.read(path).recipe if path else None) or {}
+    if not recipe.get("no_digits"):
+        raise InputError(
+            f"the teacher {file} was trained without no_digits, by the card beside it: it has no answer for pictures "
+            "that are no digit"
+        )
+    return float(recipe["j"])

@@ -53,7 +53,7 @@ def main(root: str, out: Path) -> None:
     for name, (build, recipe) in RUNS.items():
         folder = ranks.on_rank_zero(lambda name=name: RunFolder(out / name))
         torch.manual_seed(7)
-        logits = TeacherLogits(Teacher().eval(), parts[0].images, recipe.augmentation, out / name / "answers", ranks)
+        logits = TeacherLogits([Teacher().eval()], parts[0].images, recipe.augmentation, out / name / "answers", ranks)
         result = fit(
             build, parts[0], recipe, folder, seed=3, measured={"validation": parts[1]}, ranks=ranks,
             teacher_logits=logits if recipe.teacher else None,

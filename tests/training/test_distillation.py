@@ -2,12 +2,18 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save
 
+from lenet_zoo import create_model
 from lenet_zoo.cards import Card, sha256_of
+from lenet_zoo.classify.torch import logits_of
+from lenet_zoo.datasets.augment import Augmentation
 from lenet_zoo.errors import InputError, WeightsError
-from lenet_zoo.training.distillation import EnsembleLogits, TeacherLogits
+from lenet_zoo.training.distillation import TeacherLogits
+from lenet_zoo.training.publish import teacher_record
 from lenet_zoo.training.recipe import Recipe
+from lenet_zoo.training.run import train as train_job
 from lenet_zoo.training.teachers import TEACHERS, Teacher, load_teacher
 
 
@@ -17,7 +23,7 @@ def test_a_student_learns_its_teachers_answers_and_not_the_labels(few, tmp_path,
     with torch.no_grad():
         teacher.output.weight.mul_(30)  # an opinion on every picture
     recipe = Recipe(epochs=25, batch_size=32, lr=0.004, teacher="t", distill=1.0, views=2, shift=1)
-    answers = TeacherLogits(teacher.eval(), few.images, recipe.augmentation, tmp_path / "answers")
+    answers = TeacherLogits([teacher.eval()], few.images, recipe.augmentation, tmp_path / "answers")
     result = train(few, tmp_path / "run", recipe, teacher_logits=answers)
     told = answers.view(1).argmax(1)
     with torch.no_grad():
@@ -28,20 +34,20 @@ def test_a_student_learns_its_teachers_answers_and_not_the_labels(few, tmp_path,
 
 def test_answers_are_computed_once_and_kept(few, tmp_path, rich):
     how = rich.augmentation
-    first = TeacherLogits(Teacher().eval(), few.images, how, tmp_path)
+    first = TeacherLogits([Teacher().eval()], few.images, how, tmp_path)
     said = first.view(2)
     assert said.shape == (300, 10)
     first._compute = lambda number: pytest.fail("asked again")
     assert torch.equal(first.view(2), said)
-    again = TeacherLogits(first.teacher, few.images, how, tmp_path)
+    again = TeacherLogits(first.teachers, few.images, how, tmp_path)
     again._compute = lambda number: pytest.fail("asked again")
     assert torch.equal(again.view(2), said)
-    other = TeacherLogits(Teacher().eval(), few.images, how, tmp_path)
+    other = TeacherLogits([Teacher().eval()], few.images, how, tmp_path)
     assert not torch.equal(other.view(2), said)
 
 
 def test_answers_that_were_damaged_are_computed_again(few, tmp_path, rich):
-    first = TeacherLogits(Teacher().eval(), few.images, rich.augmentation, tmp_path)
+    first = TeacherLogits([Teacher().eval()], few.images, rich.augmentation, tmp_path)
     said = first.view(1)
     (file,) = tmp_path.rglob("*.safetensors")
     good = file.read_bytes()
@@ -49,11 +55,11 @@ def test_answers_that_were_damaged_are_computed_again(few, tmp_path, rich):
     flipped = good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :]
     for damaged in (flipped, good[:-1], b""):
         file.write_bytes(damaged)
-        again = TeacherLogits(first.teacher, few.images, rich.augmentation, tmp_path)
+        again = TeacherLogits(first.teachers, few.images, rich.augmentation, tmp_path)
         assert torch.equal(again.view(1), said)
         assert file.read_bytes() == good
     file.write_bytes(save({"logits": said + 1}))  # as earlier versions wrote them
-    again = TeacherLogits(first.teacher, few.images, rich.augmentation, tmp_path)
+    again = TeacherLogits(first.teachers, few.images, rich.augmentation, tmp_path)
     assert torch.equal(again.view(1), said + 1)
 
 
@@ -69,9 +75,49 @@ def test_a_teacher_whose_weights_are_not_its_cards_is_refused(tmp_path):
 
 
 def test_several_teachers_answer_by_the_mean_of_their_probabilities(few, tmp_path, rich):
-    each = [TeacherLogits(Teacher().eval(), few.images, rich.augmentation, tmp_path) for _ in range(3)]
-    expected = sum(answers.view(1).softmax(1) for answers in each) / 3
-    torch.testing.assert_close(EnsembleLogits(each).view(1).exp(), expected)
+    each = [Teacher().eval() for _ in range(3)]
+    expected = sum(TeacherLogits([one], few.images, rich.augmentation, tmp_path).view(1).softmax(1) for one in each) / 3
+    together = TeacherLogits(each, few.images, rich.augmentation, tmp_path)
+    torch.testing.assert_close(together.view(1).exp(), expected)
+
+
+def test_teachers_that_know_none_of_these_say_so_in_the_learners_own_measure(few, tmp_path):
+    each = [create_model(name).eval() for name in ("lenet5_modern", "lenet5_classic")]
+    js = (2.0, 90.0)
+
+    def with_none(logits: torch.Tensor, j: float) -> torch.Tensor:
+        return F.pad(logits, (0, 1), value=-j).softmax(1)
+
+    plain = [TeacherLogits([one], few.images, Augmentation(), tmp_path).view(1) for one in each]
+    expected = sum(with_none(logits, j) for logits, j in zip(plain, js, strict=True)) / 2
+    together = TeacherLogits(each, few.images, Augmentation(), tmp_path, j=(10.0, js)).view(1)
+    torch.testing.assert_close(with_none(together, 10.0), expected)
+    alone = TeacherLogits(each[:1], few.images, Augmentation(), tmp_path, j=(10.0, js[:1])).view(1)
+    torch.testing.assert_close(alone, plain[0] - 8)
+
+
+def test_a_network_of_the_zoo_teaches_and_sees_pictures_as_it_knows_them(few, tmp_path):
+    file = tmp_path / "model.safetensors"
+    shipped = create_model("lenet5_classic.mnist", pretrained=True)
+    file.write_bytes(save(shipped.state_dict()))
+    said = TeacherLogits([load_teacher(str(file))], few.images, Augmentation(), tmp_path).view(1)
+    torch.testing.assert_close(said.numpy(), logits_of(shipped)(few.images.numpy()), rtol=1e-4, atol=1e-4)
+    assert teacher_record(file, load_teacher(str(file)))["architecture"] == "lenet5_classic"
+
+
+def test_a_teacher_that_never_saw_what_is_no_digit_is_refused(small_mnist, tmp_path):
+    common = dict(dataset="mnist", data_root=small_mnist, device="cpu")
+    train_job("lenet5_modern", recipe="baseline", changes=dict(epochs=1), out=tmp_path / "plain", **common)
+    file = tmp_path / "plain" / "model.safetensors"
+    changes = dict(epochs=1, teacher=str(file), distill=0.5, views=1)
+    with pytest.raises(InputError) as refusal:
+        train_job("lenet5_modern", recipe="handwriting", changes=changes, out=tmp_path / "out", **common)
+    says = "was trained without no_digits, by the card beside it: it has no answer for pictures that are no digit"
+    assert str(refusal.value) == f"the teacher {file} {says}"
+    train_job("lenet5_modern", recipe="handwriting", changes=dict(epochs=1), out=tmp_path / "knows", **common)
+    changes["teacher"] = str(tmp_path / "knows" / "model.safetensors")
+    card = train_job("lenet5_classic", recipe="handwriting", changes=changes, out=tmp_path / "out", **common)
+    assert card["recipe"]["teacher"]["architecture"] == "lenet5_modern"
 
 
 @pytest.mark.parametrize("teacher", list(TEACHERS.values()))
