@@ -130,10 +130,14 @@ def load_teacher(file: str) -> Teacher | LeNet5:
 def penalty_in(file: str) -> float:
     """−the logit of none of these in the training of a teacher, by the card beside its weights.
 
-    Raises: InputError when it was not trained to know what is none of its classes.
+    Raises: InputError when there is no card, or it was not trained to know what is none of its classes.
     """
     path = cards.beside(Path(file))
-    recipe = (Card.read(path).recipe if path else None) or {}
+    if path is None:
+        raise InputError(
+            f"no card lies beside the teacher {file}, to say whether it saw what is no digit, and with which j"
+        )
+    recipe = Card.read(path).recipe or {}
     if not recipe.get("no_digits"):
         raise InputError(
             f"the teacher {file} was trained without no_digits, by the card beside it: it has no answer for pictures "

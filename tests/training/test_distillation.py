@@ -114,6 +114,11 @@ def test_a_teacher_that_never_saw_what_is_no_digit_is_refused(small_mnist, tmp_p
         train_job("lenet5_modern", recipe="handwriting", changes=changes, out=tmp_path / "out", **common)
     says = "was trained without no_digits, by the card beside it: it has no answer for pictures that are no digit"
     assert str(refusal.value) == f"the teacher {file} {says}"
+    (tmp_path / "plain" / "card.json").unlink()
+    with pytest.raises(
+        InputError, match=r"no card lies beside the teacher .*model\.safetensors, to say whether it saw"
+    ):
+        train_job("lenet5_modern", recipe="handwriting", changes=changes, out=tmp_path / "out", **common)
     train_job("lenet5_modern", recipe="handwriting", changes=dict(epochs=1), out=tmp_path / "knows", **common)
     changes["teacher"] = str(tmp_path / "knows" / "model.safetensors")
     card = train_job("lenet5_classic", recipe="handwriting", changes=changes, out=tmp_path / "out", **common)
