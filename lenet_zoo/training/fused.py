@@ -28,7 +28,6 @@ __all__ = ["MaxPoolReLU", "Normalized", "TanhSubsample2d", "fold", "fuse"]
 
 # Where sums are normalised: in each hidden layer with kernels, before the activation that follows it.
 _NORMALIZED = {"C1": "act1", "C3": "act3", "C5": "act5", "F6": "act6"}
-_MAPS_OF_S2 = 6
 
 
 def _rows(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -166,6 +165,6 @@ def fold(state: dict[str, Tensor]) -> dict[str, Tensor]:
             scale = weight / (var + nn.BatchNorm2d(1).eps).sqrt()
             plain[f"{name}.bias"] = ((shift - mean) * scale + bias).detach()
             if f"{name}.connection" in state:  # a kernel for each pair of maps, and not for each map
-                scale = scale[state[f"{name}.connection"] // _MAPS_OF_S2]
+                scale = scale[state[f"{name}.connection"] // len(state["C1.bias"])]
             plain[f"{name}.weight"] = (kernel * scale.view(-1, *[1] * (kernel.ndim - 1))).detach()
     return plain

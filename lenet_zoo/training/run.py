@@ -320,9 +320,12 @@ def _teachers(plan: _Plan) -> tuple[TeacherLogits | None, list[dict[str, Any]]]:
 
 def _train_teacher(plan: _Plan, name: str) -> str:
     """Train the teacher `name` on the same pictures, or find it trained; gives the file of its weights."""
+    # The pictures that were made for the learner are among them, and mean the same.
+    made = {field: getattr(plan.recipe, field) for field in ("no_digits", "hurried", "j")}
+    recipe = load_recipe("teacher", architecture=name, dataset=plan.training.name, changes=made)
     own = replace(
-        plan, architecture=name, recipe=load_recipe("teacher", architecture=name, dataset=plan.training.name),
-        recipe_name="teacher", out=plan.out / name, seeds=(0,), resume=True, tensorboard=False, overwrite=False,
+        plan, architecture=name, recipe=recipe, recipe_name="teacher", out=plan.out / name, seeds=(0,), resume=True,
+        tensorboard=False, overwrite=False,
     )  # fmt: skip
     with sole_writer(own.out, own.ranks):
         if card_in(own.home) is None:

@@ -345,6 +345,22 @@ def test_best_makes_its_teacher_first(small_mnist, tmp_path, monkeypatch):
     assert card["recipe"]["teacher"]["sha256"] == own["sha256"]
 
 
+def test_a_teacher_that_is_trained_first_sees_what_is_no_digit_too(small_mnist, tmp_path, monkeypatch):
+    load = run_module.load_recipe
+
+    def in_one_epoch(name, **more):
+        return load(name, **{**more, "changes": {**more["changes"], "epochs": 1}})
+
+    monkeypatch.setattr(run_module, "load_recipe", in_one_epoch)
+    card = train(
+        "lenet5_modern", dataset="mnist", recipe="handwriting", out=tmp_path, device="cpu", data_root=small_mnist,
+        changes=dict(teacher="teacher", distill=0.5, views=1),
+    )  # fmt: skip
+    own = json.loads((tmp_path / "teacher" / "card.json").read_text())
+    assert card["recipe"]["teacher"]["sha256"] == own["sha256"]
+    assert all(own["recipe"][field] == card["recipe"][field] for field in ("no_digits", "hurried", "j"))
+
+
 def test_two_processes_share_the_work(small_mnist, tmp_path):
     recipe = ["--recipe", "baseline", "--set", "epochs=2", "--set", "batch_size=100", "--set", "rotation=10"]
     argv = ["lenet5_modern", *recipe, "--device", "cpu", "--data-root", str(small_mnist)]
