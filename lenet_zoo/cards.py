@@ -130,6 +130,7 @@ class Card:
         preparation: how a picture becomes pixels for it.
         input: what its forward pass takes; None in a card file that leaves it to the network's cfg.
         confidence: how logits become probabilities; None for the plain softmax.
+        looks: in how many places a picture is read, 1 or 5 (`lenet_zoo.classify.looks`).
         tag: the name of the weights within the architecture.
         dataset: what they were trained on.
         params: trainable parameters.
@@ -145,6 +146,7 @@ class Card:
     preparation: Preparation = field(default_factory=Preparation)
     input: InputConvention | None = None
     confidence: Confidence | None = None
+    looks: int = 1
     tag: str | None = None
     dataset: str | None = None
     params: int | None = None
@@ -200,6 +202,8 @@ class Card:
                 fields["confidence"] = _confidence(fields["confidence"])
             if "recipe" in fields and isinstance(fields["recipe"], str):
                 fields["recipe"] = {"name": fields["recipe"]}
+            if fields.get("looks", 1) not in (1, 5):
+                raise ValueError(f"its looks are {fields['looks']}, and must be 1 or 5")
             _check_metrics(fields.get("metrics", {}))
         except ValueError as wrong:  # InputError is one
             raise error(f"{what} is damaged: {wrong}" if error is not InputError else str(wrong)) from None
@@ -230,6 +234,7 @@ class Card:
             labels=list(self.labels),
             input=self.input.as_dict() if self.input else None,
             confidence=self.confidence.as_dict() if self.confidence else None,
+            looks=self.looks if self.looks > 1 else None,
             recipe=dict(self.recipe) if self.recipe else None,
             metrics=dict(self.metrics) or None,
             licence=self.licence,
@@ -281,7 +286,7 @@ class Card:
 # Field → its type in JSON, and the name of that type in an error.
 _FIELDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     **dict.fromkeys(("architecture", "tag", "dataset", "licence", "sha256", "preparation"), (str, "a text")),
-    "params": (int, "a whole number"),
+    **dict.fromkeys(("params", "looks"), (int, "a whole number")),
     "labels": ((list, tuple), "a list of texts"),
     "recipe": ((dict, str), "an object"),
     **dict.fromkeys(("metrics", "confidence", "input"), (dict, "an object")),

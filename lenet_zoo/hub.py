@@ -148,8 +148,10 @@ def push(folder: str | os.PathLike[str], repository: str, *, private: bool = Fal
     except HFValidationError as error:
         raise InputError(f"{repository!r} is no name of a repository, give OWNER/NAME: {_one_line(error)}") from error
     except Exception as error:  # those of the client beneath, requests or httpx by its version, have no common base
-        unknown = getattr(getattr(error, "response", None), "status_code", None) == 401
-        advice = "; log in with `hf auth login`, or set HF_TOKEN" if unknown else ""
+        answer = getattr(error, "response", None)
+        advice = "; log in with `hf auth login`, or set HF_TOKEN" if getattr(answer, "status_code", 0) == 401 else ""
+        if answer is None:  # "Name or service not known" tells nobody which
+            advice = f"; is {api.endpoint} to be reached from here? HF_ENDPOINT names another hub"
         raise HubError(f"{repository} was not written: {_one_line(error)}{advice}") from error
     return str(url)
 

@@ -181,6 +181,7 @@ def test_a_hub_that_is_not_there_is_said(folder: Path) -> None:
     done = push("http://127.0.0.1:9", str(folder), "me/digits")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("lenet-zoo: me/digits was not written: ")
+    assert "; is http://127.0.0.1:9 to be reached from here? HF_ENDPOINT names another hub" in done.stderr
 
 
 def test_only_a_finished_network_is_sent(tmp_path: Path, folder: Path) -> None:

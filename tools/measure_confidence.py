@@ -13,6 +13,7 @@ that a digit's confidence is above that of one of the others.
 import contextlib
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import lenet_zoo
 from lenet_zoo import cards
 from lenet_zoo._files import write_atomic
 from lenet_zoo.classify.confidence import calibration_error, none_of_these, probabilities
+from lenet_zoo.classify.looks import mean_logits
 from lenet_zoo.classify.torch import logits_of
 from lenet_zoo.datasets.loading import load_dataset, validation_split
 from lenet_zoo.errors import NoDigitError
@@ -55,7 +57,8 @@ tags = []
 for name in cards.names():
     if cards.load(name).preparation.kind == "line":  # has no single answers to count
         continue
-    card, logits = cards.load(name), logits_of(lenet_zoo.create_model(name, pretrained=True))
+    card = cards.load(name)
+    logits = partial(mean_logits, logits_of(lenet_zoo.create_model(name, pretrained=True)), count=card.looks)
     data = load_dataset(card.dataset or "", train=False)
     answers = logits(data.images.numpy())
     right = answers.argmax(1) == data.labels.numpy()

@@ -116,10 +116,8 @@ def description(name: str, model: Any) -> dict[str, Any]:
     """What the page says about a network, so that no number is typed into it."""
     test = lenet_zoo.model_card(name)["metrics"]["test"]
     facts = dict(network_facts(name, model), correct=test["correct"], total=test["total"])
-    confidence = model.card.confidence
-    if confidence and confidence.edge_temperature is not None:
-        facts["edge"] = dict(temperature=confidence.edge_temperature, j=confidence.j)
-    return facts
+    confidence = {key: value for key, value in model.card.confidence.as_dict().items() if key != "fitted_on"}
+    return facts | dict(confidence=confidence, looks=model.card.looks)
 
 
 def network_facts(name: str, model: Any) -> dict[str, Any]:

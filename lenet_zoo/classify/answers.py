@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from lenet_zoo.cards import Card
 from lenet_zoo.classify.confidence import check_min_confidence, none_of_these, probabilities, refusal
+from lenet_zoo.classify.looks import mean_logits
 from lenet_zoo.errors import InputError, NoDigitError
 from lenet_zoo.pictures.preparation import Preparation
 from lenet_zoo.pictures.refusals import refuse_blank
@@ -75,10 +76,15 @@ class Classifier(ABC):
 
     @abstractmethod
     def predict_logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """As `predict_array`, but the logits: float32 N×classes, larger is better."""
+        """The network's logits of each picture as it stands: float32 N×classes, larger is better.
+
+        Args, and what is raised: as for `predict_array`.
+        """
 
     def predict_array(self, pixels: NDArray[np.uint8], at_edge: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
         """Probabilities of pictures that are prepared like MNIST.
+
+        Where the card says `looks`, each picture is read in so many places, and the logits are their mean.
 
         Args:
             pixels: uint8 N×28×28 (the file's own height and width), 0 background and 255 ink; or N×C×28×28 for a
@@ -91,7 +97,8 @@ class Classifier(ABC):
 
         Raises: InputError for another dtype, rank or size, and for an empty batch.
         """
-        return probabilities(self.predict_logits(pixels), self.card.confidence, at_edge)
+        logits = mean_logits(self.predict_logits, pixels, self.card.looks)
+        return probabilities(logits, self.card.confidence, at_edge)
 
     def predict(
         self,

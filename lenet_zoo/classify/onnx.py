@@ -135,7 +135,7 @@ class OnnxClassifier(Classifier):
             self._scale, self._offset = normalization_of(convention, self.channels, self.path)
 
     def predict_logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """As `predict_array`, but the logits: float32 N×classes, larger is better."""
+        """The network's logits of each picture as it stands: float32 N×classes, larger is better."""
         pixels = self._checked(pixels)
         running = self._here()
         share = -(-len(pixels) // self.threads)

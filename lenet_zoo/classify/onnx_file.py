@@ -20,7 +20,7 @@ __all__ = ["FORMAT", "OnnxFile", "card_in", "metadata_of", "read_file", "read_me
 
 FORMAT = "lenet_zoo/1"
 _REQUIRED = ("model", "input", "labels", "precision", "weights_sha256", "created_with")
-_JSON = {"input": dict, "labels": list, "created_with": dict, "metrics": dict, "confidence": dict}
+_JSON = {"input": dict, "labels": list, "created_with": dict, "metrics": dict, "confidence": dict, "looks": int}
 # ONNX's operator sets ('' is ai.onnx) and onnxruntime's own. A file that onnxruntime optimised names all that it has,
 # whether used or not.
 _DOMAINS = ("", "org.pytorch.aten")
@@ -56,8 +56,8 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     Returns:
         model, labels, input (name, dtype, shape, mean, std, …), precision, weights_sha256 and created_with; where
-        known also tag, dataset, metrics, confidence, licence and recipe; and the file's own opset, ir_version and
-        bytes.
+        known also tag, dataset, metrics, confidence, looks, licence and recipe; and the file's own opset, ir_version
+        and bytes.
 
     Raises: ArtifactError for a file that is missing, not ONNX, truncated, or not of this zoo.
     """

@@ -79,5 +79,5 @@ class TorchClassifier(Classifier):
         self._logits = logits_of(model)
 
     def predict_logits(self, pixels: np.ndarray) -> np.ndarray:
-        """As `predict_array`, but the logits: float32 N×classes, larger is better."""
+        """The network's logits of each picture as it stands: float32 N×classes, larger is better."""
         return self._logits(self._checked(pixels))

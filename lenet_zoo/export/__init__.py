@@ -92,8 +92,9 @@ def export_onnx(
         opset: the version of ONNX's operators, from 13 to 21; by default 17, and 19 for int8. The file's IR version is
             the oldest that allows it.
         batch: a fixed number of pictures in place of any, for devices that want one.
-        probabilities: add an output `probabilities`, what `predict_array` gives: the softmax of `logits`, by the
-            temperature and rubbish class of the card's `confidence` if it has one.
+        probabilities: add an output `probabilities`: the softmax of `logits`, by the temperature and rubbish class of
+            the card's `confidence` if it has one. It is what `predict_array` gives, unless the card has `looks`: a
+            graph looks once.
         calibration: pictures that set int8's ranges: uint8 N×28×28 or N×C×H×W, a .npy file, or a folder of pictures,
             which are prepared as for `predict`; by default training pictures that travel with the package.
         fast: rewrite the graph for speed; the function stays the same.
@@ -102,7 +103,7 @@ def export_onnx(
         input_size: (height, width), when it is not the one that the network's cfg gives; (height, None) for pictures of
             any width, which is what a network that reads numbers has by itself.
         card: facts of a network of your own for the file to carry, in place of `model.card`: 'labels' (one text per
-            class), 'preparation', 'confidence', 'dataset', 'metrics', 'licence', 'tag' and 'recipe', as in
+            class), 'preparation', 'confidence', 'looks', 'dataset', 'metrics', 'licence', 'tag' and 'recipe', as in
             `lenet_zoo.model_card`.
 
     Returns:

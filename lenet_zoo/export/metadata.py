@@ -34,8 +34,8 @@ def attach(
 def facts(card: Card, spec: InputSpec, precision: str, sha256: str, packages: Sequence[str]) -> dict[str, str]:
     """Key → text, sorted by key; lists and mappings as JSON.
 
-    From the card come labels, preparation, confidence, tag, data set, licence, the recipe's name, and the figures that
-    are single numbers.
+    From the card come labels, preparation, confidence, looks, tag, data set, licence, the recipe's name, and the
+    figures that are single numbers.
 
     Args:
         card: of the network.
@@ -61,6 +61,7 @@ def facts(card: Card, spec: InputSpec, precision: str, sha256: str, packages: Se
         "tag": card.tag,
         "dataset": card.dataset,
         "confidence": card.confidence.as_dict() if card.confidence else None,
+        "looks": str(card.looks) if card.looks > 1 else None,
         "metrics": {split: _figures(value) for split, value in card.metrics.items()} or None,
         "licence": card.licence,
         "recipe": (card.recipe or {}).get("name"),

@@ -29,14 +29,17 @@ export interface Description {
   total: number;
   /** The classic's targets for F6: per class 84 characters 0 and 1, row by row, 7 wide. */
   bitmaps?: string[];
-  /** What makes probabilities of logits where a picture's edge cuts ink off; elsewhere the file has it within. */
-  edge?: Confidence;
+  confidence: Confidence;
+  /** In how many places a picture is read; the answer is by the mean of the logits. */
+  looks: number;
 }
 
 /** As in lenet_zoo.cards: what logits are divided by, and the penalty of the rubbish class, if there is one. */
 export interface Confidence {
   temperature: number;
-  j: number | null;
+  j?: number;
+  /** The temperature where a picture's edge cuts ink off, if that is another one. */
+  edge_temperature?: number;
 }
 
 /** A layer's weights, row by row: maps × maps before × height × width, or units × units before. */
@@ -46,6 +49,7 @@ export interface Kernels {
 }
 
 export interface Answer {
+  /** Of the picture as it stands, like the states of the layers. */
   logits: Float32Array;
   probabilities: Float32Array;
   layers: Record<LayerName, Float32Array>;
@@ -69,12 +73,20 @@ export class Network {
 
   /** 784 pixels, 0 background, 255 ink → the answer. `atEdge`: the picture's edge cuts ink off. */
   async read(pixels: Uint8Array, atEdge: boolean): Promise<Answer> {
-    const result = await this.run(pixels, 1, ["logits", "probabilities", ...LAYERS]);
-    const values = (name: string) => result[name].data as Float32Array;
-    const layers = Object.fromEntries(LAYERS.map((name) => [name, values(name)])) as Answer["layers"];
-    const [logits, { edge }] = [values("logits"), this.description];
-    const probabilities = atEdge && edge ? probabilitiesOf(logits, edge) : values("probabilities");
-    return { logits, probabilities, layers };
+    const { confidence, looks } = this.description;
+    const result = await this.run(looksAt(pixels, looks), looks, ["logits", ...LAYERS]);
+    const first = (name: string) => {
+      const values = result[name].data as Float32Array;
+      return values.slice(0, values.length / looks);
+    };
+    const layers = Object.fromEntries(LAYERS.map((name) => [name, first(name)])) as Answer["layers"];
+    const [logits, all] = [first("logits"), result.logits.data as Float32Array];
+    const mean = logits.map((_, i) => {
+      let total = 0;
+      for (let k = i; k < all.length; k += logits.length) total += all[k];
+      return total / looks;
+    });
+    return { logits, probabilities: probabilitiesOf(mean, confidence, atEdge), layers };
   }
 
   /** `count` pictures, one after the other → their logits and probabilities, `count` × classes. */
@@ -97,9 +109,32 @@ export class Network {
   }
 }
 
+/** As lenet_zoo.classify.looks: the picture where it stands and, for five looks, a pixel to each side. */
+export function looksAt(pixels: Uint8Array, looks: number): Uint8Array {
+  const [side, places] = [
+    28,
+    [
+      [0, 0],
+      [-1, 0],
+      [1, 0],
+      [0, -1],
+      [0, 1],
+    ].slice(0, looks),
+  ];
+  const found = new Uint8Array(looks * pixels.length);
+  places.forEach(([down, right], k) => {
+    for (let y = Math.max(0, down); y < side + Math.min(0, down); y++)
+      for (let x = Math.max(0, right); x < side + Math.min(0, right); x++)
+        found[(k * side + y) * side + x] = pixels[(y - down) * side + x - right];
+  });
+  return found;
+}
+
 /** As lenet_zoo.classify.confidence.probabilities. */
-export function probabilitiesOf(logits: Float32Array, { temperature, j }: Confidence): Float32Array {
-  const rubbish = j === null ? -Infinity : -j / temperature;
+export function probabilitiesOf(logits: Float32Array, confidence: Confidence, atEdge: boolean): Float32Array {
+  const { j, edge_temperature } = confidence;
+  const temperature = (atEdge && edge_temperature) || confidence.temperature;
+  const rubbish = j === undefined ? -Infinity : -j / temperature;
   const cooled = logits.map((logit) => logit / temperature);
   const top = Math.max(rubbish, ...cooled);
   const odds = cooled.map((logit) => Math.exp(logit - top));

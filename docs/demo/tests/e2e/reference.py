@@ -1,8 +1,8 @@
 """Every output of the page's networks by onnxruntime in Python: digits on stdin, outputs on stdout, both JSON.
 
 In: [{"pixels": [784], "atEdge": …}, …]. Out: {"lenet5_classic": [{"logits": […], "C1": […], …} per digit],
-"lenet5_modern": …}; among them the probabilities by the confidence in the file's metadata, which knows pictures whose
-edge cuts ink off, and "label": what lenet_zoo answers at half certainty, or null for none.
+"lenet5_modern": …}; among them the probabilities by the confidence and the looks in the file's metadata, and "label":
+what lenet_zoo answers at half certainty, or null for none.
 """
 
 import json
@@ -14,6 +14,7 @@ import onnxruntime
 
 from lenet_zoo.cards import Confidence
 from lenet_zoo.classify.confidence import none_of_these, probabilities
+from lenet_zoo.classify.looks import mean_logits
 
 MODELS = Path(__file__).parents[2] / "models"
 LEAST = 0.5
@@ -29,8 +30,13 @@ for name in ("lenet5_classic", "lenet5_modern"):
     answers[name] = [
         {key: value[i].ravel().tolist() for key, value in zip(names, values, strict=True)} for i in range(len(pixels))
     ]
-    confidence = Confidence(**json.loads(session.get_modelmeta().custom_metadata_map["confidence"]))
-    rows = probabilities(values[names.index("logits")].copy(), confidence, at_edge)
+    known = session.get_modelmeta().custom_metadata_map
+    logits = mean_logits(
+        lambda look, run=session.run: run(["logits"], {"pixels": np.ascontiguousarray(look)})[0],  # type: ignore[misc]
+        pixels,
+        int(known.get("looks", 1)),
+    )
+    rows = probabilities(logits, Confidence(**json.loads(known["confidence"])), at_edge)
     refused = none_of_these(rows) | (rows.max(axis=1) < LEAST)
     for answer, row, none in zip(answers[name], rows, refused, strict=True):
         answer["label"] = None if none else int(row.argmax())

@@ -1,0 +1,49 @@
+"""A picture read in several places: where it stands, and a pixel to the left, to the right, higher and lower.
+
+What a network says of one place depends on the pixel by chance, the more so where the writing is unlike what it learnt.
+The mean of five places is right more often, and lets less through that is no digit. A look takes microseconds, and
+finding a character in a picture a hundred times as long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["COUNTS", "mean_logits", "moved"]
+
+COUNTS = (1, 5)
+"""How many looks a card may ask for."""
+
+_PLACES = ((-1, 0), (1, 0), (0, -1), (0, 1))
+
+
+def moved(pixels: NDArray[np.uint8], places: Sequence[tuple[int, int]] = _PLACES) -> Iterator[NDArray[np.uint8]]:
+    """Pictures …×H×W once for each of `places`, so many rows lower and columns further right, over background 0.
+
+    No place is more than a pixel away.
+    """
+    height, width = pixels.shape[-2:]
+    padded = np.pad(pixels, [*[(0, 0)] * (pixels.ndim - 2), (1, 1), (1, 1)])
+    for down, right in places:
+        yield padded[..., 1 - down : 1 - down + height, 1 - right : 1 - right + width]
+
+
+def mean_logits(
+    logits: Callable[[NDArray[np.uint8]], NDArray[np.float32]], pixels: NDArray[np.uint8], count: int
+) -> NDArray[np.float32]:
+    """The mean of the logits over `count` looks at each picture.
+
+    Args:
+        logits: uint8 pictures …×H×W → float32 N×classes.
+        pixels: the pictures.
+        count: one of `COUNTS`.
+    """
+    total = logits(pixels)
+    if count > 1:
+        for look in moved(pixels):
+            total += logits(look)
+        total /= np.float32(count)
+    return total
