@@ -246,10 +246,12 @@ def evaluate(
     if json:
         print_json({"name": name, "dataset": dataset, "split": split, **result.as_dict()})
         return
+    looks = classifier.card.looks
     console.print(
         f"{name} on {dataset}: average loss {result.loss:.4f}, accuracy {_accuracy(result.correct, result.total)}, "
         f"expected calibration error {100 * result.calibration_error:.2f} %"
-        + (f", {result.none_of_these:,} rejected as none of the network's classes" if result.none_of_these else ""),
+        + (f", {result.none_of_these:,} rejected as none of the network's classes" if result.none_of_these else "")
+        + (f"; at one look a picture, where predict takes {looks}" if looks > 1 else ""),
         soft_wrap=True,
     )
     table = Table("class")

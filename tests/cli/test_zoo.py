@@ -232,6 +232,12 @@ def test_evaluate_on_digits_counts(capsys: pytest.CaptureFixture[str]) -> None:
     assert np.sum(result["confusion"], axis=1).tolist() == np.bincount(load_digits().target).tolist()
 
 
+def test_evaluate_says_that_predict_looks_more_often(capsys: pytest.CaptureFixture[str]) -> None:
+    once = "; at one look a picture, where predict takes 5"
+    assert once in call(capsys, "evaluate", "lenet5_modern.handwriting", "--dataset", "digits")[1]
+    assert "look" not in call(capsys, "evaluate", "lenet5_modern", "--dataset", "digits")[1]
+
+
 @pytest.mark.parametrize("name", [name for name in cards.names() if cards.load(name).preparation.kind != "line"])
 def test_evaluate_says_what_the_card_says(
     capsys: pytest.CaptureFixture[str], name: str, request: pytest.FixtureRequest
