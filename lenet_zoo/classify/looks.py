@@ -12,10 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["COUNTS", "mean_logits", "moved"]
-
-COUNTS = (1, 5)
-"""How many looks a card may ask for."""
+__all__ = ["mean_logits", "moved"]
 
 _PLACES = ((-1, 0), (1, 0), (0, -1), (0, 1))
 
@@ -39,7 +36,7 @@ def mean_logits(
     Args:
         logits: uint8 pictures …×H×W → float32 N×classes.
         pixels: the pictures.
-        count: one of `COUNTS`.
+        count: what the card says, 1 or 5.
     """
     total = logits(pixels)
     if count > 1:
