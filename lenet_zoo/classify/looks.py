@@ -1,8 +1,8 @@
 """A picture read in several places: where it stands, and a pixel to the left, to the right, higher and lower.
 
 What a network says of one place depends on the pixel by chance, the more so where the writing is unlike what it learnt.
-The mean of five places is right more often, and lets less through that is no digit. A look takes microseconds, and
-finding a character in a picture a hundred times as long.
+The mean of five places is right more often, and lets less through that is no digit. All five together take about a
+tenth of the time that it takes to find the character in a picture.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ def moved(pixels: NDArray[np.uint8], places: Sequence[tuple[int, int]] = _PLACES
 
     No place is more than a pixel away.
     """
-    height, width = pixels.shape[-2:]
-    padded = np.pad(pixels, [*[(0, 0)] * (pixels.ndim - 2), (1, 1), (1, 1)])
+    *count, height, width = pixels.shape
+    padded = np.zeros((*count, height + 2, width + 2), np.uint8)  # `numpy.pad` takes as long as a look
+    padded[..., 1:-1, 1:-1] = pixels
     for down, right in places:
         yield padded[..., 1 - down : 1 - down + height, 1 - right : 1 - right + width]
 
