@@ -109,23 +109,23 @@ export class Network {
   }
 }
 
+const SIDE = 28;
+/** Of the looks, the first where the picture stands: rows lower and columns further right. */
+const PLACES = [
+  [0, 0],
+  [-1, 0],
+  [1, 0],
+  [0, -1],
+  [0, 1],
+];
+
 /** As lenet_zoo.classify.looks: the picture where it stands and, for five looks, a pixel to each side. */
 export function looksAt(pixels: Uint8Array, looks: number): Uint8Array {
-  const [side, places] = [
-    28,
-    [
-      [0, 0],
-      [-1, 0],
-      [1, 0],
-      [0, -1],
-      [0, 1],
-    ].slice(0, looks),
-  ];
   const found = new Uint8Array(looks * pixels.length);
-  places.forEach(([down, right], k) => {
-    for (let y = Math.max(0, down); y < side + Math.min(0, down); y++)
-      for (let x = Math.max(0, right); x < side + Math.min(0, right); x++)
-        found[(k * side + y) * side + x] = pixels[(y - down) * side + x - right];
+  PLACES.slice(0, looks).forEach(([down, right], k) => {
+    for (let y = Math.max(0, down); y < SIDE + Math.min(0, down); y++)
+      for (let x = Math.max(0, right); x < SIDE + Math.min(0, right); x++)
+        found[(k * SIDE + y) * SIDE + x] = pixels[(y - down) * SIDE + x - right];
   });
   return found;
 }
