@@ -119,7 +119,7 @@ def time_training(
         raise InputError("the recipes fast and baseline are not both of mini-batches")
     build = partial(create_model, name)
     start = time.perf_counter()
-    compiled = is_compiled(fuse(build(), compiled=True))
+    compiled = is_compiled(fuse(build(), recipe.batch_norm, compiled=True))
     compiling = time.perf_counter() - start if compiled else None
     # A first run, not timed, warms up both sides: torch, and the files in memory.
     _fast(build, train, test, recipe, 0, target)

@@ -66,4 +66,4 @@ def test_each_network_races_a_loop_that_learns(small_mnist, monkeypatch, name, r
     monkeypatch.setattr(training, "_baseline", baseline)
     result = training.time_training(name, rounds=1, root=small_mnist)
     assert rates == [rate]
-    assert result.fast[0].epochs == (3 if name == "lenet5_classic" else 1)
+    assert result.fast[0].epochs == (2 if name == "lenet5_classic" else 1)
