@@ -127,6 +127,8 @@ def evaluate_on_pictures(name: str, folder: Path, json: bool) -> None:
                 found.append((reading.text, reading.confidence, number))
     if not found:
         raise DataError(f"none of {folder}'s pictures can be read")
+    if len(found) < len(pictures):
+        say(f"{len(pictures) - len(found):,} of {len(pictures):,} pictures in {folder} were left out")
     figures = evaluate_readings(found)
     if json:
         print_json({"name": name, "dataset": str(folder), "split": "all", "numbers": figures.as_dict()})

@@ -86,8 +86,9 @@ def test_own_pictures_of_numbers_are_evaluated(
     assert (figures["correct"], figures["total"], figures["refused"]) == (1, 3, 1)
     assert (figures["edits"], figures["characters"], figures["accuracy"]) == (3, 10, pytest.approx(1 / 3))
     assert figures["sure_wrong"] == figures["sure"] // 2
-    assert "left out" in printed.err
+    assert "left out: " in printed.err
     assert "5.png" in printed.err
+    assert " ".join(printed.err.split()).endswith(f"1 of 4 pictures in {folder} were left out")
     assert run(["evaluate", NAME, "--data-dir", str(folder)]) == 0
     assert "33.33 %" in capsys.readouterr().out
     assert run(["evaluate", NAME, "--data-dir", str(folder), "--train"]) == 2

@@ -80,19 +80,25 @@ export class Network {
       return values.slice(0, values.length / looks);
     };
     const layers = Object.fromEntries(LAYERS.map((name) => [name, first(name)])) as Answer["layers"];
-    const [logits, all] = [first("logits"), result.logits.data as Float32Array];
-    const mean = logits.map((_, i) => {
-      let total = 0;
-      for (let k = i; k < all.length; k += logits.length) total += all[k];
-      return total / looks;
-    });
-    return { logits, probabilities: probabilitiesOf(mean, confidence, atEdge), layers };
+    const mean = meanOf(result.logits.data as Float32Array, looks);
+    return { logits: first("logits"), probabilities: probabilitiesOf(mean, confidence, atEdge), layers };
   }
 
-  /** `count` pictures, one after the other → their logits and probabilities, `count` × classes. */
+  /** Pictures, one after the other → the mean logits of their looks and their probabilities, one after the other. */
   async readMany(pixels: Uint8Array, count: number): Promise<{ logits: Float32Array; probabilities: Float32Array }> {
-    const { logits, probabilities } = await this.run(pixels, count, ["logits", "probabilities"]);
-    return { logits: logits.data as Float32Array, probabilities: probabilities.data as Float32Array };
+    const { confidence, looks } = this.description;
+    const [size, all] = [pixels.length / count, new Uint8Array(looks * pixels.length)];
+    for (let at = 0; at < pixels.length; at += size)
+      all.set(looksAt(pixels.subarray(at, at + size), looks), looks * at);
+    const data = (await this.run(all, looks * count, ["logits"])).logits.data as Float32Array;
+    const [logits, probabilities] = [new Float32Array(data.length / looks), new Float32Array(data.length / looks)];
+    const classes = logits.length / count;
+    for (let at = 0; at < logits.length; at += classes) {
+      const mean = meanOf(data.subarray(looks * at, looks * (at + classes)), looks);
+      logits.set(mean, at);
+      probabilities.set(probabilitiesOf(mean, confidence, false), at);
+    }
+    return { logits, probabilities };
   }
 
   /** By layer, of those that have any. */
@@ -128,6 +134,16 @@ export function looksAt(pixels: Uint8Array, looks: number): Uint8Array {
         found[(k * SIDE + y) * SIDE + x] = pixels[(y - down) * SIDE + x - right];
   });
   return found;
+}
+
+/** The mean of a picture's logits over its looks, which are one after the other. */
+function meanOf(logits: Float32Array, looks: number): Float32Array {
+  const classes = logits.length / looks;
+  return logits.slice(0, classes).map((_, i) => {
+    let total = 0;
+    for (let k = i; k < logits.length; k += classes) total += logits[k];
+    return total / looks;
+  });
 }
 
 /** As lenet_zoo.classify.confidence.probabilities. */
