@@ -34,7 +34,7 @@ __all__ = ["Character", "OnnxReader", "Reader", "Reading", "expected"]
 _USUAL_LINES = (2, 1, HEIGHT, 4_096)
 # What looks like no number, as a line of letters: so many digits or more, and a probability of less than this for each,
 # as a geometric mean. Chosen so that of validation lines that are read right one in a thousand is refused.
-_MANY, _LIKELY = 3, 0.74
+_MANY, _LIKELY = 3, 0.69
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """The likeliest text of a line, where several are likely: the line is read in other widths, and its characters alone.
 
 A line's digits may be wider or narrower than those that the network learnt, its scale is not always found, and what
-touches is scaled as one. So the line is read again, narrower and wider, and a text is as likely as in the mean of all.
+touches is scaled as one. So the line is read again, narrower and wider, and each of these a row higher and lower, too,
+and a text is as likely as in the mean of all.
 
 In a line a character's neighbours reach into its window. Once a text says where its characters stand, each can be cut
 out (`pictures.cutting`), placed as a picture of one character is, and read by the same network in one window: that is
@@ -38,9 +39,9 @@ _WIDTHS = ((7, 10), (7, 5))
 _TEXTS, _MORE = 6, 3
 # So much the looks count, beside 1 for what the lines say.
 _WEIGHT = 0.5
-# Each character is looked at where it is placed, and so many rows higher or lower: what a network says of one place
-# alone depends on the row by chance. (Columns to the left and right add nothing to that, on validation lines.)
-_PLACES = ((0, 0), (1, 0), (-1, 0))
+# Lines and characters are looked at where they are placed, and so many rows lower or higher: what a network says of one
+# place alone depends on the row by chance. (Columns to the left and right add nothing to that, on validation lines.)
+_ROWS = ((1, 0), (-1, 0))
 # The largest probability of a text that was looked at again.
 _SUREST = 0.89
 # A text that is taken as it is has its probability to this power. Chosen on 3,200 validation lines of amounts: of those
@@ -56,10 +57,10 @@ def likeliest(
 
     A text that is sure at once is given less than its exact probability, since numbers on paper are harder than the
     lines that the temperature was fitted on. Where texts were looked at again, they keep the probability that they have
-    together in the mean of the widths, and share it by the weighted geometric mean of each one's own and what the looks
-    give its characters. (Their product would be too sure of itself, as both opinions are of one network: measured on
-    validation lines. There, even so, texts with 0.95 and more were right nine times in ten: no text that was looked at
-    again is given more than that.)
+    together in the mean of widths and rows, and share it by the weighted geometric mean of each one's own and what the
+    looks give its characters. (Their product would be too sure of itself, as both opinions are of one network: measured
+    on validation lines. There, even so, texts with 0.95 and more were right nine times in ten: no text that was looked
+    at again is given more than that.)
 
     Args:
         answers: T×classes, as in `decoding`: what the network says of the line.
@@ -85,14 +86,14 @@ def likeliest(
 def _texts(
     answers: NDArray[np.float64], pixels: NDArray[np.uint8], network: Network, expect: re.Pattern[str] | None
 ) -> list[Path]:
-    """The likeliest texts in the mean of all widths, best first, without those that are too long for the line."""
+    """The likeliest texts in the mean of all widths and rows, best first, without those that are too long."""
     beam = _BEAM if expect is None else _BEAM_EXPECTED
     found = {path.classes: path.log_probability for path in beam_search(answers, beam, expect, _TEXTS)}
     wide = pixels.shape[1]
-    others = [
-        network(resampled(pixels, len(pixels), max(len(pixels), int(nearest(wide * more, less))))[None])[0]
-        for more, less in _WIDTHS
-    ]
+    others = list(network(np.concatenate(list(moved(pixels[None], _ROWS)))))
+    for more, less in _WIDTHS:
+        line = resampled(pixels, len(pixels), max(len(pixels), int(nearest(wide * more, less))))[None]
+        others += list(network(np.concatenate([line, *moved(line, _ROWS)])))
     for other in others:
         for path in beam_search(other, beam, expect, _MORE):
             if path.classes not in found:
@@ -122,7 +123,8 @@ def _looks(
 
 
 def _seen(pictures: NDArray[np.uint8], network: Network) -> NDArray[np.float64]:
-    """The logarithms of the mean probabilities that the classes of characters have in the places of `_PLACES`."""
-    seen = network(np.concatenate(list(moved(pictures, _PLACES))))[:, 0]
-    mean: NDArray[np.float64] = np.logaddexp.reduce(seen.reshape(len(_PLACES), len(pictures), -1))
-    return mean - math.log(len(_PLACES))
+    """The logarithms of the mean probabilities that the classes of characters have in their place and in `_ROWS`."""
+    looks = [pictures, *moved(pictures, _ROWS)]
+    seen = network(np.concatenate(looks))[:, 0]
+    mean: NDArray[np.float64] = np.logaddexp.reduce(seen.reshape(len(looks), len(pictures), -1))
+    return mean - math.log(len(looks))

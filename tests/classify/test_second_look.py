@@ -29,16 +29,19 @@ def never(pictures: np.ndarray) -> np.ndarray:
     raise AssertionError("no second look is wanted")
 
 
-def network(look, doubt: float, *others: np.ndarray):  # type: ignore[no-untyped-def]
-    """The logits of `look` for characters alone; `answers(doubt)`, or `others`, for the line in other widths."""
-    lines = list(others or [answers(doubt)] * 2)
+def network(look, doubt: float, **lines: np.ndarray):  # type: ignore[no-untyped-def]
+    """The logits of `look` for characters alone; `answers(doubt)`, or those of a name in `lines`, for the line."""
 
     def run(pictures: np.ndarray) -> np.ndarray:
         assert pictures.dtype == np.uint8
         if pictures.shape[1:] == (28, 28):
             return log_softmax(look(pictures))[:, None]
-        assert pictures.shape == (1, 28, (42, 84)[len(lines) % 2])
-        return lines.pop(0)[None]
+        # The line as it is was read before: its rows are here, and those of the others.
+        name = {60: "moved", 42: "narrow", 84: "wide"}[pictures.shape[2]]
+        assert pictures.shape[:2] == (2 if name == "moved" else 3, 28)
+        first, *_, last = pictures.any(2).argmax(1)
+        assert first - last == (2 if name == "moved" else 1)
+        return np.stack([lines.get(name, answers(doubt))] * len(pictures))
 
     return run
 
@@ -109,20 +112,23 @@ def test_each_character_is_looked_at_in_three_places_whose_mean_decides() -> Non
     np.testing.assert_array_equal(places[2][:, :-1], places[0][:, 1:])
 
 
-def test_a_text_is_as_likely_as_in_the_mean_of_three_widths() -> None:
-    one, narrow, wide = answers(0.5), answers(-4.0), answers(-0.5)
-    found = likeliest(one, PIXELS, network(seen(), 0, narrow, wide))
+def test_a_text_is_as_likely_as_in_the_mean_of_three_widths_and_three_rows() -> None:
+    one, moved, narrow, wide = answers(0.5), answers(0.25), answers(-4.0), answers(-0.5)
+    found = likeliest(one, PIXELS, network(seen(), 0, moved=moved, narrow=narrow, wide=wide))
     assert found is not None
     assert found.classes == (3, 5)  # the line as it is says 38
-    mean = {text: np.mean([math.exp(log_probability(rows, text)) for rows in (one, narrow, wide)]) for text in TEXTS}
+    all_nine = [one, *[moved] * 2, *[narrow] * 3, *[wide] * 3]
+    mean = {text: np.mean([math.exp(log_probability(rows, text)) for rows in all_nine]) for text in TEXTS}
     shares = {text: value ** (1 / 1.5) for text, value in mean.items()}  # looks that say nothing bring texts together
     wanted = sum(mean.values()) * shares[3, 5] / sum(shares.values())
     assert math.exp(found.log_probability) == pytest.approx(wanted, rel=0.02)
 
 
-def test_a_text_that_only_another_width_gives_is_weighed() -> None:
+@pytest.mark.parametrize("names", [["moved", "narrow"], ["narrow", "wide"]])
+def test_a_text_that_only_other_widths_or_rows_give_is_weighed(names: list[str]) -> None:
     other = answers(0.0)[:, [9, *range(9), 10]]  # 46 and 49
-    found = likeliest(answers(0.0), PIXELS, network(seen((4, 9.0), (6, 9.0)), 0, other, other))
+    others = dict.fromkeys(names, other)
+    found = likeliest(answers(0.0), PIXELS, network(seen((4, 9.0), (6, 9.0)), 0, **others))
     assert found is not None
     assert found.classes == (4, 6)
 

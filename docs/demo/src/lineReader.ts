@@ -22,14 +22,14 @@ const WIDTHS = [
   [7, 5],
 ];
 const MORE = 3;
-/** Each character is looked at where it is placed, and so many rows lower. */
-const ROWS = [0, 1, -1];
+/** Lines and characters are looked at where they are placed, and so many rows lower. */
+const ROWS = [1, -1];
 /** The largest probability of a text that was looked at again. */
 const SUREST = 0.89;
 /** A text that is taken as it is has its probability to this power. */
 const CAUTION = 1.5;
 /** What looks like no number: so many digits or more, and less than this for each, as a geometric mean. */
-const [MANY, LIKELY] = [3, 0.74];
+const [MANY, LIKELY] = [3, 0.69];
 
 export interface Character {
   label: string;
@@ -93,35 +93,35 @@ export class LineReader {
     });
   }
 
-  /** The logarithms of the mean probabilities that the classes of single characters have in the places of `ROWS`. */
+  /** The logarithms of the mean probabilities that the classes of single characters have in their place and in `ROWS`. */
   private async looks(pictures: Uint8Array[]): Promise<number[][]> {
     if (!pictures.length) return [];
     const size = HEIGHT * HEIGHT;
-    const joined = new Uint8Array(ROWS.length * pictures.length * size);
-    pictures.forEach((picture, i) => {
-      ROWS.forEach((row, place) => {
-        const moved = joined.subarray((i * ROWS.length + place) * size).subarray(0, size);
-        moved.set(
-          picture.subarray(Math.max(0, -row) * HEIGHT, size - Math.max(0, row) * HEIGHT),
-          Math.max(0, row) * HEIGHT,
-        );
+    const count = 1 + ROWS.length;
+    const joined = new Uint8Array(count * pictures.length * size);
+    pictures.forEach((data, i) => {
+      const picture = { data, width: HEIGHT, height: HEIGHT };
+      [picture, ...ROWS.map((row) => lower(picture, row))].forEach((look, place) => {
+        joined.set(look.data, (i * count + place) * size);
       });
     });
-    const seen = await this.answers(joined, ROWS.length * pictures.length, HEIGHT);
+    const seen = await this.answers(joined, count * pictures.length, HEIGHT);
     return pictures.map((_, i) => {
-      const places = seen.slice(i * ROWS.length, (i + 1) * ROWS.length);
-      return Array.from(places[0].data, (_, k) => logSum(places.map(({ data }) => data[k])) - Math.log(ROWS.length));
+      const places = seen.slice(i * count, (i + 1) * count);
+      return Array.from(places[0].data, (_, k) => logSum(places.map(({ data }) => data[k])) - Math.log(count));
     });
   }
 
-  /** The likeliest texts in the mean of all widths, best first, without those that are too long for the line. */
+  /** The likeliest texts in the mean of all widths and rows, best first, without those that are too long. */
   private async texts(answers: LineAnswers, pixels: Grid): Promise<Path[]> {
     const found = beamSearch(answers).slice(0, TEXTS);
-    const others: LineAnswers[] = [];
+    const lines = ROWS.map((row) => lower(pixels, row));
     for (const [more, less] of WIDTHS) {
-      const width = Math.max(HEIGHT, nearest(pixels.width * more, less));
-      others.push(await this.logProbabilities(resampled(pixels, HEIGHT, width)));
+      const line = resampled(pixels, HEIGHT, Math.max(HEIGHT, nearest(pixels.width * more, less)));
+      lines.push(line, ...ROWS.map((row) => lower(line, row)));
     }
+    const others: LineAnswers[] = [];
+    for (const line of lines) others.push(await this.logProbabilities(line));
     const known = new Set(found.map(({ classes }) => classes.join()));
     for (const { classes } of others.flatMap((other) => beamSearch(other).slice(0, MORE))) {
       if (known.has(classes.join())) continue;
@@ -156,6 +156,14 @@ export class LineReader {
     const share = scores[best] - logSum(scores) + logSum(texts.map(({ logProbability }) => logProbability));
     return { classes: texts[best].classes, logProbability: Math.min(Math.log(SUREST), share) };
   }
+}
+
+/** The same picture so many rows lower, over background. */
+function lower({ data, width, height }: Grid, row: number): Grid {
+  const moved = new Uint8Array(data.length);
+  const [up, down] = [Math.max(0, -row) * width, Math.max(0, row) * width];
+  moved.set(data.subarray(up, data.length - down), down);
+  return { data: moved, height, width };
 }
 
 /** log Σ exp. */
