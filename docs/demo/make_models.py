@@ -4,7 +4,7 @@
 
 To be run again, and its result committed, when weights or the exporter change (a test compares). The files are what
 
-    lenet_zoo.export_onnx(model, path, input="pixels", probabilities=True, intermediates=True)
+    lenet_zoo.export_onnx(model, path, input="pixels", intermediates=True)
 
 writes, with three changes. Large weights are stored in half precision and widened when the file is loaded: the page
 loads both networks, and half the bytes are half the wait. The arithmetic stays in float32, except that the classic's
@@ -91,7 +91,7 @@ def give_kernels_out(model: onnx.ModelProto) -> None:
 def exported(model: Any, *, layers: bool) -> onnx.ModelProto:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.onnx")
-        lenet_zoo.export_onnx(model, path, input="pixels", probabilities=layers, intermediates=layers)
+        lenet_zoo.export_onnx(model, path, input="pixels", intermediates=layers)
         return onnx.load(path)
 
 

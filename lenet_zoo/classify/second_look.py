@@ -1,4 +1,4 @@
-"""The likeliest text of a line, where several are likely: the line is read in other widths, and its characters alone.
+"""The likeliest text of a line, where several are likely: the line is read in other ways, and its characters alone.
 
 A line's digits may be wider or narrower than those that the network learnt, its scale is not always found, and what
 touches is scaled as one. So the line is read again, narrower and wider, and each of these a row higher and lower, too,
@@ -35,7 +35,7 @@ _CERTAIN = 0.9
 # Else the line is read in these widths, too, its own being 1: numerators and denominators. Chosen, as `_WEIGHT`, on
 # lines of validation digits, as they are and written on patterned paper.
 _WIDTHS = ((7, 10), (7, 5))
-# So many texts of the line, and so many more of each other width, are weighed; so many of them are looked at.
+# So many texts of the line, and so many more of each other reading, are weighed; so many of them are looked at.
 _TEXTS, _MORE = 6, 3
 # So much the looks count, beside 1 for what the lines say.
 _WEIGHT = 0.5
@@ -65,7 +65,7 @@ def likeliest(
     Args:
         answers: T×classes, as in `decoding`: what the network says of the line.
         pixels: uint8 28×W, the line.
-        network: gives the answers to it in other widths, and to its characters alone.
+        network: gives the answers to it in other widths and rows, and to its characters alone.
         expect: what the text, as digits, must match from end to end.
     """
     text = best_path(answers)

@@ -5,7 +5,7 @@ import type { InferenceSession } from "onnxruntime-web/wasm";
 
 import numbersUrl from "../models/lenet5_numbers.onnx?url";
 import { beamSearch, bestPath, logProbability, spans, type LineAnswers, type Path } from "./decoding";
-import { loadSession, pixelsOf } from "./network";
+import { loadSession, moved, pixelsOf } from "./network";
 import facts from "./numbers.json";
 import { charactersOfTexts } from "./pictures/cutting";
 import { nearest, resampled, sum, type Grid } from "./pictures/kernels";
@@ -16,7 +16,7 @@ export const STEP = 2;
 export const FIRST = 14;
 /** A text over the first is taken as it is. Of others so many are looked at again, and the looks count so much. */
 const [CERTAIN, TEXTS, WEIGHT] = [0.9, 6, 0.5];
-/** A line that is not sure is read in these widths, too, its own being 1, and so many texts of each are weighed. */
+/** A line that is not sure is read in these widths, too, its own being 1, and so many texts of each other reading are weighed. */
 const WIDTHS = [
   [7, 10],
   [7, 5],
@@ -101,7 +101,7 @@ export class LineReader {
     const joined = new Uint8Array(count * pictures.length * size);
     pictures.forEach((data, i) => {
       const picture = { data, width: HEIGHT, height: HEIGHT };
-      [picture, ...ROWS.map((row) => lower(picture, row))].forEach((look, place) => {
+      [picture, ...ROWS.map((row) => moved(picture, row, 0))].forEach((look, place) => {
         joined.set(look.data, (i * count + place) * size);
       });
     });
@@ -115,10 +115,10 @@ export class LineReader {
   /** The likeliest texts in the mean of all widths and rows, best first, without those that are too long. */
   private async texts(answers: LineAnswers, pixels: Grid): Promise<Path[]> {
     const found = beamSearch(answers).slice(0, TEXTS);
-    const lines = ROWS.map((row) => lower(pixels, row));
+    const lines = ROWS.map((row) => moved(pixels, row, 0));
     for (const [more, less] of WIDTHS) {
       const line = resampled(pixels, HEIGHT, Math.max(HEIGHT, nearest(pixels.width * more, less)));
-      lines.push(line, ...ROWS.map((row) => lower(line, row)));
+      lines.push(line, ...ROWS.map((row) => moved(line, row, 0)));
     }
     const others: LineAnswers[] = [];
     for (const line of lines) others.push(await this.logProbabilities(line));
@@ -156,14 +156,6 @@ export class LineReader {
     const share = scores[best] - logSum(scores) + logSum(texts.map(({ logProbability }) => logProbability));
     return { classes: texts[best].classes, logProbability: Math.min(Math.log(SUREST), share) };
   }
-}
-
-/** The same picture so many rows lower, over background. */
-function lower({ data, width, height }: Grid, row: number): Grid {
-  const moved = new Uint8Array(data.length);
-  const [up, down] = [Math.max(0, -row) * width, Math.max(0, row) * width];
-  moved.set(data.subarray(up, data.length - down), down);
-  return { data: moved, height, width };
 }
 
 /** log Σ exp. */

@@ -1,5 +1,5 @@
-// The two networks: ONNX files with the input `pixels` (uint8, batch × 1 × 28 × 28) and, beside `logits` and
-// `probabilities`, the state of each layer and its weights as outputs.
+// The two networks: ONNX files with the input `pixels` (uint8, batch × 1 × 28 × 28) and, beside `logits`, the state of
+// each layer and its weights as outputs.
 
 import { env, InferenceSession, Tensor } from "onnxruntime-web/wasm";
 import wasmUrl from "onnxruntime-web/ort-wasm-simd-threaded.wasm?url";
@@ -7,6 +7,7 @@ import wasmUrl from "onnxruntime-web/ort-wasm-simd-threaded.wasm?url";
 import classicUrl from "../models/lenet5_classic.onnx?url";
 import modernUrl from "../models/lenet5_modern.onnx?url";
 import descriptions from "./networks.json";
+import type { Grid } from "./pictures/kernels";
 
 export const LAYERS = ["C1", "S2", "C3", "S4", "C5", "F6"] as const;
 export type LayerName = (typeof LAYERS)[number];
@@ -125,13 +126,21 @@ const PLACES = [
   [0, 1],
 ];
 
+/** The same picture so many rows lower and columns further right, over background. */
+export function moved({ data, width, height }: Grid, down: number, right: number): Grid {
+  const found = new Uint8Array(data.length);
+  for (let y = Math.max(0, down); y < height + Math.min(0, down); y++)
+    for (let x = Math.max(0, right); x < width + Math.min(0, right); x++)
+      found[y * width + x] = data[(y - down) * width + x - right];
+  return { data: found, height, width };
+}
+
 /** As lenet_zoo.classify.looks: the picture where it stands and, for five looks, a pixel to each side. */
 export function looksAt(pixels: Uint8Array, looks: number): Uint8Array {
   const found = new Uint8Array(looks * pixels.length);
+  const picture = { data: pixels, height: SIDE, width: SIDE };
   PLACES.slice(0, looks).forEach(([down, right], k) => {
-    for (let y = Math.max(0, down); y < SIDE + Math.min(0, down); y++)
-      for (let x = Math.max(0, right); x < SIDE + Math.min(0, right); x++)
-        found[(k * SIDE + y) * SIDE + x] = pixels[(y - down) * SIDE + x - right];
+    found.set(moved(picture, down, right).data, k * pixels.length);
   });
   return found;
 }
