@@ -7,8 +7,8 @@ The steps are those of `character`, with the height of the line in place of the 
        half of the picture, or the polarity was that of a frame.
     3. Rules along the line are taken out (`rules`), and those that the upper or lower border cuts. A pattern of the
        paper that is over the threshold raises it (`ground.above_pattern`).
-    4. Pieces: edges of the paper, remnants that touch the border, specks and pale patterns go. The height of the
-       writing is the median of the pieces that have half the tallest one's height.
+    4. Pieces: edges of the paper, remnants that touch the border, specks and, unless nothing else is there, pale
+       patterns go. The height of the writing is the median of the pieces that have half the tallest one's height.
     5. Lines: pieces that share rows are one line. Where others have a quarter of its ink, each is cut out, and all
        begins anew for it; more than five are a page of text, which is refused.
     6. Closer: while the line is under half the picture's height, the original is cut to it and all begins anew.
@@ -234,8 +234,10 @@ def _kept(
     # Remnants of the lines above and below, of a box or of the neighbour: they touch the border and are no character.
     keep &= ~((sides[:2] > 0).any(0) & (3 * heights < height))
     keep &= heights + widths >= max(4, min(height, width) // 24)
-    # What is low and pale is no dash and no dot, but the pattern of the paper or the rest of a rule.
-    keep &= (4 * heights >= height) | (pieces.sums(rise) >= pale * area)
+    # What is low and pale is no dash and no dot, but the pattern of the paper or the rest of a rule. Where all is, that
+    # is the writing: of a fine pencil, small on a large sheet.
+    written = keep & ((4 * heights >= height) | (pieces.sums(rise) >= pale * area))
+    keep = written if written.any() else keep
     if not keep.any():
         raise NoDigitError("no number: nothing on the paper is a character")
     tallest = int(heights[keep].max())

@@ -56,7 +56,7 @@ export class LineReader {
   }
 
   async read(strip: Strip): Promise<Reading> {
-    const answers = await this.logProbabilities(strip.pixels);
+    const [answers] = await this.logProbabilities([strip.pixels]);
     const { classes, logProbability } = await this.likeliest(answers, strip.pixels);
     const characters = charactersOf(answers, classes, strip);
     const text = classes.join("");
@@ -65,13 +65,18 @@ export class LineReader {
     return { text: unlikely ? "" : text, unlikely, confidence: Math.exp(logProbability), characters, answers };
   }
 
-  /** One answer every 2 px; a multiple of 4 px, and 2 px for the last window, which may end beyond the line. */
-  private async logProbabilities({ data, width: taken }: Grid): Promise<LineAnswers> {
+  /**
+   * Along lines of one width, one answer every 2 px; a multiple of 4 px, and 2 px for the last window, which may end
+   * beyond the line.
+   */
+  private async logProbabilities(lines: Grid[]): Promise<LineAnswers[]> {
+    const taken = lines[0].width;
     const width = Math.ceil(Math.max(taken, HEIGHT) / 4) * 4 + 2;
-    const padded = new Uint8Array(HEIGHT * width);
-    for (let y = 0; y < HEIGHT; y++) padded.set(data.subarray(y * taken, (y + 1) * taken), y * width);
-    const [answers] = await this.answers(padded, 1, width);
-    return answers;
+    const padded = new Uint8Array(lines.length * HEIGHT * width);
+    lines.forEach(({ data }, n) => {
+      for (let y = 0; y < HEIGHT; y++) padded.set(data.subarray(y * taken, (y + 1) * taken), (n * HEIGHT + y) * width);
+    });
+    return this.answers(padded, lines.length, width);
   }
 
   /** The network's answers along `count` pictures of one width. */
@@ -115,13 +120,12 @@ export class LineReader {
   /** The likeliest texts in the mean of all widths and rows, best first, without those that are too long. */
   private async texts(answers: LineAnswers, pixels: Grid): Promise<Path[]> {
     const found = beamSearch(answers).slice(0, TEXTS);
-    const lines = ROWS.map((row) => moved(pixels, row, 0));
+    const inRows = (line: Grid) => ROWS.map((row) => moved(line, row, 0));
+    const others = await this.logProbabilities(inRows(pixels));
     for (const [more, less] of WIDTHS) {
       const line = resampled(pixels, HEIGHT, Math.max(HEIGHT, nearest(pixels.width * more, less)));
-      lines.push(line, ...ROWS.map((row) => moved(line, row, 0)));
+      others.push(...(await this.logProbabilities([line, ...inRows(line)])));
     }
-    const others: LineAnswers[] = [];
-    for (const line of lines) others.push(await this.logProbabilities(line));
     const known = new Set(found.map(({ classes }) => classes.join()));
     for (const { classes } of others.flatMap((other) => beamSearch(other).slice(0, MORE))) {
       if (known.has(classes.join())) continue;

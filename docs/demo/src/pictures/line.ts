@@ -185,7 +185,8 @@ function written(picture: Grid, pixels: number, single: boolean): Writing {
     if (label) sums[label - 1] += rise.data[i];
   });
   const pale = floorDiv(threshold + ink, 2);
-  const { keep, tall, lines } = keptOf(found.pieces, sums, { height, width }, pale, single);
+  const dark = new Set(found.pieces.filter(({ area }, i) => sums[i] >= pale * area));
+  const { keep, tall, lines } = keptOf(found.pieces, dark, { height, width }, single);
   const kept = maskOf(found, height, width, (piece) => keep.has(piece));
   const near = extreme(kept, 2, MAX).data;
   const soft = map(rise, (value, i) => near[i] * clip(floorDiv((value - paper) * 255, ink - paper), 0, 255));
@@ -218,21 +219,22 @@ function withoutEdges({ data, height, width }: Grid): Grid {
 /** Steps 4 and 5: which pieces are the line, how high its characters are, and the rows of all lines. */
 function keptOf(
   pieces: Piece[],
-  sums: number[],
+  dark: Set<Piece>,
   { height, width }: Pick<Grid, "height" | "width">,
-  pale: number,
   single: boolean,
 ): { keep: Set<Piece>; tall: number; lines: Span[] } {
-  let keep = pieces.filter(({ height: high, width: wide, area, sides }, i) => {
+  let keep = pieces.filter(({ height: high, width: wide, sides }) => {
     if (wide >= width - 2 && 5 * high <= height) return false;
     if (high >= height - 2 && 20 * wide <= height) return false;
     if (sides.some((side, k) => 2 * side >= (k < 2 ? width : height))) return false;
     // Remnants of the lines above and below, of a box or of the neighbour: they touch the border and are no character.
     if ((sides[0] || sides[1]) && 3 * high < height) return false;
-    if (high + wide < Math.max(4, floorDiv(Math.min(height, width), 24))) return false;
-    // What is low and pale is no dash and no dot, but the pattern of the paper or the rest of a rule.
-    return 4 * high >= height || sums[i] >= pale * area;
+    return high + wide >= Math.max(4, floorDiv(Math.min(height, width), 24));
   });
+  // What is low and pale is no dash and no dot, but the pattern of the paper or the rest of a rule. Where all is, it is
+  // the writing: of a fine pencil, small on a large sheet.
+  const written = keep.filter((piece) => 4 * piece.height >= height || dark.has(piece));
+  if (written.length) keep = written;
   if (!keep.length) throw new NoDigit("no number: nothing on the paper is a character");
   const tallest = max(keep.map((piece) => piece.height));
   // The tallest may be a bracket or a long stroke: the median of what comes near to it is the writing's.
