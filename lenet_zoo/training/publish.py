@@ -18,6 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from lenet_zoo import cards
 from lenet_zoo._files import utf8_name
 from lenet_zoo.cards import Card, sha256_of
 from lenet_zoo.errors import WeightsError, to_install
@@ -101,7 +102,8 @@ def teacher_record(file: Path, teacher: nn.Module) -> dict[str, Any]:
         params=sum(p.numel() for p in teacher.parameters()),
         sha256=sha256_of(file),
     )
-    card = card_in(file.parent)
+    path = cards.beside(file)
+    card = None if path is None else Card.read(path)
     if card is not None and card.sha256 == record["sha256"]:
         measured = {split: figures for split, figures in card.metrics.items() if isinstance(figures, dict)}
         record["accuracy"] = {split: figures.get("accuracy") for split, figures in measured.items()}

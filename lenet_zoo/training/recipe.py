@@ -165,8 +165,8 @@ class Recipe(_Fields):
     )
     teacher: str = _doc(
         "",
-        "network to learn from: its weights (FILE.safetensors, of a network of the zoo, too), or teacher or "
-        "teacher_large: train one first; several, with commas between them, answer by the mean of their probabilities",
+        "network to learn from: a tag of the zoo (lenet5_modern.mnist), FILE.safetensors, or teacher or teacher_large: "
+        "train one first; several, with commas between them, answer by the mean of their probabilities",
     )
     distill: float = _doc(0.0, "weight of the teacher's answer in the loss; 1 − distill is the label's", high=1)
     temperature: float = _doc(1.0, "softens both answers in the distillation loss (Hinton et al. 2015)")

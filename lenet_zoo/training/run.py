@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from lenet_zoo import cards
 from lenet_zoo.cards import DIGITS, Card, sha256_of
 from lenet_zoo.classify.torch import logits_of
 from lenet_zoo.datasets.loading import Dataset, load_dataset, validation_split
@@ -206,9 +207,10 @@ class _Plan:
 
     @property
     def teachers(self) -> list[str]:
-        """Names in `TEACHERS`, to be trained first, and files."""
+        """Names in `TEACHERS`, to be trained first, and files: for a tag of the zoo its own."""
         text = self.recipe.teacher if isinstance(self.recipe, Recipe) else ""
-        return [one.strip() for one in text.split(",")] if text else []
+        known, names = cards.names(), [one.strip() for one in text.split(",")] if text else []
+        return [str(cards.weight_path(one)) if one in known else one for one in names]
 
     def build(self) -> nn.Module:
         classes = len(self.training.classes)

@@ -108,7 +108,10 @@ def load_teacher(file: str) -> Teacher | LeNet5:
     """
     path = Path(file)
     if not path.is_file():
-        raise InputError(f"no teacher {file}: make one with `lenet-zoo train teacher --recipe teacher --out FOLDER`")
+        raise InputError(
+            f"no teacher {file}: make one with `lenet-zoo train teacher --recipe teacher --out FOLDER`, or take a tag "
+            "of the zoo, as lenet5_modern.mnist"
+        )
     card = cards.beside(path)
     if card is not None:
         Card.read(card).check_weights(path, card)

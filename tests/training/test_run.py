@@ -9,7 +9,7 @@ import sys
 import pytest
 from safetensors.torch import load_file, save
 
-from lenet_zoo import create_model
+from lenet_zoo import cards, create_model
 from lenet_zoo.classify.torch import logits_of
 from lenet_zoo.cli import main
 from lenet_zoo.datasets.loading import load_dataset, validation_split
@@ -291,6 +291,17 @@ def test_a_teacher_is_trained_and_learnt_from(small_mnist, tmp_path, teacher):
             "lenet5_modern", recipe="baseline", out=tmp_path / "never", changes={**changes, "teacher": str(file)},
             **common,
         )  # fmt: skip
+
+
+def test_a_tag_of_the_zoo_is_learnt_from(small_mnist, tmp_path):
+    changes = dict(epochs=1, teacher="lenet5_modern.mnist", distill=0.5, views=1)
+    card = train(
+        "lenet5_classic", dataset="mnist", recipe="baseline", out=tmp_path, changes=changes, device="cpu",
+        data_root=small_mnist,
+    )  # fmt: skip
+    teacher, shipped = card["recipe"]["teacher"], cards.load("lenet5_modern.mnist")
+    assert (teacher["architecture"], teacher["sha256"]) == ("lenet5_modern", shipped.sha256)
+    assert teacher["accuracy"]["test"] == shipped.metrics["test"]["accuracy"]
 
 
 def test_several_teachers_are_learnt_from(small_mnist, tmp_path):
