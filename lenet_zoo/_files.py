@@ -7,6 +7,7 @@ import json
 import math
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -134,7 +135,7 @@ def parse_json(content: bytes | str) -> Any:
     """Parse JSON that may come from a stranger.
 
     Raises: ValueError, of one line, for what is not UTF-8 or not JSON, is nested over 32 deep, or holds a number that
-    is not finite or half of a surrogate pair (which UTF-8 cannot encode).
+    is not finite or too large for a float, or half of a surrogate pair (which UTF-8 cannot encode).
     """
     text = content.decode("utf-8") if isinstance(content, bytes) else content
     try:
@@ -151,6 +152,8 @@ def parse_json(content: bytes | str) -> Any:
                 deeper += value
             elif isinstance(value, float) and not math.isfinite(value):
                 raise ValueError("it holds a number that is not finite")
+            elif isinstance(value, int) and abs(value) > sys.float_info.max:
+                raise ValueError("it holds a number that is too large for a float")
             elif isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
                 raise ValueError("it holds half of a surrogate pair")
         if not deeper:

@@ -340,7 +340,7 @@ def _check_metrics(metrics: dict[str, Any]) -> None:
             raise ValueError(f"its figures of {split!r} are {_short(figures)}, and must be an object")
         for name in ("correct", "total", "accuracy", "loss"):
             value = figures.get(name, 0)
-            if isinstance(value, bool) or not isinstance(value, int | float):
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
                 raise ValueError(f"its {name} of {split!r} is {_short(value)}, and must be a number")
         matrix = figures.get("confusion", [])
         if not isinstance(matrix, list | tuple) or not all(

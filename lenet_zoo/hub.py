@@ -72,7 +72,9 @@ def _readme(card: Card) -> str:
     title = f"{card.architecture}, {card.tag}" if card.tag else card.architecture
     dataset = card.dataset or "unknown"
     measured = {
-        split: figures for split, figures in card.metrics.items() if isinstance(figures, dict) and "accuracy" in figures
+        split: figures
+        for split, figures in card.metrics.items()
+        if isinstance(figures, dict) and {"accuracy", "correct", "total"} <= figures.keys()
     }
     data = ModelCardData(
         library_name="timm",

@@ -8,6 +8,7 @@ import os
 import re
 import warnings
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,6 +134,11 @@ def create_model(
     # timm leaves out what is None.
     kwargs |= dict(num_classes=num_classes, in_chans=in_chans, global_pool=global_pool, drop_rate=drop_rate)
     if is_foreign(name):
+        if checkpoint_path:
+            raise InputError(
+                f"{name} brings its own weights: for those in {checkpoint_path} give the architecture, lenet5_modern "
+                "or lenet5_classic"
+            )
         return _create_from_source(name, pretrained, **kwargs).eval()
     resolve(name)
     if drop_rate:
@@ -317,8 +323,7 @@ def transform_of(config: Mapping[str, Any], input_size: tuple[int, int, int]) ->
     mean, std = (list(config[key]) * (channels if len(config[key]) == 1 else 1) for key in ("mean", "std"))
     return transforms.Compose(
         [
-            transforms.Lambda(_as_image),
-            transforms.Grayscale() if channels == 1 else transforms.Lambda(_in_colour),
+            transforms.Lambda(partial(_as_image, mode="L" if channels == 1 else "RGB")),
             transforms.Resize((height, width), transforms.InterpolationMode(config["interpolation"])),
             transforms.ToTensor(),
             transforms.Normalize(mean, std),
@@ -326,15 +331,17 @@ def transform_of(config: Mapping[str, Any], input_size: tuple[int, int, int]) ->
     )
 
 
-def _as_image(picture: Any) -> Image:
+def _as_image(picture: Any, mode: str) -> Image:
+    """A picture of any kind as `Preparation` takes it as it is, before it is scaled."""
     import numpy as np
     import torch
     from PIL import Image
 
+    from lenet_zoo.pictures.grey import flattened
     from lenet_zoo.pictures.reading import load_picture
 
     if isinstance(picture, Image.Image):
-        return picture
+        return flattened(picture, mode, 0)
     wanted = "give a uint8 array H×W or H×W×3, a uint8 tensor H×W, 1×H×W or 3×H×W, or a PIL image"
     if isinstance(picture, torch.Tensor):
         array = picture.detach().cpu().numpy()
@@ -345,15 +352,11 @@ def _as_image(picture: Any) -> Image:
     elif isinstance(picture, np.ndarray):
         array = picture
     else:
-        return load_picture(picture)
+        return flattened(load_picture(picture), mode, 0)
     if array.dtype != np.uint8:
         raise InputError(f"a picture of {array.dtype}: {wanted}")
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     if array.size == 0 or array.ndim not in (2, 3) or array.shape[2:] not in ((), (3,)):
         raise InputError(f"an array of shape {array.shape} is not one picture: {wanted}")
-    return Image.fromarray(np.ascontiguousarray(array))
-
-
-def _in_colour(image: Image) -> Image:
-    return image.convert("RGB")
+    return Image.fromarray(np.ascontiguousarray(array)).convert(mode)

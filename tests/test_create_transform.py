@@ -12,6 +12,7 @@ from PIL import Image
 
 import lenet_zoo
 from lenet_zoo.errors import InputError
+from lenet_zoo.pictures.preparation import Preparation
 
 
 @pytest.mark.parametrize(("name", "low", "high"), [("lenet5_classic", -0.1, 1.175), ("lenet5_modern", 0.0, 1.0)])
@@ -76,3 +77,24 @@ def test_create_transform_says_what_it_takes(picture: object, says: str) -> None
     with pytest.raises(InputError) as error:
         lenet_zoo.create_transform("lenet5_modern")(picture)
     assert str(error.value).startswith(says)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_create_transform_takes_pictures_of_every_mode_as_predict_does(channels: int, tmp_path: Path) -> None:
+    ramp = np.linspace(0, 255, 28 * 28).reshape(28, 28)
+    clear = np.zeros((28, 28, 4), np.uint8)
+    clear[8:20, 10:18] = 200, 90, 30, 255
+    clear[..., :3][clear[..., 3] == 0] = 255  # white, where nothing is to be seen
+    pictures = {
+        "deep.png": Image.fromarray((4000 * ramp / 255).astype(np.uint16)),
+        "clear.png": Image.fromarray(clear),
+        "lab.tif": Image.fromarray(np.dstack([ramp, ramp * 0, ramp * 0]).astype(np.uint8), mode="LAB"),
+    }
+    transform = lenet_zoo.create_transform(lenet_zoo.create_model("lenet5_modern", in_chans=channels))
+    for name, picture in pictures.items():
+        picture.save(tmp_path / name)
+        pixels = Preparation("picture", channels).pixels(tmp_path / name)
+        assert len(np.unique(pixels)) > 1
+        expected = torch.from_numpy(pixels.reshape(channels, 28, 28)) / 255
+        assert torch.equal(transform(picture), expected)
+        assert torch.equal(transform(tmp_path / name), expected)

@@ -276,3 +276,15 @@ def test_weights_by_url_are_timms_own_matter(server: tuple[str, Path], tmp_path:
     model = timm.create_model("lenet5_modern", pretrained=True, pretrained_cfg_overlay=overlay, cache_dir=cache)
     assert same(model, source)
     assert [p.name for p in cache.iterdir()] == ["weights.pth"]
+
+
+def test_weights_of_ones_own_need_an_architecture() -> None:
+    with pytest.raises(InputError, match=r"^local-dir:folder brings its own weights: for those in mine\.pt give the"):
+        lenet_zoo.create_model("local-dir:folder", checkpoint_path="mine.pt")
+
+
+@pytest.mark.filterwarnings("ignore:drop_rate")
+@pytest.mark.parametrize("rate", [-0.1, 1, 2.0])
+def test_a_rate_of_dropout_is_a_part(rate: float) -> None:
+    with pytest.raises(InputError, match=r"^drop_rate=.*: from 0 to below 1$"):
+        lenet_zoo.create_model("lenet5_modern", drop_rate=rate)

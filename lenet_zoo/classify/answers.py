@@ -97,6 +97,8 @@ class Classifier(ABC):
 
         Raises: InputError for another dtype, rank or size, and for an empty batch.
         """
+        if at_edge is not None and np.shape(at_edge) != np.shape(pixels)[:1]:
+            raise InputError(f"at_edge has shape {np.shape(at_edge)}: give one bool for each of the pictures")
         logits = mean_logits(self.predict_logits, pixels, self.card.looks)
         return probabilities(logits, self.card.confidence, at_edge)
 

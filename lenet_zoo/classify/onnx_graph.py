@@ -99,7 +99,8 @@ def _inspect(data: memoryview, message: str, path: Path, depth: int, found: list
 
 def _check_size(data: memoryview, found: list[str]) -> None:
     """Note an attribute that lets one value of a map take much work."""
-    name = next((text_of(value) for number, value in fields_of(data) if number == 1), "")
+    # Of several names the last counts, as for those who read the file with protobuf.
+    name = {number: text_of(value) for number, value in fields_of(data) if number == 1}.get(1, "")
     if name not in _SIZES:
         return
     for number, value in fields_of(data):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lenet_zoo.classify.answers import Classifier
-from lenet_zoo.errors import InputError
+from lenet_zoo.errors import InputError, WeightsError
 from lenet_zoo.models._base import LeNet5
 from lenet_zoo.pictures.preparation import LINE
 
@@ -43,10 +43,13 @@ def logits_of(model: nn.Module) -> Callable[[np.ndarray | Tensor], np.ndarray]:
 
     def run(pixels: np.ndarray | Tensor) -> np.ndarray:
         if isinstance(pixels, np.ndarray):
-            pixels = np.ascontiguousarray(pixels)  # torch takes no array that runs backwards
+            # Copied, if it runs backwards, which torch does not take, or is read-only, of which it warns.
+            pixels = np.require(pixels, requirements=["C", "W"])
         pixels = torch.as_tensor(pixels)
         if pixels.dtype != torch.uint8:
             raise InputError(f"pixels are {pixels.dtype}: give uint8, 0 background and 255 ink")
+        if not len(pixels):
+            raise InputError("an empty batch: give at least one picture")
         was_training = model.training
         model.eval()
         try:
@@ -79,5 +82,11 @@ class TorchClassifier(Classifier):
         self._logits = logits_of(model)
 
     def predict_logits(self, pixels: np.ndarray) -> np.ndarray:
-        """The network's logits of each picture as it stands: float32 N×classes, larger is better."""
-        return self._logits(self._checked(pixels))
+        """The network's logits of each picture as it stands: float32 N×classes, larger is better.
+
+        Raises: InputError for other pixels than `predict_array` takes; WeightsError for answers that are not finite.
+        """
+        logits = self._logits(self._checked(pixels))
+        if not np.isfinite(logits).all():
+            raise WeightsError("the network answers with values that are not finite: its weights may be damaged")
+        return logits

@@ -42,9 +42,11 @@ def fetch(kind: str, root: Path, read: Callable[[], object], get: Callable[[Path
         with FileLock(lock):
             try:
                 read()
-                return  # another process has fetched it in the meantime
             except DataError:
                 pass
+            else:
+                _remove(lock)
+                return  # another process has fetched it in the meantime
             # Whoever made an earlier one no longer holds the lock: it was killed.
             for abandoned in root.glob(f".{kind}-*"):
                 shutil.rmtree(abandoned, ignore_errors=True)
@@ -61,11 +63,15 @@ def fetch(kind: str, root: Path, read: Callable[[], object], get: Callable[[Path
             finally:
                 socket.setdefaulttimeout(timeout)
                 shutil.rmtree(staging, ignore_errors=True)
-                with suppress(OSError):  # Windows removes it on release
-                    lock.unlink()
+                _remove(lock)
     except Exception as error:
         why = f"the server sent nothing for {_SILENCE} seconds" if _timed_out(error) else " ".join(str(error).split())
         raise DataError(f"{kind} could not be fetched into {root}: {why}") from error
+
+
+def _remove(lock: Path) -> None:
+    with suppress(OSError):  # Windows removes it on release
+        lock.unlink()
 
 
 def _timed_out(error: BaseException) -> bool:

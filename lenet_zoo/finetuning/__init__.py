@@ -148,6 +148,8 @@ def finetune(
     ranks = find_ranks(device)
     if monitor is None or ranks.rank > 0:
         monitor = Monitor()
+    if data_dir is None and (in_chans != 1 or prepare is not None):
+        raise InputError(f"in_chans and prepare are for pictures of your own (data_dir): {dataset} has its own form")
     if layer_decay is not None:
         changes = {**(changes or {}), "layer_decay": layer_decay}
     if amp:
@@ -158,6 +160,9 @@ def finetune(
         monitor = TensorBoard(monitor, home / "tensorboard")
     ranks.on_rank_zero(lambda: _check_target(home, resume, overwrite))
     start = Start.named(model, weights, scratch, in_chans, freeze)
+    # For a folder the preparation chooses the recipe's table: the folder's own name could be that of a data set.
+    table = preparation.kind if data_dir is not None else dataset
+    load_recipe(recipe, architecture=start.architecture, dataset=table, changes=changes)  # before pictures are read
     with ranks.first_on_its_machine() if download else nullcontext():
         data = load_splits(
             dataset,
@@ -172,8 +177,7 @@ def finetune(
             download=download,
             monitor=monitor,
         )
-    # For a folder the preparation chooses the recipe's table: the folder's own name could be that of a data set.
-    chosen = load_finetuning(recipe, start, data, preparation.kind if data_dir is not None else dataset, changes)
+    chosen = load_finetuning(recipe, start, data, table, changes)
     run = {
         **chosen.as_dict(),  # whose `start` is empty: fine-tuning has its own
         "start": start.identity(),
@@ -195,8 +199,8 @@ def finetune(
             try:
                 result = learn(start, data, chosen, folder, seed=seed, device=device, resume=resume, monitor=monitor)
             finally:
-                if ranks.rank == 0 and not folder.checkpoint.is_file():
-                    folder.log.unlink(missing_ok=True)
+                if ranks.rank == 0:
+                    folder.drop_log_of_nothing()
             card = ranks.on_rank_zero(
                 lambda: write_results(folder, start, data, result, chosen, recipe, run, command or command_line())
             )
@@ -247,7 +251,7 @@ def load_finetuning(name: str, start: Start, data: Splits, table: str, changes: 
     """
     chosen = load_recipe(name, architecture=start.architecture, dataset=table, changes=changes)
     if not isinstance(chosen, Recipe):
-        raise InputError(f"recipe {name!r} is the paper's own training, from the start: take another for fine-tuning")
+        raise InputError(f"recipe {name!r} has the method {chosen.method}, which trains from the start: take another")
     if chosen.start:
         raise InputError(f"recipe {name!r} has start={chosen.start}: fine-tuning is told by model, so set start=")
     # Patience needs validation pictures.

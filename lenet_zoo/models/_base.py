@@ -99,6 +99,8 @@ class LeNet5(nn.Module):
         super().__init__()
         if in_chans < 1:
             raise InputError(f"in_chans={in_chans}: a picture has at least 1 channel")
+        if not 0 <= drop_rate < 1:
+            raise InputError(f"drop_rate={drop_rate:g}: from 0 to below 1")
         self.in_chans = in_chans
         self.smallest_input = smallest_input  # the height and width that leave C5 one position
         self.drop_rate = drop_rate
@@ -282,11 +284,12 @@ class LeNet5(nn.Module):
 
         `num_classes=0` leaves F6's 84 units as the output, N×84 (or N×84×h×w with `global_pool=''`).
         """
+        like, card = self.C1.weight, self.card.without_claims()
+        output = self.make_output(num_classes, like.device, like.dtype).train(self.training)
         self._set_head(num_classes, self.global_pool if global_pool is None else global_pool)
-        like = self.C1.weight
-        self.output = self.make_output(num_classes, like.device, like.dtype).train(self.training)
+        self.output = output
         # The old labels do not name the new classes. The preparation of pictures stays.
-        self._card = replace(self.card.without_claims(), labels=())
+        self._card = replace(card, labels=())
         self._card_weights = ""
 
 

@@ -366,6 +366,8 @@ class LeNet5Classic(LeNet5):
         `num_classes` and `characters` are as in the constructor; `num_classes=0` leaves F6's 84 units as the output,
         N×84 (or N×84×h×w with `global_pool=''`).
         """
+        if num_classes:
+            rbf_codes(num_classes, characters)  # they fit each other, or nothing is changed
         self.characters = characters
         # What timm writes into a saved model's config, to rebuild it from.
         self._model_args = dict(getattr(self, "_model_args", {}), characters=characters)

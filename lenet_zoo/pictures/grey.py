@@ -22,7 +22,7 @@ from lenet_zoo.errors import InputError
 from lenet_zoo.pictures.kernels import Bytes, spread
 from lenet_zoo.pictures.reading import bands, means, picture_name, reduction
 
-__all__ = ["grey_from_rgba", "to_grey"]
+__all__ = ["flattened", "grey_from_rgba", "to_grey"]
 
 _SPREAD_SIDE = 32
 
@@ -51,6 +51,24 @@ def to_grey(image: Image.Image) -> Bytes:
         image, flat = flat(image), _as_it_is
     level = _level(means(flat(band), step) for band in bands(image, step) if band.height >= step)
     return _joined(image, (level(flat(band)) for band in bands(image)))
+
+
+def flattened(image: Image.Image, mode: str, backdrop: int) -> Image.Image:
+    """A decoded picture of any mode as it is, in grey ('L') or colour ('RGB'), over a grey where it is transparent.
+
+    16-bit, float and LAB pictures become grey as in `to_grey`.
+    """
+    if image.mode.startswith(("I", "F")) or image.mode == "LAB":
+        image = Image.fromarray(to_grey(image))
+    if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
+        flat, top = Image.new(mode, image.size), 0
+        for band in bands(image):
+            rgba = band.convert("RGBA")
+            ground = Image.new("RGBA", rgba.size, (backdrop, backdrop, backdrop, 255))
+            flat.paste(Image.alpha_composite(ground, rgba).convert(mode), (0, top))
+            top += rgba.height
+        image = flat
+    return image.convert(mode)
 
 
 def grey_from_rgba(rgba: Bytes) -> Bytes:

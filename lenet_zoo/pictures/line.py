@@ -204,6 +204,8 @@ def _written(picture: Bytes, pixels: int, single: bool) -> _Writing:
         threshold, paper, ink = upon
         mask = rise >= threshold
     pieces = components(_without_edges(mask))
+    if not pieces.count:
+        raise NoDigitError("no number: nothing on the paper is a character")
     keep, tall, lines = _kept(pieces, rise, (threshold + ink) // 2, single)
     kept = pieces.mask(keep)
     ramp = np.clip((np.arange(256) - paper) * 255 // (ink - paper), 0, 255).astype(np.uint8)

@@ -91,21 +91,10 @@ class Preparation:
         import numpy as np
         from PIL import Image
 
-        from lenet_zoo.pictures.grey import to_grey
-        from lenet_zoo.pictures.reading import bands, load_picture
+        from lenet_zoo.pictures.grey import flattened
+        from lenet_zoo.pictures.reading import load_picture
 
-        picture, mode = load_picture(image), "L" if self.channels == 1 else "RGB"
-        if picture.mode.startswith(("I", "F")):
-            picture = Image.fromarray(to_grey(picture))
-        if "A" in picture.getbands() or "a" in picture.getbands() or "transparency" in picture.info:
-            grey, flat, top = self.backdrop or 0, Image.new(mode, picture.size), 0
-            for band in bands(picture):
-                rgba = band.convert("RGBA")
-                ground = Image.new("RGBA", rgba.size, (grey, grey, grey, 255))
-                flat.paste(Image.alpha_composite(ground, rgba).convert(mode), (0, top))
-                top += rgba.height
-            picture = flat
-        picture = picture.convert(mode)
+        picture = flattened(load_picture(image), "L" if self.channels == 1 else "RGB", self.backdrop or 0)
         scaled = picture.resize((self.size, self.size), Image.Resampling.BILINEAR)
         pixels: Bytes = np.array(scaled)  # a copy: torch wants it writable
         return pixels if self.channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))

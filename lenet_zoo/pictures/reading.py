@@ -6,6 +6,7 @@ import io
 import os
 import re
 import stat
+import threading
 import warnings
 from collections.abc import Iterator
 from functools import cache
@@ -36,10 +37,10 @@ _BAND = 2_000_000  # pixels
 
 PictureSource = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image.Image
 
-# Decoders of plain raster pictures. Pillow knows more, among them EPS, which starts Ghostscript on the file.
 _ORIENTATION = 0x0112  # EXIF's tag
 _REDUCED = ("L", "LA", "RGB", "RGBA")
 
+# Decoders of plain raster pictures. Pillow knows more, among them EPS, which starts Ghostscript on the file.
 _FORMATS = frozenset(
     {"AVIF", "BMP", "DIB", "GIF", "HEIF", "ICO", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM", "QOI", "SGI", "TGA"}
     | {"TIFF", "WEBP", "XBM"}
@@ -70,10 +71,8 @@ def load_picture(source: PictureSource, enough: int | None = None) -> Image.Imag
     if isinstance(source, (str, os.PathLike)):
         with _open_file(Path(source)) as stream:
             return _open(stream, name, enough)
-    if hasattr(source, "read") and hasattr(source, "seek"):
-        if getattr(source, "closed", False):
-            raise InputError(f"{name} is a closed file: open it again, or pass its path")
-        return _open(source, name, enough)
+    if hasattr(source, "read"):
+        return _open(_seekable(source, name), name, enough)
     raise InputError(
         f"a {type(source).__name__} is not a picture: pass a path, the bytes of a file, an open binary file or a PIL "
         "image (Image.fromarray makes one of an array)"
@@ -170,6 +169,45 @@ def _open_file(path: Path) -> IO[bytes]:
         raise InputError(_why_unreadable(path, error)) from None
 
 
+def _seekable(stream: IO[bytes], name: str) -> IO[bytes]:
+    """An open file, or what is left of a pipe, which decoders cannot go back in."""
+    if getattr(stream, "closed", False):
+        raise InputError(f"{name} is a closed file: open it again, or pass its path")
+    if isinstance(stream, io.TextIOBase):
+        raise InputError(f"{name} is open as text: open it with mode 'rb'")
+    if hasattr(stream, "seekable") and stream.seekable():
+        return stream
+    return io.BytesIO(stream.read())
+
+
+class _Quiet:
+    """Decoders' doubts are not the caller's: what Pillow warns of is left out while any thread decodes.
+
+    `warnings.catch_warnings` puts back what it found, so that of two threads the one that leaves last would put back
+    what the other had set.
+    """
+
+    def __init__(self) -> None:
+        self.lock, self.inside = threading.Lock(), 0
+
+    def __enter__(self) -> None:
+        with self.lock:
+            self.inside += 1
+            if self.inside == 1:
+                self.before = warnings.catch_warnings()
+                self.before.__enter__()
+                warnings.filterwarnings("ignore", module=r"(PIL|pillow_heif)(\.|$)")
+
+    def __exit__(self, *error: object) -> None:
+        with self.lock:
+            self.inside -= 1
+            if not self.inside:
+                self.before.__exit__(None, None, None)
+
+
+_quiet = _Quiet()
+
+
 def _open(stream: IO[bytes], name: str, enough: int | None) -> Image.Image:
     start = stream.tell()
     head = stream.read(12)
@@ -177,8 +215,7 @@ def _open(stream: IO[bytes], name: str, enough: int | None) -> Image.Image:
         raise InputError(f"{name} is empty (0 bytes)")
     stream.seek(start)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the size is judged below, and a decoder's doubts are not the caller's
+        with _quiet:  # the size is judged below
             image = Image.open(stream, formats=_formats_of(head))
     except Image.DecompressionBombError:
         raise InputError(_too_large(name)) from None
@@ -199,8 +236,7 @@ def _decode(image: Image.Image, name: str, enough: int | None, ours: bool = True
     if image.width * image.height == 0:
         raise InputError(f"{name} has no pixels ({image.width}×{image.height})")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _quiet:
             image.load()
     except Image.DecompressionBombError:
         raise InputError(_too_large(name)) from None

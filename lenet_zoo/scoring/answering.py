@@ -26,6 +26,7 @@ __all__ = ["KINDS", "Answering", "Characters", "Numbers", "answering", "put_answ
 
 KINDS = ("characters", "numbers")
 _TOP_K = 3
+_NO_NUMBER = "the network's answer is not a number"
 
 
 class Answering(Protocol):
@@ -105,9 +106,19 @@ class Characters:
                     rows.reject(row, why)
                     del found[row]
         if found:
-            pixels, at_edge = zip(*found.values(), strict=True)
-            answers = self.classifier.predict_array(np.stack(pixels), np.array(at_edge))
-            put_answers(rows, list(found), answers, self.classifier.labels, self.top_k, self.least)
+            try:
+                self._put(rows, found)
+            except ArtifactError:  # one picture among a million must not end the job
+                for row, one in found.items():
+                    try:
+                        self._put(rows, {row: one})
+                    except ArtifactError:
+                        rows.fail(row, _NO_NUMBER)
+
+    def _put(self, rows: Rows, found: dict[int, tuple[NDArray[np.uint8], bool]]) -> None:
+        pixels, at_edge = zip(*found.values(), strict=True)
+        answers = self.classifier.predict_array(np.stack(pixels), np.array(at_edge))
+        put_answers(rows, list(found), answers, self.classifier.labels, self.top_k, self.least)
 
 
 def put_answers(
@@ -130,16 +141,13 @@ def put_answers(
     best = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]
     confidences = np.take_along_axis(probabilities, best, axis=1)
     rejected = (confidences[:, 0].astype(np.float64) < min_confidence).tolist()
-    finite = np.isfinite(probabilities.sum(axis=1)).tolist()
     refused = none_of_these(probabilities).tolist()
     for i, row in enumerate(places):
         each = [labels[one] for one in best[i]]
         if refused[i]:
             rows.reject(row, refusal(probabilities[i], each[0]))
-        elif finite[i]:
-            rows.answer(row, None if rejected[i] else each[0], confidences[i][0], each, confidences[i])
         else:
-            rows.fail(row, "the network's answer is not a number")
+            rows.answer(row, None if rejected[i] else each[0], confidences[i][0], each, confidences[i])
 
 
 class Numbers:
@@ -166,7 +174,7 @@ class Numbers:
             try:
                 reading = self.reader.read_strips(strips, self.least, self.expect)
             except ArtifactError:  # one line among a million must not end the job
-                rows.fail(row, "the network's answer is not a number")
+                rows.fail(row, _NO_NUMBER)
                 continue
             digits, why = reading.characters, reading.reason or "no number"
             if digits and (reading.text is not None or not why.startswith("no number")):

@@ -21,6 +21,7 @@ __all__ = ["run"]
 
 _SPAWN = get_context("spawn")  # threads of onnxruntime and pyarrow do not survive a fork
 _MOST_DEATHS = 5
+_GUARD = '; and a script that calls score does so under `if __name__ == "__main__":`, as each worker imports it'
 Task = tuple[int, int]
 """Number of a unit, and where it stands in the job's list."""
 
@@ -33,7 +34,7 @@ def run(root: str, out: str, tasks: Iterator[Task], count: int, workers: int | N
     Raises: ScoringError when processes die again and again without one unit getting done.
     """
     again: deque[Task] = deque()
-    deaths = 0
+    deaths, any_done = 0, False
     workers = min(count, workers or cores())
     while True:
         running: dict[Future[Result], Task] = {}
@@ -55,7 +56,7 @@ def run(root: str, out: str, tasks: Iterator[Task], count: int, workers: int | N
                     for future in done:
                         result = future.result()
                         del running[future]
-                        deaths = 0
+                        deaths, any_done = 0, True
                         yield result
             except BrokenProcessPool:
                 # One death breaks the pool. Only the units under way are lost, and done again.
@@ -65,7 +66,7 @@ def run(root: str, out: str, tasks: Iterator[Task], count: int, workers: int | N
             units = ", ".join(str(unit) for unit, _ in sorted(again))
             raise ScoringError(
                 f"{deaths} worker processes died one after the other, at one of the parts {units}: is there memory "
-                "enough? Fewer --workers take less"
+                "enough? Fewer --workers take less" + ("" if any_done else _GUARD)
             )
 
 
@@ -83,14 +84,18 @@ def _pool(root: str, out: str, workers: int) -> Iterator[ProcessPoolExecutor]:
         theirs.close()
 
 
-_scorer: Scorer
+_scorer: Scorer | None = None
+_why_not = ""
 
 
 def _start(root: str, out: str, alive: Connection) -> None:
-    global _scorer
+    global _scorer, _why_not
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the parent answers Ctrl-C
     threading.Thread(target=_end_with, args=(alive,), daemon=True).start()
-    _scorer = Scorer(root, out)
+    try:
+        _scorer = Scorer(root, out)
+    except Exception as error:  # raised here, it would end this process, and nobody would know why
+        _why_not = f"a worker could not start: {' '.join(str(error).split()) or type(error).__name__}"
 
 
 def _end_with(alive: Connection) -> None:
@@ -101,4 +106,4 @@ def _end_with(alive: Connection) -> None:
 
 
 def _score(unit: int, offset: int) -> Result:
-    return _scorer(unit, offset)
+    return _scorer(unit, offset) if _scorer is not None else Scorer.failed(unit, _why_not)

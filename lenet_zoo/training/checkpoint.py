@@ -105,9 +105,15 @@ class RunFolder:
         """
         if not self.card.exists() and not self.checkpoint.exists():
             return
-        ours = (self.card, self.weights, self.checkpoint, self.log, self.curves)
+        events = (self.path / "tensorboard").glob("events.out.tfevents.*")
+        ours = (self.card, self.weights, self.checkpoint, self.log, self.curves, *events)
         for file in (*ours, *(self.path / name for name in results)):
             file.unlink(missing_ok=True)
+
+    def drop_log_of_nothing(self) -> None:
+        """Remove the log of a run that ended before its first epoch did."""
+        if not self.checkpoint.is_file():
+            self.log.unlink(missing_ok=True)
 
     def write(self, target: Path, data: bytes | str) -> None:
         """Write one file whole or not at all.

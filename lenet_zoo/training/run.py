@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -273,7 +273,7 @@ def _carry_out(plan: _Plan) -> Card:
     logits, records = _teachers(plan)
     made = []
     for seed, folder in zip(plan.seeds, folders, strict=True):
-        result = _train_seed(plan, seed, folder, logits)
+        result = _train_seed(plan, seed, folder, logits, records)
         made.append(ranks.on_rank_zero(partial(_publish, plan, seed, folder, result, records)))
     return made[0] if len(made) == 1 else ranks.on_rank_zero(lambda: _publish_summary(plan, folders, made))
 
@@ -284,11 +284,16 @@ def _folders(plan: _Plan) -> list[RunFolder]:
     if plan.overwrite:
         for place in {home, *places, *home.glob("seed-*")}:
             RunFolder(place).clear(("config.json", "README.md"))
+        for place in home.glob("seed-*"):
+            with suppress(OSError):  # another's files are in it
+                place.rmdir()
     begun = {place for place in places if (place / "checkpoint.pt").is_file()}
     if begun and home not in places:
         begun.add(home)  # it sums them up
     if home not in places and (home / "checkpoint.pt").is_file():
         raise TrainingError(f"{home} holds one run, and several seeds were asked for: name another folder")
+    if places == [home] and any(home.glob("seed-*/checkpoint.pt")):
+        raise TrainingError(f"{home} holds runs of several seeds, and one was asked for: name another folder")
     for place in {home, *places} - begun:
         for name in ("model.safetensors", "config.json", "README.md", "card.json"):
             if (place / name).exists():
@@ -338,19 +343,27 @@ def _train_teacher(plan: _Plan, name: str) -> str:
     return str(own.home / "model.safetensors")
 
 
-def _train_seed(plan: _Plan, seed: int, folder: RunFolder, logits: TeacherLogits | None) -> Result:
+def _train_seed(
+    plan: _Plan, seed: int, folder: RunFolder, logits: TeacherLogits | None, teachers: Sequence[dict[str, Any]]
+) -> Result:
     monitor = plan.monitor
     if plan.tensorboard and plan.ranks.rank == 0:
         monitor = TensorBoard(monitor, folder.path / "tensorboard")
+    identity: dict[str, Any] = dict(architecture=plan.architecture, dataset=plan.training.name)
+    if teachers:  # the recipe has their files, in which others may lie by now
+        identity["teachers_sha256"] = [one["sha256"] for one in teachers]
     common: dict[str, Any] = dict(
-        seed=seed, measured=plan.measured, resume=plan.resume, monitor=monitor,
-        identity=dict(architecture=plan.architecture, dataset=plan.training.name),
-    )  # fmt: skip
-    if isinstance(plan.recipe, Recipe1998):
-        return fit_online(plan.build, plan.training, plan.recipe, folder, **common)
-    if isinstance(plan.recipe, RecipeLines):
-        return fit_lines(plan.build, plan.training, plan.recipe, folder, **common)
-    return fit(plan.build, plan.training, plan.recipe, folder, ranks=plan.ranks, teacher_logits=logits, **common)
+        seed=seed, measured=plan.measured, resume=plan.resume, monitor=monitor, identity=identity
+    )
+    try:
+        if isinstance(plan.recipe, Recipe1998):
+            return fit_online(plan.build, plan.training, plan.recipe, folder, **common)
+        if isinstance(plan.recipe, RecipeLines):
+            return fit_lines(plan.build, plan.training, plan.recipe, folder, **common)
+        return fit(plan.build, plan.training, plan.recipe, folder, ranks=plan.ranks, teacher_logits=logits, **common)
+    finally:
+        if plan.ranks.rank == 0:
+            folder.drop_log_of_nothing()
 
 
 def _publish(plan: _Plan, seed: int, folder: RunFolder, result: Result, teachers: Sequence[dict[str, Any]]) -> Card:
@@ -388,8 +401,8 @@ def _publish(plan: _Plan, seed: int, folder: RunFolder, result: Result, teachers
     )
     before = card_in(folder.path)
     if before and before.sha256 == card.sha256:  # resumed when all was done: this process trained nothing
-        made_with = before.provenance.get("created_with", card.provenance["created_with"])
-        card = replace(card, provenance={**card.provenance, "created_with": made_with})
+        known = {key: before.provenance[key] for key in ("created_with", "command") if key in before.provenance}
+        card = replace(card, provenance=card.provenance | known)
     if not plan.validate:
         card = with_validation(card, plan.out / "validation")
     if isinstance(result.model, LeNet5):  # and not a teacher

@@ -51,6 +51,7 @@ def test_a_shipped_card_survives_reading_and_writing(name: str, tmp_path: Path) 
         ({"metrics": [1]}, "its 'metrics' is [1], and must be an object"),
         ({"metrics": {"test": "good"}}, "its figures of 'test' are 'good', and must be an object"),
         ({"metrics": {"test": {"correct": "all"}}}, "its correct of 'test' is 'all', and must be a number"),
+        ({"metrics": {"test": {"loss": float("nan")}}}, "its loss of 'test' is nan, and must be a number"),
         ({"metrics": {"test": {"confusion": [[1, 0], [0]]}}}, "its confusion of 'test' is [[1, 0], [0]], and must be"),
         ({"input": {"shape": [1, 28]}}, "its input holds [1, 28], and must hold 3 numbers there"),
         ({"input": {"shape": [1, 28, 28], "mean": [0], "std": [0]}}, "is no shape, mean and std"),
@@ -226,3 +227,10 @@ def test_what_is_transparent_in_a_picture_becomes_the_networks_background(fashio
     for picture in pixels[:20]:
         cut_out = np.dstack([picture] * 3 + [np.where(picture > 0, 255, 0).astype(np.uint8)])
         assert np.array_equal(classifier_of.pixels(Image.fromarray(cut_out, "RGBA")), picture)
+
+
+def test_a_number_beyond_a_floats_range_is_refused(tmp_path: Path) -> None:
+    for text in ('{"confidence": {"temperature": 1%s}}', '{"input": {"shape": [1, 28, 1%s], "mean": [0], "std": [1]}}'):
+        (tmp_path / "card.json").write_text(text % (400 * "0"))
+        with pytest.raises(WeightsError, match=r"card\.json cannot be read as JSON$"):
+            Card.read(tmp_path / "card.json")

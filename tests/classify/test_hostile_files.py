@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import lenet_zoo
 from lenet_zoo.classify import OnnxClassifier
+from lenet_zoo.classify.onnx_graph import _check_size
 from lenet_zoo.cli._app import run
 from lenet_zoo.errors import ArtifactError
 
@@ -314,3 +315,12 @@ def test_whoever_is_trusted_may_use_any_operator(tmp_path: Path, properties: dic
     rows = OnnxClassifier(path, trusted=True).predict_array(np.zeros((2, 28, 28), np.uint8))
     assert np.allclose(rows, 0.1)
     assert (run(["predict", str(path), SEVEN]), run(["predict", str(path), SEVEN, "--trusted"])) == (1, 0)
+
+
+def test_of_two_names_of_an_attribute_the_last_counts() -> None:
+    size = helper.make_attribute("kernel_shape", [200_001, 1])
+    content = b"\x0a\x01x" + size.SerializeToString()
+    assert onnx.AttributeProto.FromString(content).name == "kernel_shape"  # so it is read
+    found: list[str] = []
+    _check_size(memoryview(content), found)
+    assert found == ["kernel_shape of 200,001 pixels"]

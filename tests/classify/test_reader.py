@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
@@ -205,3 +206,29 @@ def test_the_best_path_of_a_strip_is_the_readers(line: Image.Image) -> None:
 
     strip = line_from_image(line)
     assert best_path(reader.log_probabilities(strip.pixels)) == (4, 2)
+
+
+def test_a_number_in_place_of_its_length_is_told() -> None:
+    with pytest.raises(InputError, match=r"^expect=12345678901: how many digits a number has, not the number$"):
+        expected("12345678901")
+
+
+def test_read_opens_a_file_again_when_another_one_lies_there(path: Path, tmp_path: Path, line: Image.Image) -> None:
+    network = tmp_path / "n.onnx"
+    network.write_bytes(path.read_bytes())
+    assert lenet_zoo.read(line, name=network).characters
+    network.write_bytes(b"not onnx any more")
+    with pytest.raises(ArtifactError):
+        lenet_zoo.read(line, name=network)
+    with pytest.raises(InputError, match="a list is not a picture"):
+        lenet_zoo.read([line, line])  # type: ignore[arg-type]
+
+
+def test_a_graph_of_another_rank_is_refused(path: Path, tmp_path: Path) -> None:
+    graph = onnx.load(path)
+    del graph.graph.input[0].type.tensor_type.shape.dim[3]
+    del graph.graph.node[:]
+    graph.graph.node.append(onnx.helper.make_node("Cast", ["pixels"], ["logits"], to=onnx.TensorProto.FLOAT))
+    onnx.save(graph, tmp_path / "n.onnx")
+    with pytest.raises(ArtifactError):
+        OnnxReader(tmp_path / "n.onnx")

@@ -238,3 +238,11 @@ def test_a_larger_picture_is_pooled_before_f6(model: LeNet5Classic, pool: str) -
     assert features.shape == (2, 120, 3, 3)
     pooled = features.mean((2, 3)) if pool == "avg" else features.amax((2, 3))
     assert torch.equal(model(x), model.forward_head(pooled[:, :, None, None]))
+
+
+def test_classes_that_do_not_fit_their_characters_change_nothing() -> None:
+    model = lenet_zoo.create_model("lenet5_classic", pretrained=True)
+    with pytest.raises(InputError):
+        model.reset_classifier(5, characters="ab")
+    assert (model.num_classes, model.characters, len(model.card.labels)) == (10, None, 10)
+    assert model(torch.zeros(1, 1, 28, 28)).shape == (1, 10)

@@ -213,3 +213,11 @@ def test_a_box_at_the_end_of_the_strip_is_not_inside_out(digits: Dataset) -> Non
     found = strip.boxes([0, width / 2, width - 1, width + 20], [0, width, width, width + 40])
     assert all(left <= right and top <= bottom for left, top, right, bottom in found)
     assert found[2:] == [strip.box(width - 1, width), strip.box(width + 20, width + 40)]
+
+
+@pytest.mark.parametrize(("height", "width"), [(20, 4), (99, 53), (101, 40)])
+def test_a_band_across_a_narrow_picture_is_no_character(height: int, width: int) -> None:
+    picture = np.full((height, width), 255, np.uint8)
+    picture[: height // 3] = 41
+    with pytest.raises(NoDigitError, match=r"^no number: "):
+        line_from_grey(picture)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
+import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -254,3 +257,27 @@ def test_an_opaque_screenshot_is_read_as_rgb() -> None:
     image = seven(1600, 140).convert("RGB")
     image.paste((90, 120, 200), (0, 0, 1600, 40))
     assert np.array_equal(digit_from_image(encoded(image.convert("RGBA"))), digit_from_image(encoded(image)))
+
+
+def test_threads_that_decode_leave_the_programs_warnings_as_they_are() -> None:
+    pictures = [encoded(seven(), "PNG")] * 200
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(load_picture, pictures))
+    assert list(warnings.filters) == before
+
+
+def test_what_comes_through_a_pipe_is_a_picture() -> None:
+    theirs, ours = os.pipe()
+    data = encoded(seven(), "PNG")
+    writer = threading.Thread(target=lambda: (os.write(ours, data), os.close(ours)))
+    writer.start()
+    with os.fdopen(theirs, "rb") as stream:
+        assert np.array_equal(digit_from_image(stream), digit_from_image(data))
+    writer.join()
+
+
+def test_a_file_that_is_open_as_text_is_told(tmp_path: Path) -> None:
+    (tmp_path / "seven.png").write_bytes(encoded(seven(), "PNG"))
+    with (tmp_path / "seven.png").open() as stream, pytest.raises(InputError, match="is open as text: open it with"):
+        load_picture(stream)

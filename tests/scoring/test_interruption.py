@@ -140,19 +140,25 @@ def test_a_job_that_is_killed_ends_its_workers_and_is_done_by_the_same_command(
     complete(large, out)
 
 
-def test_workers_that_die_again_and_again_end_the_job(
-    tmp_path: Path, pictures: Path, run: Score, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_workers_that_die_again_and_again_end_the_job(tmp_path: Path, pictures: Path, network: Path) -> None:
+    # Each worker imports the script, which has no guard, and so calls score itself.
+    script = f"from lenet_zoo.scoring import score; score({str(pictures)!r}, 'out', model={str(network)!r}, workers=1)"
+    (tmp_path / "careless.py").write_text(script)
+    done = subprocess.run([sys.executable, "careless.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith(
+        "5 worker processes died one after the other, at one of the parts 0: is there memory enough? Fewer --workers "
+        'take less; and a script that calls score does so under `if __name__ == "__main__":`, as each worker imports it'
+    )
+
+
+def test_why_a_worker_cannot_start_is_told(tmp_path: Path, pictures: Path, run: Score) -> None:
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
         run(pictures, out, part_rows=40, progress=stop_after(0))
-    (out / "job" / "model.onnx").write_bytes(b"")  # no worker can start with that
-    broken = the_pool(str(pictures), str(out), iter([(0, 0)]), 1, 1)
-    assert refused(lambda: list(broken), error=ScoringError) == (
-        "5 worker processes died one after the other, at one of the parts 0: is there memory enough? Fewer --workers "
-        "take less"
-    )
-    capfd.readouterr()
+    (out / "job" / "model.onnx").write_bytes(b"")
+    (result,) = the_pool(str(pictures), str(out), iter([(0, 0)]), 1, 1)
+    assert result["error"].startswith(f"a worker could not start: {out / 'job' / 'model.onnx'} ")
 
 
 the_pool = local.run  # before a fixture puts another in its place

@@ -224,9 +224,9 @@ def test_an_answer_that_is_not_a_number_is_a_row_with_an_error(
     whole = lenet_zoo.OnnxClassifier.predict_array
 
     def predict_array(self: Any, pixels: Any, at_edge: Any) -> Any:
-        probabilities = whole(self, pixels, at_edge)
-        probabilities[1] = np.nan
-        return probabilities
+        if any(np.array_equal(one, digits[1]) for one in pixels):
+            raise ArtifactError("values that are not finite")  # as for any batch with such an answer
+        return whole(self, pixels, at_edge)
 
     monkeypatch.setattr(lenet_zoo.OnnxClassifier, "predict_array", predict_array)
     result = run(write_idx(tmp_path / "a.idx3-ubyte", digits[:3]), tmp_path / "out")

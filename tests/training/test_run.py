@@ -467,3 +467,36 @@ def test_without_the_data_no_folder_is_made(tmp_path):
     with pytest.raises(DataError, match="no MNIST in"):
         train("lenet5_modern", dataset="mnist", recipe="baseline", out=tmp_path / "run", data_root=tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_another_teacher_in_the_same_file_does_not_go_on(small_mnist, tmp_path):
+    common = dict(dataset="mnist", device="cpu", data_root=small_mnist)
+    file = tmp_path / "t" / "model.safetensors"
+    changes = dict(epochs=2, teacher=str(file), distill=0.5, views=2)
+    for seed in (0, 1):
+        made = dict(changes=dict(epochs=1), seeds=(seed,), overwrite=True)
+        train("teacher", recipe="teacher", out=tmp_path / "t", **made, **common)
+        if not seed:
+            train("lenet5_modern", recipe="baseline", out=tmp_path / "s", changes=changes, **common)
+    with pytest.raises(TrainingError, match="teachers_sha256"):
+        train("lenet5_modern", recipe="baseline", out=tmp_path / "s", changes=changes, resume=True, **common)
+
+
+def test_what_a_folder_holds_after_a_run(small_mnist, tmp_path):
+    def run_in(out, **more):
+        return train(
+            "lenet5_modern", dataset="mnist", recipe="baseline", out=out, device="cpu", data_root=small_mnist,
+            changes=dict(epochs=1) | more.pop("changes", {}), **more,
+        )  # fmt: skip
+
+    several = tmp_path / "several"
+    run_in(several, seeds=(0, 1))
+    with pytest.raises(TrainingError, match="holds runs of several seeds, and one was asked for: name another folder"):
+        run_in(several)
+    card = run_in(several, overwrite=True, command="lenet-zoo train")
+    assert not list(several.glob("seed-*"))
+    # A resumed run with nothing left to do keeps the command that made it.
+    assert run_in(several, resume=True, command="lenet-zoo train --resume") == card
+    with pytest.raises(TrainingError):
+        run_in(tmp_path / "lost", changes=dict(lr=1e38, batch_size=8))
+    assert not (tmp_path / "lost" / "log.jsonl").exists()
