@@ -163,7 +163,7 @@ def digit_from_grey(grey: Bytes, size: int = 28) -> Bytes:
 
 
 def _found_in(grey: Bytes, size: int) -> Found:
-    if not isinstance(size, int) or size < 8:
+    if not isinstance(size, int | np.integer) or size < 8:
         raise InputError(f"size must be a whole number of at least 8 pixels, not {size!r}")
     if grey.ndim != 2 or grey.dtype != np.uint8 or not grey.size:
         raise InputError(f"grey must be uint8 H×W, not {grey.dtype} {'×'.join(map(str, grey.shape))}")

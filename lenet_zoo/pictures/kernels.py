@@ -65,9 +65,6 @@ def box_of(mask: Mask) -> Box:
     return int(rows.argmax()), bottom, int(columns.argmax()), right
 
 
-# ---- Resampling ------------------------------------------------------------------------------------------------------
-
-
 def edge_count(mask: Mask) -> int:
     """Of the edges between pixels those that part ink from paper; beyond the picture lies paper."""
     height, width = mask.shape
@@ -75,6 +72,9 @@ def edge_count(mask: Mask) -> int:
     inside[1:-1, 1:-1] = mask
     across, along = inside[1:] != inside[:-1], inside[:, 1:] != inside[:, :-1]
     return int(np.count_nonzero(across)) + int(np.count_nonzero(along))
+
+
+# ---- Resampling ------------------------------------------------------------------------------------------------------
 
 
 def halved(values: Bytes, factor: int) -> Bytes:

@@ -7,14 +7,16 @@ parts that are there are the work that is done, and whoever starts the same comm
 from __future__ import annotations
 
 import hashlib
+import operator
 import os
+import re
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 from lenet_zoo._files import one_writer, to_make_room, utf8_name, write_atomic
 from lenet_zoo.classify import read_metadata
@@ -46,7 +48,7 @@ def score(
     *,
     model: str | None = None,
     as_: str = "characters",
-    expect: str | None = None,
+    expect: int | str | re.Pattern[str] | None = None,
     top_k: int | None = None,
     min_confidence: float = 0.0,
     kind: str | None = None,
@@ -103,6 +105,9 @@ def score(
     if workers is not None and workers < 1:
         raise InputError(f"workers={workers}: at least 1")
     check_min_confidence(min_confidence)
+    # As JSON has them, which knows no numbers of numpy.
+    min_confidence, top_k = float(min_confidence), operator.index(top_k) if isinstance(top_k, SupportsIndex) else top_k
+    expect = expect.pattern if isinstance(expect, re.Pattern) else expect
     source, out = Path(source), Path(out)
     _check_folders(source, out)
     run, model = _engine(engine, address), model or DEFAULT_MODELS[as_]

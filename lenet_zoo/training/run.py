@@ -402,7 +402,7 @@ def _publish(plan: _Plan, seed: int, folder: RunFolder, result: Result, teachers
     before = card_in(folder.path)
     if before and before.sha256 == card.sha256:  # resumed when all was done: this process trained nothing
         known = {key: before.provenance[key] for key in ("created_with", "command") if key in before.provenance}
-        card = replace(card, provenance=card.provenance | known)
+        card = replace(card, provenance={**card.provenance, **known})
     if not plan.validate:
         card = with_validation(card, plan.out / "validation")
     if isinstance(result.model, LeNet5):  # and not a teacher

@@ -87,7 +87,7 @@ def test_a_fault_of_ours_on_one_picture_is_a_row(
 
 
 def test_min_confidence_rejects_and_keeps_the_answers(tmp_path: Path, run: Score, pictures: Path) -> None:
-    result = run(pictures, tmp_path / "out", min_confidence=0.9, top_k=2)
+    result = run(pictures, tmp_path / "out", min_confidence=np.float64(0.9), top_k=np.int64(2))
     rows = rows_of(tmp_path / "out")
     below = [row for row in rows if row["confidence"] < 0.9]
     assert 0 < len(below) == result["below_min_confidence"] < len(rows)

@@ -138,7 +138,11 @@ def test_several_lines_are_several_in_the_label(tmp_path: Path, run: Score, digi
 def test_a_line_whose_answers_are_no_numbers_is_a_row(
     tmp_path: Path, run: Score, lines: Path, reading: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    whole = lenet_zoo.OnnxReader.answers
+
     def answers(self: Any, strips: Any) -> Any:
+        if not strips.any():
+            return whole(self, strips)  # as a file is opened, a blank line is tried
         raise lenet_zoo.errors.ArtifactError("values that are not finite")
 
     monkeypatch.setattr(lenet_zoo.OnnxReader, "answers", answers)
