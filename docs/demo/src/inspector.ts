@@ -45,7 +45,7 @@ export class Inspector {
     document.addEventListener("pointerdown", ({ target }) => {
       if (!(target as Element).closest?.(".units")) this.hide();
     });
-    document.addEventListener("scroll", () => this.hide(), { passive: true });
+    document.addEventListener("scroll", () => this.scrolled(), { passive: true });
   }
 
   /** Listens to the units of one layer. */
@@ -84,6 +84,12 @@ export class Inspector {
   hide(): void {
     this.current = null;
     this.card.hidden = this.marker.hidden = true;
+  }
+
+  /** The pointer is elsewhere then. Not so the keyboard: browsers scroll to what it goes to. */
+  private scrolled(): void {
+    if (this.current?.view.units.matches(":focus-visible")) this.put();
+    else this.hide();
   }
 
   private key(event: KeyboardEvent, view: LayerView): void {

@@ -40,7 +40,7 @@ export class Pad<Picture extends Shown> {
   onchange: (since: number) => void = () => {};
   /** Called before a change that is not one more step of the same line or sample. */
   onact: () => void = () => {};
-  /** Called when the keyboard puts the pen down or lifts it. */
+  /** Called when the keyboard puts the pen down, and when its stroke ends. */
   onlift: (down: boolean) => void = () => {};
 
   private past: State<Picture>[] = [];
@@ -177,6 +177,7 @@ export class Pad<Picture extends Shown> {
     if (!this.active) return;
     this.state = { strokes: [...this.state.strokes, this.active], picture: null };
     this.active = null;
+    if (this.pointer === null) this.onlift(false);
     this.pointer = null;
   }
 
@@ -214,8 +215,11 @@ export class Pad<Picture extends Shown> {
     canvas.addEventListener("pointercancel", end);
 
     canvas.addEventListener("keydown", (event) => this.key(event));
-    canvas.addEventListener("blur", () => {
-      if (this.pointer === null) this.lift();
+    canvas.addEventListener("blur", (event) => {
+      if (this.active && this.pointer === null) {
+        this.lift();
+        this.onchange(event.timeStamp);
+      }
       this.hideCursor();
     });
   }
@@ -223,14 +227,17 @@ export class Pad<Picture extends Shown> {
   private key(event: KeyboardEvent): void {
     const arrow = ARROWS[event.key];
     if (event.ctrlKey || event.metaKey || event.altKey || this.pointer !== null) return;
+    const drawing = this.active !== null;
     if (arrow) {
       const [x, y] = this.cursor;
       this.cursor = [clamp(x + arrow[0] * KEY_STEP, this.ratio), clamp(y + arrow[1] * KEY_STEP, 1)];
       if (this.active) this.extend([...this.cursor, this.penWidth]);
     } else if (event.key === " ") {
       if (this.active) this.lift();
-      else this.begin([...this.cursor, this.penWidth]);
-      this.onlift(this.active !== null);
+      else {
+        this.begin([...this.cursor, this.penWidth]);
+        this.onlift(true);
+      }
     } else if (event.key === "Escape") {
       this.lift();
     } else if (event.key === "Delete" || event.key === "Backspace") {
@@ -241,7 +248,7 @@ export class Pad<Picture extends Shown> {
     event.preventDefault();
     this.cursorShown = true;
     this.paint();
-    this.onchange(event.timeStamp);
+    if (drawing || this.active) this.onchange(event.timeStamp); // else the pen was moved over the paper
   }
 
   private hideCursor(): void {

@@ -55,6 +55,24 @@ describe("a unit", () => {
     await page.keyboard.press("Escape");
     expect(await card.isVisible()).toBe(false);
   });
+
+  test("keeps its card where the browser scrolls to it", async () => {
+    const visit = await browser.visit();
+    const { page } = visit;
+    await page.locator("#threshold").focus();
+    const layers = await page.locator(".units").count();
+    expect(layers).toBeGreaterThan(10);
+    for (let i = 0; i < layers; i++) {
+      await page.keyboard.press("Tab");
+      await page.waitForTimeout(100); // until it has scrolled
+      expect(await page.locator(".inspector").isVisible()).toBe(true);
+    }
+    expect(await page.evaluate(() => scrollY)).toBeGreaterThan(0);
+    const [frame, unit] = await page.evaluate(() =>
+      [".unit-frame", ".units:focus canvas"].map((each) => document.querySelector(each)!.getBoundingClientRect().top),
+    );
+    expect(Math.abs(frame - unit)).toBeLessThan(2);
+  });
 });
 
 test("without the marked square the answer is what the page says", async () => {

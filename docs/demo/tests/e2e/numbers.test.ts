@@ -108,6 +108,7 @@ describe("a number", () => {
       await expect.poll(() => page.locator("#number").textContent()).toBe(text);
     }
     await read(visit, before);
+    expect(await page.locator("output:not([aria-live=off])").count()).toBe(0); // what follows would be said twice
     expect(await page.locator(".line-best").textContent()).toBe("364");
     await expect
       .poll(() => page.locator("#announcement").textContent())

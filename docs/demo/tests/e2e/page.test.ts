@@ -120,6 +120,27 @@ describe("for everybody", () => {
       .toMatch(/^LeNet-5, 1998: 1, .* %\. LeNet-5, modern: 1, .* %$/);
   });
 
+  test("the keyboard's pen is said to be up wherever its stroke ends, and changes nothing then", async () => {
+    const visit = await browser.visit();
+    const { page } = visit;
+    for (const end of ["Escape", "Tab"]) {
+      await page.focus("#pad");
+      await page.keyboard.press("Space");
+      const drawing = await visit.count();
+      await page.keyboard.press("ArrowLeft");
+      await visit.reading(drawing);
+      await page.keyboard.press(end);
+      expect(await page.locator("#announcement").textContent()).toBe("pen up");
+    }
+    await page.focus("#pad");
+    await visit.reading();
+    const rested = await visit.count();
+    for (let i = 0; i < 3; i++) await page.keyboard.press("ArrowUp");
+    await page.keyboard.press("Escape");
+    await page.waitForTimeout(500);
+    expect(await visit.count()).toBe(rested);
+  });
+
   test("a phone 360 px wide draws with a finger", async () => {
     const phone = await Site.open({
       viewport: { width: 360, height: 740 },
