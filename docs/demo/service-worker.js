@@ -7,7 +7,10 @@ const OURS = `lenet-5 ${self.registration.scope} `;
 const CACHE = OURS + __VERSION__;
 
 self.addEventListener("install", (event) => {
-  event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(FILES)));
+  // The browser's own cache may hold the former version's page: each file is asked for again, which costs little where it
+  // has not changed.
+  const files = FILES.map((file) => new Request(file, { cache: "no-cache" }));
+  event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(files)));
 });
 
 // Runs once no page of the former version is open: those still need its files.

@@ -14,7 +14,11 @@ export class PictureReader {
     worker.onmessage = ({ data }: MessageEvent<ReaderAnswer>) => {
       if (data.turn === this.turn) this.settle(data);
     };
-    worker.onerror = () => this.settle({ turn: this.turn, fault: { kind: "noReader" } });
+    worker.onerror = () => {
+      worker.terminate();
+      this.worker = null; // it would never answer; the next picture brings another
+      this.settle({ turn: this.turn, fault: { kind: "noReader" } });
+    };
     return worker;
   }
 

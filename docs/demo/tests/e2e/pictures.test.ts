@@ -97,6 +97,22 @@ describe("pictures", () => {
     expect(await page.locator("#message").textContent()).toBe("");
   });
 
+  test("are read again after the reader did not load once", async () => {
+    const visit = await browser.visit();
+    const { page } = visit;
+    const small = fixtures.find(({ name }) => name === "wide.png")!;
+    await page.context().route("**/worker-*.js", (route) => route.abort());
+    await visit.drop(small.name, "image/png", small.data);
+    const text = "The part of the page that reads pictures did not load.";
+    await expect.poll(() => page.locator("#message").textContent()).toBe(text);
+    expect(visit.complaints.splice(0).filter((complaint) => !complaint.includes("ERR_FAILED"))).toEqual([]);
+    await page.context().unroute("**/worker-*.js");
+    const count = await visit.count();
+    await visit.drop(small.name, "image/png", small.data);
+    expect((await visit.reading(count)).pixels).toEqual(small.digit);
+    expect(await page.locator("#message").textContent()).toBe("");
+  });
+
   test("the last of several that are chosen in quick succession stays, whichever is read first", async () => {
     const visit = await browser.visit();
     const { page } = visit;
