@@ -21,8 +21,12 @@ export class Lessons {
     private readonly networks: Network[],
     private readonly shown: () => Shown,
     say: (text: string) => void,
+    private readonly stopped: (error: unknown) => void,
   ) {
-    for (const network of networks) void network.kernels().then((all) => this.weights.set(network.architecture, all));
+    for (const network of networks) {
+      const keep = (all: Partial<Record<LayerName, Kernels>>) => void this.weights.set(network.architecture, all);
+      void network.kernels().then(keep).catch(stopped);
+    }
     this.inspector = new Inspector((view) => this.weightsOf(view), shown, say);
   }
 
@@ -48,7 +52,7 @@ export class Lessons {
     this.found = [];
     this.inspector.refresh();
     for (const view of this.views) view.changes.showNothing(this.shown().palette);
-    if (answers) void this.erase(this.turn);
+    if (answers) void this.erase(this.turn).catch(this.stopped);
   }
 
   /** The colours or the language have changed, and nothing else. */

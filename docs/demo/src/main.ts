@@ -10,7 +10,7 @@ import { PictureError, type Picture } from "./pictures/reading";
 import { found, SEVERAL, type Found } from "./pictures/refusals";
 import { PictureReader } from "./reader";
 import samples from "./samples.json";
-import { faultText, language, LANGUAGES, remember, sentence, speak, texts, wantedLanguage } from "./texts";
+import { faultText, language, LANGUAGES, remember, sentence, speak, texts, wantedLanguage, wordsOf } from "./texts";
 import { reasonOf, verdict, type Verdict } from "./verdict";
 import { NetworkView, networkTable } from "./view";
 
@@ -31,6 +31,8 @@ const threshold = $<HTMLInputElement>("threshold");
 const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
 let palette = readPalette(document.documentElement);
 let networks: Network[] | null = null;
+/** Why there are no networks, if they did not load. */
+let failed = "";
 let lessons: Lessons | null = null;
 let numbers: NumberDesk | null = null;
 let views: NetworkView[] = [];
@@ -50,15 +52,14 @@ function build(): void {
 // -- from the pad to the page ----------------------------------------------------------------------------------------
 
 const answer = latest(async (since) => {
-  if (!networks) return;
-  const digit = read();
-  const { pixels, atEdge } = digit;
+  if (!networks) return showNoNetworks();
   try {
+    const digit = read();
+    const { pixels, atEdge } = digit;
     const answers = pixels ? await Promise.all(networks.map((network) => network.read(pixels, atEdge))) : null;
     show(digit, answers, since);
   } catch (error) {
-    say(texts.said.stopped(wordsOf(error)), true);
-    throw error;
+    stopped(error);
   }
 });
 
@@ -88,10 +89,17 @@ function show({ pixels, atEdge, reason }: Found, answers: Answer[] | null, since
   document.dispatchEvent(new CustomEvent("answer", { detail }));
 }
 
+/** While they load and where they did not, which is said again after whatever else was said. */
+function showNoNetworks(): void {
+  const { loading, notLoaded, notLoadedBecause } = texts.said;
+  showTools();
+  for (const view of views) view.showNothing(palette, failed ? notLoaded : loading);
+  if (!numberMode()) say(failed && notLoadedBecause(failed), failed !== "");
+}
+
 function paint(): Verdict[] {
   const { pixels, answers, reason } = shown;
   showTools();
-  $("pad-hint").hidden = !pad.empty;
   digit.draw(palette, pixels ?? new Uint8Array(784), 0, 255);
   if (!answers) {
     const { several, noDigit, severalHere, emptyPad } = texts.said;
@@ -111,14 +119,16 @@ function paint(): Verdict[] {
 
 // -- words -----------------------------------------------------------------------------------------------------------
 
-function wordsOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}
-
 function say(text: string, alarm = false): void {
   const message = $("message");
   setText(message, text);
   message.classList.toggle("alarm", alarm);
+}
+
+/** Says so on the page, and leaves the error itself to the console. */
+function stopped(error: unknown): never {
+  say(texts.said.stopped(wordsOf(error)), true);
+  throw error;
 }
 
 let announcing: ReturnType<typeof setTimeout> | undefined;
@@ -144,6 +154,7 @@ const desk = () => (numberMode() && numbers ? numbers.pad : pad);
 function showTools(): void {
   $<HTMLButtonElement>("undo").disabled = !desk().canUndo;
   $<HTMLButtonElement>("clear").disabled = desk().empty;
+  $("pad-hint").hidden = !pad.empty;
 }
 
 $("undo").addEventListener("click", () => desk().undo());
@@ -242,10 +253,19 @@ async function enter(mode: string): Promise<void> {
   say("");
   document.body.dataset.mode = mode;
   lessons?.hide();
-  if (!numberMode()) return void answer(performance.now());
+  if (!numberMode()) return answer(performance.now());
   if (!numbers) {
-    const { NumberDesk } = await import("./numbers");
-    numbers ??= new NumberDesk(() => palette, announce, showTools);
+    try {
+      const { NumberDesk } = await import("./numbers");
+      // Meanwhile it may have been left, and entered again. A pad that is not on the page has no size to write in.
+      if (!numberMode() || numbers) return;
+      numbers = new NumberDesk(() => palette, say, announce, stopped, showTools);
+    } catch (error) {
+      if (!numberMode()) return;
+      document.querySelector<HTMLInputElement>("input[name=mode][value=digit]")!.checked = true;
+      await enter("digit");
+      return say(texts.said.notLoadedBecause(wordsOf(error)), true);
+    }
     numbers.pad.setColours(palette.ink, palette.cursor);
     numbers.pad.onact = pad.onact;
     numbers.pad.onlift = pad.onlift;
@@ -258,10 +278,17 @@ async function enter(mode: string): Promise<void> {
 
 const languages = $<HTMLSelectElement>("language");
 for (const [code, { name }] of Object.entries(LANGUAGES)) languages.append(new Option(name, code));
-languages.addEventListener("change", () => {
-  remember(languages.value);
-  void translate(languages.value);
-});
+languages.addEventListener("change", () => void choose(languages.value));
+
+async function choose(code: string): Promise<void> {
+  try {
+    await translate(code);
+    remember(code);
+  } catch (error) {
+    languages.value = language;
+    say(texts.said.languageNotLoaded(wordsOf(error)), true);
+  }
+}
 
 async function translate(code: string): Promise<void> {
   await speak(code);
@@ -271,7 +298,7 @@ async function translate(code: string): Promise<void> {
   );
   build();
   if (networks) paint();
-  else for (const view of views) view.showNothing(palette, texts.said.loading);
+  else showNoNetworks();
   lessons?.repaint(palette);
   numbers?.paint();
 }
@@ -299,17 +326,21 @@ try {
   networks = await loading;
   await answer(performance.now());
 } catch (error) {
-  say(texts.said.notLoadedBecause(wordsOf(error)), true);
-  for (const view of views) view.showNothing(palette, texts.said.notLoaded);
+  failed = wordsOf(error);
+  showNoNetworks();
   document.body.dataset.state = "failed";
 }
 
 if (networks) {
-  const { Lessons } = await import("./lessons");
-  lessons = new Lessons(networks, () => ({ pixels: shown.pixels, palette }), sayAtOnce);
-  lessons.attach(views);
-  lessons.changed(shown.answers);
-  document.body.dataset.lessons = "ready";
+  try {
+    const { Lessons } = await import("./lessons");
+    lessons = new Lessons(networks, () => ({ pixels: shown.pixels, palette }), sayAtOnce, stopped);
+    lessons.attach(views);
+    lessons.changed(shown.answers);
+    document.body.dataset.lessons = "ready";
+  } catch (error) {
+    say(texts.said.lessonsNotLoaded(wordsOf(error)), true);
+  }
 }
 
 // Without a network the page is there again, from the second time on.

@@ -14,7 +14,7 @@ import type { LinePicture } from "./pictures/reading";
 import { attempt } from "./pictures/refusals";
 import { HEIGHT, type Frame, type Strip } from "./pictures/strip";
 import samples from "./samples.json";
-import { language, sentence, texts } from "./texts";
+import { language, sentence, texts, wordsOf } from "./texts";
 import { percent } from "./verdict";
 
 /** What the event `number` on the document carries, for tests and for the curious. */
@@ -31,6 +31,9 @@ const OPENING = [1, 9, 9, 8];
 /** Pixels of the page for one of the strip, where there is room. */
 const ZOOM = 5;
 
+/** Whether the page reads digits again. What was asked for before is told to nobody then: `open` asks anew. */
+const away = () => document.body.dataset.mode !== "number";
+
 interface Found {
   strips: Strip[] | null;
   reason: string;
@@ -45,11 +48,13 @@ export class NumberDesk {
     reason: "",
     empty: true,
   };
-  private readonly answer = latest((since) => this.read(since));
+  private readonly answer = latest((since) => this.read(since).catch(this.stopped));
 
   constructor(
     private readonly palette: () => Palette,
+    private readonly say: (text: string) => void,
     private readonly announce: (text: string) => void,
+    private readonly stopped: (error: unknown) => void,
     private readonly changed: () => void,
   ) {
     this.pad.onchange = (since) => void this.answer(since);
@@ -64,7 +69,7 @@ export class NumberDesk {
       this.reader ??= await LineReader.load();
       this.failed = "";
     } catch (error) {
-      this.failed = error instanceof Error ? error.message : String(error);
+      this.failed = wordsOf(error);
       return this.paint();
     }
     await this.answer(performance.now());
@@ -88,10 +93,16 @@ export class NumberDesk {
   }
 
   private async read(since: number): Promise<void> {
-    if (!this.reader) return;
+    if (away()) return;
+    if (!this.reader) {
+      this.say("");
+      return this.paint();
+    }
     const { strips, reason } = this.find();
     const lines = [];
     for (const strip of strips ?? []) lines.push({ ...(await this.reader.read(strip)), pixels: strip.pixels });
+    if (away()) return;
+    this.say("");
     const written = lines.filter(({ text }) => text);
     const why = !lines.length || written.length ? reason : "no number: the line holds no digit";
     this.shown = { lines, reason: why, empty: this.pad.empty };

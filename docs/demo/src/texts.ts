@@ -63,6 +63,11 @@ export function sentence(reason: string): string {
   return text && `${text[0].toUpperCase()}${text.slice(1)}.`;
 }
 
+/** What an error says. */
+export function wordsOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
 /** What is wrong with a picture, for the reader of the page. */
 export function faultText(fault: Fault): string {
   const { said } = texts;

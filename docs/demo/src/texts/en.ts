@@ -53,6 +53,8 @@ const said = {
   loading: "loading…",
   notLoaded: "not loaded",
   notLoadedBecause: (why: string) => `The networks could not be loaded: ${why}`,
+  languageNotLoaded: (why: string) => `The language could not be loaded: ${why}`,
+  lessonsNotLoaded: (why: string) => `What explains the layers could not be loaded: ${why}`,
   stopped: (why: string) => `The networks stopped: ${why}`,
   noDigit: "no digit",
   several: "several digits",

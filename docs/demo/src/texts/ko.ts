@@ -54,6 +54,8 @@ export const ko: Texts = {
     loading: "불러오는 중…",
     notLoaded: "불러오지 못함",
     notLoadedBecause: (why) => `신경망을 불러오지 못했습니다: ${why}`,
+    languageNotLoaded: (why) => `언어를 불러오지 못했습니다: ${why}`,
+    lessonsNotLoaded: (why) => `층을 설명하는 부분을 불러오지 못했습니다: ${why}`,
     stopped: (why) => `신경망이 멈췄습니다: ${why}`,
     noDigit: "숫자 없음",
     several: "숫자가 여럿",

@@ -56,9 +56,24 @@ describe("opening", () => {
       ready: false,
       prepare: (page) => page.route("**/*.onnx", (route) => route.abort()),
     });
-    await broken.page.waitForSelector("body[data-state=failed]");
-    expect(await broken.page.locator("#message").textContent()).toContain("The networks could not be loaded");
-    await broken.page.close();
+    const { page } = broken;
+    const message = () => page.locator("#message").textContent();
+    await page.waitForSelector("body[data-state=failed]");
+    expect(await message()).toContain("The networks could not be loaded");
+    // And says it again after anything else.
+    await broken.drop("torn.png", "image/png", Buffer.from("no picture"));
+    await expect.poll(message).toContain("torn.png");
+    await page.click("#clear");
+    await expect.poll(message).toContain("The networks could not be loaded");
+    await page.locator("input[value=number]").check();
+    await expect.poll(message).toBe("");
+    await page.locator("input[value=digit]").check();
+    await expect.poll(message).toContain("The networks could not be loaded");
+    await page.locator("#language").selectOption("ko");
+    await expect.poll(message).toContain("신경망을 불러오지 못했습니다");
+    expect((await said(broken)).map(({ sentence }) => sentence)).toEqual(["불러오지 못함", "불러오지 못함"]);
+    await page.evaluate(() => localStorage.clear()); // the other tests want English
+    await page.close();
   });
 });
 

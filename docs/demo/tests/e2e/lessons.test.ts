@@ -75,6 +75,22 @@ describe("a unit", () => {
   });
 });
 
+test("without its lessons the page says so, and does all else", async () => {
+  const site = await Site.open({ serviceWorkers: "allow" });
+  try {
+    const { page } = await site.visit({
+      ready: false,
+      prepare: (page) => page.route("**/lessons-*.js", (route) => route.abort()),
+    });
+    const message = () => page.locator("#message").textContent();
+    await expect.poll(message).toContain("What explains the layers could not be loaded");
+    const registered = () => page.evaluate(async () => Boolean(await navigator.serviceWorker.getRegistration()));
+    await expect.poll(registered).toBe(true);
+  } finally {
+    await site.close();
+  }
+});
+
 test("without the marked square the answer is what the page says", async () => {
   const visit = await browser.visit();
   const { page } = visit;
@@ -118,6 +134,16 @@ test("the page speaks Korean to those whose browser does, and to those who choos
   } finally {
     await korean.close();
   }
+});
+
+test("a language that does not load is not chosen", async () => {
+  const visit = await browser.visit({ prepare: (page) => page.route("**/ko-*.js", (route) => route.abort()) });
+  const { page } = visit;
+  await page.locator("#language").selectOption("ko");
+  await expect.poll(() => page.locator("#message").textContent()).toContain("The language could not be loaded");
+  expect(await page.locator("#language").inputValue()).toBe("en");
+  expect(await page.evaluate(() => localStorage.length)).toBe(0);
+  expect(visit.complaints.splice(0).filter((text) => !text.includes("ERR_FAILED"))).toEqual([]);
 });
 
 test("once it was open, the page is there without a network", async () => {

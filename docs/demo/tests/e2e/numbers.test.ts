@@ -123,6 +123,78 @@ describe("a number", () => {
     expect(await page.locator("#line-pad").isVisible()).toBe(false);
   });
 
+  test("takes back what the page said before it", async () => {
+    const visit = await visitNumbers();
+    const { page } = visit;
+    const message = page.locator("#message");
+    await visit.drop("torn.png", "image/png", Buffer.from("no picture"));
+    await expect.poll(() => message.textContent()).toContain("torn.png");
+    await page.click("#clear");
+    await expect.poll(() => message.textContent()).toBe("");
+
+    const slow = await visitNumbers(); // its first picture brings the worker
+    const context = slow.page.context();
+    let go = () => {};
+    const gate = new Promise<void>((resolve) => (go = resolve));
+    await context.route("**/worker-*.js", (route) => gate.then(() => route.continue()));
+    const before = await countOf(slow);
+    await slow.drop(picture.name, "image/png", picture.data);
+    const said = slow.page.locator("#message");
+    await expect.poll(() => said.textContent()).toBe("Reading the picture…");
+    go();
+    expect((await read(slow, before)).lines.map(({ text }) => text)).toEqual(["20718"]);
+    expect(await said.textContent()).toBe("");
+    await context.unroute("**/worker-*.js");
+  });
+
+  test("is not to be had where its part of the page does not load, and the page says so", async () => {
+    const visit = await browser.visit({
+      prepare: (page) => page.route("**/numbers-*.js", (route) => route.abort()),
+    });
+    const { page } = visit;
+    await page.locator("input[value=number]").click();
+    await expect.poll(() => page.locator("#message").textContent()).toContain("could not be loaded");
+    expect(await page.locator("input[value=digit]").isChecked()).toBe(true);
+    expect(await page.locator("#pad").isVisible()).toBe(true);
+    expect(visit.complaints.splice(0).filter((text) => !text.includes("ERR_FAILED"))).toEqual([]);
+  });
+
+  test("that the network stops at is said to be none", async () => {
+    const other = fileURLToPath(new URL("../../models/lenet5_modern.onnx", import.meta.url)); // reads no lines
+    const visit = await browser.visit({
+      prepare: (page) => page.route("**/lenet5_numbers-*.onnx", (route) => route.fulfill({ path: other })),
+    });
+    const { page } = visit;
+    await page.locator("input[value=number]").check();
+    await expect.poll(() => page.locator("#message").textContent()).toMatch(/^The networks stopped: ./);
+    await expect.poll(() => visit.complaints.splice(0).join()).toMatch(/^exception: /);
+  });
+
+  test("may be left for a digit while its part of the page loads", async () => {
+    let go = () => {};
+    const gate = new Promise<void>((resolve) => (go = resolve));
+    const visit = await browser.visit({
+      prepare: (page) => page.route("**/numbers-*.js", (route) => gate.then(() => route.continue())),
+    });
+    const { page } = visit;
+    await page.locator("input[value=number]").check();
+    await page.locator("input[value=digit]").check();
+    const loaded = page.waitForResponse("**/numbers-*.js");
+    go();
+    await loaded;
+    await page.waitForTimeout(500);
+    expect(await page.locator("body").getAttribute("data-state")).toBe("digit");
+    await page.locator("input[value=number]").check();
+    await page.waitForSelector("body[data-state=number]");
+    expect(await page.locator("#number").textContent()).toBe("1998");
+    // Written over the pad as it is, not squeezed into one that is not on the page.
+    const lefts = await page
+      .locator("#frames .frame")
+      .evaluateAll((all) => all.map((each) => (each as HTMLElement).offsetLeft));
+    const { width } = (await page.locator("#line-pad").boundingBox())!;
+    expect(lefts[3] - lefts[0]).toBeGreaterThan(0.3 * width);
+  });
+
   test.each([
     [1280, 900],
     [390, 844],
