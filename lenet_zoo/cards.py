@@ -417,7 +417,8 @@ def verify(path: str | os.PathLike[str]) -> Card | None:
     """
     path = Path(path).resolve()
     if not path.is_file():
-        raise WeightsError(f"the weight file {path} is missing: reinstall lenet-zoo, or give a file that exists")
+        ours = ": reinstall lenet-zoo" if path.parent == _FOLDER else ""
+        raise WeightsError(f"the weight file {path} is missing{ours}")
     if path.parent != _FOLDER:
         return None
     card, found = load(path.name.removesuffix(".safetensors")), sha256_of(path)

@@ -39,6 +39,10 @@ __all__ = [
 
 # timm's prefixes for weights outside of the package, whose names we cannot check.
 _SOURCES = ("hf-hub:", "hf_hub:", "local-dir:")
+# Who writes what 'local-dir:' takes.
+_WRITTEN = "that `lenet-zoo train` or `finetune` wrote, or timm.models.save_for_hf"
+# What create_model takes beside its own arguments.
+_KEYWORDS = ("features_only", "out_indices", "pretrained_cfg_overlay", "pad", "characters", "device", "dtype")
 _DEFAULT_TAG = "mnist"  # timm's: the first of an architecture's cfgs
 _LAYERS = Path(__file__).parent / "models" / "tables" / "layers.json"
 
@@ -83,9 +87,12 @@ def resolve(name: str) -> str:
         return name
     if name in architectures:
         return f"{name}.{_DEFAULT_TAG}"
+    if name and os.path.exists(os.path.join(name, "config.json")):
+        raise UnknownModelError(f"no network called {name!r}, which is a folder with one: say local-dir:{name}")
     if os.path.exists(name):  # `lenet-zoo read a.png b.png`
         raise UnknownModelError(
-            f"no network called {name!r}, which is a file or a folder: the name of a network comes before what it reads"
+            f"no network called {name!r}, which is {'a folder' if os.path.isdir(name) else 'a file'}: the name of a "
+            "network comes before what it reads, and of files only .onnx ones can be named there"
         )
     known = tags if "." in name else architectures + tags
     raise UnknownModelError(f"no network called {name!r}.{did_you_mean(name, known)} The zoo has {', '.join(tags)}")
@@ -131,6 +138,8 @@ def create_model(
     """
     import timm
 
+    if not isinstance(name, str):
+        raise InputError(f"create_model takes the name of a network, such as 'lenet5_modern', and not {name!r}")
     # timm leaves out what is None.
     kwargs |= dict(num_classes=num_classes, in_chans=in_chans, global_pool=global_pool, drop_rate=drop_rate)
     if is_foreign(name):
@@ -154,8 +163,21 @@ def create_model(
         overlay = dict(kwargs.pop("pretrained_cfg_overlay", None) or {}, file=str(checkpoint_path))
         overlay |= dict(num_classes=num_classes or 10, input_size=(in_chans or 1, 28, 28), description=None)
         kwargs["pretrained_cfg_overlay"] = overlay
-    model: nn.Module = timm.create_model(name, pretrained=pretrained, **kwargs)
+    try:
+        model: nn.Module = timm.create_model(name, pretrained=pretrained, **kwargs)
+    except TypeError as error:
+        _check_keyword(error, kwargs)
+        raise
     return model.eval()
+
+
+def _check_keyword(error: Exception, given: Mapping[str, Any]) -> None:
+    """Raises: TypeError that names create_model, when `error` is of one of the `given` keywords."""
+    unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    # Another one came from a folder's config.
+    if unknown is not None and given.get(unknown[1]) is not None and "PretrainedCfg" not in str(error):
+        near = did_you_mean(unknown[1], (*given.keys() - {unknown[1]}, *_KEYWORDS))
+        raise TypeError(f"create_model() got an unexpected keyword argument {unknown[1]!r}.{near}") from error
 
 
 def _create_from_source(name: str, pretrained: bool, **kwargs: Any) -> nn.Module:
@@ -164,20 +186,18 @@ def _create_from_source(name: str, pretrained: bool, **kwargs: Any) -> nn.Module
 
     from lenet_zoo.models.weight_files import UNREADABLE
 
+    folder = name.removeprefix("local-dir:")
+    if folder != name and not os.path.isdir(folder):
+        raise WeightsError(f"no folder {folder}: give one {_WRITTEN}")
     try:
         model: nn.Module = timm.create_model(name, pretrained=pretrained, **kwargs)
     except LenetZooError:
         raise
     except UNREADABLE as error:
-        unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
-        # The caller's, if it was given; another one came from the folder's config.
-        if unknown is not None and kwargs.get(unknown[1]) is not None and "PretrainedCfg" not in str(error):
-            raise
+        _check_keyword(error, kwargs)
         what = " ".join(str(error).split()) or type(error).__name__
         right = "a folder" if name.startswith("local-dir:") else "a repository with the files"
-        raise WeightsError(
-            f"{name} cannot be loaded: {what}; give {right} that timm.models.save_for_hf wrote"
-        ) from error
+        raise WeightsError(f"{name} cannot be loaded: {what}; give {right} {_WRITTEN}") from error
     return model
 
 

@@ -96,7 +96,7 @@ def test_pictures_and_networks_whose_files_have_such_names(command, tmp_path: Pa
         _, said = command("info", str(network), status=1)
         assert said == f"lenet-zoo: {tmp_path}/{printable(name)}.onnx is not an ONNX file\n"
         _, said = command("info", f"local-dir:{tmp_path}/{name}", status=1)
-        assert said.startswith(f"lenet-zoo: local-dir:{tmp_path}/{printable(name)} cannot be loaded: ")
+        assert said.startswith(f"lenet-zoo: no folder {tmp_path}/{printable(name)}: give one that ")
 
 
 def test_a_picture_of_a_card_without_a_confusion_matrix(command, tmp_path: Path) -> None:

@@ -98,8 +98,24 @@ def test_a_picture_in_the_networks_place_is_told_where_it_belongs(tmp_path: Path
     picture.touch()
     with pytest.raises(UnknownModelError) as error:
         lenet_zoo.read(picture, name=str(picture))
-    says = "which is a file or a folder: the name of a network comes before what it reads"
-    assert str(error.value) == f"no network called {str(picture)!r}, {says}"
+    says = "which is a file: the name of a network comes before what it reads, and of files only .onnx ones can be"
+    assert str(error.value) == f"no network called {str(picture)!r}, {says} named there"
+
+
+def test_a_folder_that_holds_a_network_is_named_as_one_is(tmp_path: Path) -> None:
+    timm.models.save_for_hf(lenet_zoo.create_model("lenet5_modern"), tmp_path, safe_serialization=True)
+    with pytest.raises(UnknownModelError, match=f"say local-dir:{tmp_path}$"):
+        lenet_zoo.create_model(str(tmp_path))
+
+
+def test_a_name_is_a_text() -> None:
+    with pytest.raises(InputError, match="takes the name of a network, such as 'lenet5_modern', and not None"):
+        lenet_zoo.create_model(None)
+
+
+def test_an_unknown_keyword_gets_a_suggestion() -> None:
+    with pytest.raises(TypeError, match=r"^create_model\(\) .* 'num_clases'\. Did you mean 'num_classes'\?$"):
+        lenet_zoo.create_model("lenet5_modern", num_clases=3)
 
 
 def test_timm_names_an_unknown_tag_of_ours_itself() -> None:
@@ -215,13 +231,15 @@ def test_a_damaged_folder_is_one_clear_line(tmp_path: Path, file: str, content: 
     with pytest.raises(WeightsError) as error:
         lenet_zoo.create_model(f"local-dir:{tmp_path}", pretrained=True)
     assert str(error.value).startswith(f"local-dir:{tmp_path} cannot be loaded: ")
-    assert str(error.value).endswith("; give a folder that timm.models.save_for_hf wrote")
+    assert str(error.value).endswith(
+        "; give a folder that `lenet-zoo train` or `finetune` wrote, or timm.models.save_for_hf"
+    )
     assert says in str(error.value)
     assert "\n" not in str(error.value)
 
 
 def test_a_folder_that_is_not_there_and_a_keyword_that_no_network_takes(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"nowhere cannot be loaded: Config file not found: .*config\.json; give a "):
+    with pytest.raises(WeightsError, match=r"^no folder .*nowhere: give one that `lenet-zoo train` or `finetune`"):
         lenet_zoo.create_model(f"local-dir:{tmp_path / 'nowhere'}")
     timm.models.save_for_hf(lenet_zoo.create_model("lenet5_modern"), tmp_path, safe_serialization=True)
     with pytest.raises(TypeError, match="unexpected keyword argument 'width'"):
@@ -247,7 +265,7 @@ def test_a_folder_has_a_transform_and_a_card(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"card\.json cannot be read as JSON$"):
         lenet_zoo.model_card(name)
     for call in (lenet_zoo.create_transform, lenet_zoo.model_card):
-        with pytest.raises(WeightsError, match="nowhere cannot be loaded: Config file not found"):
+        with pytest.raises(WeightsError, match=r"^no folder nowhere: give one that"):
             call("local-dir:nowhere")
 
 
