@@ -21,7 +21,7 @@ from pydantic import Base64Bytes, BaseModel, Field
 
 from lenet_zoo import OnnxClassifier
 from lenet_zoo.classify import Prediction
-from lenet_zoo.errors import InputError
+from lenet_zoo.errors import InputError, LenetZooError
 
 
 class Picture(BaseModel):
@@ -93,8 +93,12 @@ if __name__ == "__main__":
     parser.add_argument("--bytes", type=int, default=8_000_000, help="of a request at most")
     parser.add_argument("--requests", type=int, default=64, help="at once; more are answered with 503")
     options = parser.parse_args()
+    try:
+        classifier = OnnxClassifier(options.model, threads=1)
+    except (LenetZooError, OSError) as error:
+        parser.error(str(error))
     uvicorn.run(
-        service(OnnxClassifier(options.model, threads=1), options.bytes),
+        service(classifier, options.bytes),
         host=options.host,
         port=options.port,
         limit_concurrency=options.requests,

@@ -4,7 +4,7 @@
 #include "pictures.h"
 
 #define LENET_DECLARATIONS_ONLY
-#include "digit.c"
+#include DIGIT /* the file's name, from the Makefile */
 
 int main(void)
 {

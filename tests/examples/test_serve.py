@@ -217,3 +217,11 @@ def test_the_container_copies_what_there_is_and_installs_what_is_needed() -> Non
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     (extra,) = re.findall(r"^serve = \[\n(.*?)^\]", project, re.M | re.S)
     assert installed() - {"numpy", "onnxruntime", "pillow"} == set(re.findall(r'^    "([\w-]+)', extra, re.M))
+
+
+def test_a_file_that_is_no_network_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "notes.onnx").write_text("remember the milk")
+    argv = [sys.executable, str(ROOT / "examples" / "serve.py"), str(tmp_path / "notes.onnx")]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.endswith(f"serve.py: error: {tmp_path}/notes.onnx is not an ONNX file\n")

@@ -29,7 +29,7 @@ def run(folder: Path, core: str, precision: str) -> tuple[np.ndarray, np.ndarray
     if missing := [tool for tool in TOOLS[core] if not shutil.which(tool)]:
         pytest.skip(f"no {', '.join(missing)}: see {EXAMPLE.name}/Makefile for what to install")
     shutil.copytree(EXAMPLE, folder, dirs_exist_ok=True)
-    options = [f"CORE={core}", f"PRECISION={precision}", f"PYTHON={sys.executable}"]
+    options = ["DIGIT=digit.c", f"CORE={core}", f"PRECISION={precision}", f"PYTHON={sys.executable}"]
     done = subprocess.run(["make", "-s", "run", *options], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     said = done.stdout + done.stderr  # QEMU prints what the program says to one of them, by its version
