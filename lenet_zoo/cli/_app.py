@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import re
+import shlex
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -32,11 +33,14 @@ __all__ = [
     "DataRoot",
     "Download",
     "Json",
+    "MinConfidence",
+    "ReadsPictures",
     "Terminal",
     "Terminated",
     "Trusted",
     "answer_each",
     "app",
+    "check_expected",
     "check_one_source",
     "columns",
     "console",
@@ -72,6 +76,22 @@ class _Commands(typer.core.TyperGroup):
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
             raise _Interrupted from error
+
+
+class ReadsPictures(typer.core.TyperCommand):
+    """A command that takes a network and pictures, and says so when the network was forgotten."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        typed = shlex.join(args)
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter:  # a missing argument is one
+            name = ctx.params.get("name")
+            if name is None or is_onnx(name) or not os.path.isfile(name):
+                raise
+            tag = "lenet5_modern.numbers" if self.name == "read" else "lenet5_modern.handwriting"
+            line = f"lenet-zoo {self.name} {tag} {typed}"
+            raise InputError(f"{name} is a file: name the network before it, as in `{line}`") from None
 
 
 app = typer.Typer(
@@ -117,6 +137,18 @@ DataDir = Annotated[
 ]
 Download = Annotated[bool, typer.Option("--download", help="Fetch what is missing from the data root.")]
 
+
+def _from_0_to_1(value: float) -> float:
+    if not 0 <= value <= 1:  # nan is not, either
+        raise typer.BadParameter("a number from 0 to 1")
+    return value
+
+
+MinConfidence = Annotated[
+    float,
+    typer.Option("--min-confidence", callback=_from_0_to_1, help="Reject what is less sure than this, 0 to 1."),
+]
+
 Threads = Annotated[
     int | None,
     typer.Option(
@@ -141,6 +173,13 @@ def check_one_source(dataset: str | None, data_dir: Path | None) -> None:
     """Raises: InputError when both a data set and a folder are named."""
     if dataset and data_dir is not None:
         raise InputError("--dataset and --data-dir exclude each other: name one of them")
+
+
+def check_expected(expect: str | None) -> None:
+    """Raises: InputError for an --expect that is neither a number of digits nor a regular expression."""
+    from lenet_zoo.classify.reader import expected
+
+    expected(int(expect) if expect and re.fullmatch(r"-\d+", expect) else expect)
 
 
 def is_onnx(name: str) -> bool:

@@ -164,10 +164,14 @@ def line_of(picture: str, data_root: Path | None, download: bool) -> str | Image
 
 def _of_a_data_set(picture: str, data_root: Path | None, download: bool) -> list[np.ndarray] | None:
     """The test pictures that DATASET:I,J,… names; None for another text, and where a file has that name."""
-    from lenet_zoo.datasets.loading import load_dataset
+    from lenet_zoo.datasets.loading import DATASETS, load_dataset
 
     dataset, colon, places = picture.rpartition(":")
-    if not colon or not all(place.isdecimal() for place in places.split(",")) or Path(picture).exists():
+    if not colon or Path(picture).exists():
+        return None
+    if not all(place.isdecimal() for place in places.split(",")):
+        if dataset in DATASETS:
+            raise InputError(f"{picture}: places are whole numbers, such as {dataset}:7,2")
         return None
     data = load_dataset(dataset, train=False, root=data_root, download=download)
     if max(map(int, places.split(","))) >= len(data):

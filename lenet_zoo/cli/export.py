@@ -8,8 +8,12 @@ from typing import Annotated, Literal
 import typer
 
 from lenet_zoo.cli._app import Json, app, console, messages, print_json
+from lenet_zoo.errors import InputError
 
 __all__ = ["export"]
+
+# Suffixes that say what a file is for → its --target.
+_TARGETS = {".c": "c", ".tflite": "litert", ".pte": "executorch"}
 
 
 @app.command(epilog="Example: lenet-zoo export lenet5_modern -o digits.onnx --input pixels")
@@ -71,6 +75,9 @@ def export(
     from lenet_zoo.export import export as run
     from lenet_zoo.registry import load_network
 
+    wanted = _TARGETS.get(output.suffix.lower())
+    if target == "onnx" and wanted:
+        raise InputError(f"{output} would be an ONNX file: add --target {wanted}, or name it {output.stem}.onnx")
     with messages.status(f"exporting {name}"):
         done = run(
             load_network(name, weights),

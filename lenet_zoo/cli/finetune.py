@@ -81,7 +81,7 @@ def finetune(
     from lenet_zoo.finetuning import finetune as run
     from lenet_zoo.training.processes import job
 
-    with job(device) as on_rank_zero, Display(quiet=not on_rank_zero) as display:
+    with job(device) as on_rank_zero, Display(quiet=not on_rank_zero, overwrite=overwrite) as display:
         done = run(
             out,
             dataset=dataset,

@@ -83,9 +83,12 @@ def maps(
 ) -> None:
     """A picture on its way through the layers to the answer."""
     from lenet_zoo import figures
+    from lenet_zoo.pictures.preparation import LINE
     from lenet_zoo.registry import load_network
 
     model = load_network(name)
+    if model.card.preparation.kind == LINE:
+        raise InputError(f"{name} reads lines: take `lenet-zoo plot line`")
     labels = list(model.card.labels)
     states = figures.layer_states(model, pixels_of(model, picture, data_root, download))
     target.finish(
@@ -276,7 +279,8 @@ def line(
 def curves(
     target: Target,
     logs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Folders that `train` wrote, or their log.jsonl.")
+        list[Path],
+        typer.Argument(metavar="RUN...", help="Folders that `train` or `finetune` wrote, or log.jsonl files."),
     ],
     paper: Annotated[bool, typer.Option("--paper", help="With the values of the paper's Fig. 5.")] = False,
 ) -> None:
@@ -284,7 +288,7 @@ def curves(
     from lenet_zoo import figures
 
     runs: dict[str, Any] = {}
-    for path in logs:
+    for path in [log for each in logs for log in _logs_in(each)]:
         name = path.parent.name if path.name == "log.jsonl" else path.name.removesuffix(".jsonl")
         runs[str(path) if name in runs else name] = figures.read_log(path)
     target.finish(
@@ -293,6 +297,14 @@ def curves(
         lambda: runs | ({"fig5": figures.paper_fig5()} if paper else {}),
         titled=False,
     )
+
+
+def _logs_in(run: Path) -> list[Path]:
+    """A run's folder or log, or the folders of the runs that `train` with --seeds or --val made in it."""
+    for pattern in ("log.jsonl", "seed-*/log.jsonl", "validation/log.jsonl", "validation/seed-*/log.jsonl"):
+        if found := sorted(run.glob(pattern)):
+            return [run] if pattern == "log.jsonl" else [log.parent for log in found]
+    return [run]
 
 
 @plot.command(epilog="Example: lenet-zoo plot curvature lenet5_classic.lecun1998_mnist -o curvature.svg")

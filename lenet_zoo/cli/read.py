@@ -10,14 +10,28 @@ from rich.progress import Progress
 from rich.table import Column, Table
 
 from lenet_zoo import cards
-from lenet_zoo.cli._app import Json, answer_each, app, console, is_onnx, messages, percent, print_json, print_table, say
+from lenet_zoo.cli._app import (
+    Json,
+    MinConfidence,
+    ReadsPictures,
+    answer_each,
+    app,
+    check_expected,
+    console,
+    is_onnx,
+    messages,
+    percent,
+    print_json,
+    print_table,
+    say,
+)
 from lenet_zoo.errors import DataError, InputError
 
 if TYPE_CHECKING:
     from lenet_zoo.evaluation import LineEvaluation, NumberEvaluation
 
 
-@app.command(epilog=r"Example: lenet-zoo read lenet5_modern.numbers meter.jpg --expect 5")
+@app.command(cls=ReadsPictures, epilog=r"Example: lenet-zoo read lenet5_modern.numbers meter.jpg --expect 5")
 def read(
     name: Annotated[
         str, typer.Argument(metavar="NAME_OR_ONNX", help="lenet5_modern.numbers, or an .onnx file of such a network.")
@@ -27,9 +41,7 @@ def read(
         str | None,
         typer.Option("--expect", help=r"How many digits, or a regular expression for all of them, such as '\d{5}'."),
     ] = None,
-    min_confidence: Annotated[
-        float, typer.Option("--min-confidence", min=0, max=1, help="Below it, a number is rejected.")
-    ] = 0.0,
+    min_confidence: MinConfidence = 0.0,
     json: Json = False,
 ) -> None:
     """The number on each picture of a line of digits: text, confidence and, with --json, the place of each digit.
@@ -40,6 +52,7 @@ def read(
     from lenet_zoo.pictures.reading import pictures_in
     from lenet_zoo.tags import reader_of
 
+    check_expected(expect)
     pattern = expected(expect)
     paths = [path for image in images for path in pictures_in(image)]
     reader = reader_of(name)

@@ -34,6 +34,9 @@ def schema(
     if command:
         name = "plot" if command[0] == "plot" else " ".join(command)
         if name not in found["$defs"]:
-            raise InputError(f"no command {name!r} has --json.{did_you_mean(name, list(found['$defs']))}")
+            known = list(found["$defs"])
+            raise InputError(
+                f"no command {name!r} has --json.{did_you_mean(name, known)} Those that have it: {', '.join(known)}"
+            )
         found["$ref"] = f"#/$defs/{name}"
     print_json(found)

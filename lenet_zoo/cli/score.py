@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from lenet_zoo.cli._app import Json, app, console, messages, print_json
+from lenet_zoo.cli._app import Json, MinConfidence, app, check_expected, console, messages, print_json
+from lenet_zoo.errors import InputError
 
 __all__ = ["score"]
 
@@ -38,9 +39,7 @@ def score(
     top_k: Annotated[
         int | None, typer.Option("--top-k", min=1, help="Answers per picture, best first; default: 3.")
     ] = None,
-    min_confidence: Annotated[
-        float, typer.Option("--min-confidence", min=0, max=1, help="Below it, a picture is rejected.")
-    ] = 0.0,
+    min_confidence: MinConfidence = 0.0,
     kind: Annotated[
         str | None, typer.Option("--kind", help="pictures, parquet or idx, where a folder holds several.")
     ] = None,
@@ -66,6 +65,9 @@ def score(
     """Label a large collection; started again, go on with what is missing."""
     from lenet_zoo.scoring import score as run
 
+    if expect is not None and as_ != "numbers":
+        raise InputError(f"--expect {expect} is for numbers: add --as numbers")
+    check_expected(expect)
     with _Bar() as bar:
         result = run(
             source,

@@ -23,11 +23,12 @@ from lenet_zoo.cli._app import (
     console,
     messages,
     print_json,
+    print_line,
     print_table,
     say,
 )
 from lenet_zoo.cli.bench import bench
-from lenet_zoo.errors import InputError
+from lenet_zoo.errors import InputError, did_you_mean
 
 
 @app.command(epilog="Example: lenet-zoo train lenet5_modern --recipe best --out runs/best")
@@ -42,7 +43,9 @@ def train(
         list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the recipe; repeatable.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of weights, order and (without views) distortions.")] = 0,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="That many runs, from --seed on; mean ± sd.")] = 1,
+    seeds: Annotated[
+        int, typer.Option("--seeds", min=1, max=1000, help="That many runs, from --seed on; mean ± sd.")
+    ] = 1,
     val: Annotated[
         bool,
         typer.Option(
@@ -64,7 +67,7 @@ def train(
     from lenet_zoo.training.processes import job
     from lenet_zoo.training.run import train as run
 
-    with job(device) as on_rank_zero, Display(quiet=not on_rank_zero) as display:
+    with job(device) as on_rank_zero, Display(quiet=not on_rank_zero, overwrite=overwrite) as display:
         card = run(
             name,
             dataset=dataset,
@@ -111,10 +114,11 @@ _SECONDS_BETWEEN_LINES = 30.0
 class Display:
     """The progress bar of the running epoch, a line for each that is over, and one for what an interruption leaves."""
 
-    def __init__(self, quiet: bool) -> None:
+    def __init__(self, quiet: bool, overwrite: bool = False) -> None:
         from lenet_zoo.training.monitor import Monitor
 
         display = self
+        self.again = "--resume and without --overwrite" if overwrite else "--resume"
         self.quiet, self.epochs, self.done, self.said = quiet, 0, 0, time.monotonic()
         self.progress = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
@@ -181,7 +185,7 @@ class Display:
             self.progress.stop()
         if kind is not None and issubclass(kind, KeyboardInterrupt) and self.epochs and not self.quiet:
             when = f"after epoch {self.done} of {self.epochs}" if self.done else "before the first epoch was over"
-            say(f"stopped {when}: the same command with --resume goes on from there")
+            say(f"stopped {when}: the same command with {self.again} goes on from there")
 
 
 def _terminate(*_: object) -> NoReturn:
@@ -204,8 +208,14 @@ def recipes(
     json: Json = False,
 ) -> None:
     """The shipped training recipes, or the fields of one."""
+    from lenet_zoo.datasets.loading import DATASETS
+    from lenet_zoo.registry import list_models
     from lenet_zoo.training.recipe import load_recipe, recipe_names
+    from lenet_zoo.training.teachers import TEACHERS
 
+    for option, word, known in (("--model", model, [*list_models(), *TEACHERS]), ("--dataset", dataset, [*DATASETS])):
+        if word not in known:
+            raise InputError(f"{option} {word}: unknown.{did_you_mean(word, known)} One of {', '.join(known)}")
     if name is None:
         found = {one: load_recipe(one, architecture=model, dataset=dataset).description for one in recipe_names()}
         if json:
@@ -220,6 +230,7 @@ def recipes(
     if json:
         print_json(chosen.as_dict())
         return
+    print_line(f"{name}, for {model} on {dataset} (others by --model and --dataset)")
     table = Table("field", "value", "what it means")
     for field, value in chosen.as_dict().items():
         table.add_row(field, str(value), chosen.documented()[field])

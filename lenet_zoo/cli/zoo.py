@@ -15,6 +15,8 @@ from lenet_zoo.cli._app import (
     DataRoot,
     Download,
     Json,
+    MinConfidence,
+    ReadsPictures,
     Trusted,
     answer_each,
     app,
@@ -29,8 +31,10 @@ from lenet_zoo.cli._app import (
     say,
 )
 from lenet_zoo.errors import InputError
+from lenet_zoo.pictures.preparation import LINE
 
 if TYPE_CHECKING:
+    from lenet_zoo.cards import Card
     from lenet_zoo.classify import Classifier
 
 Network = Annotated[
@@ -58,14 +62,16 @@ def list_(json: Json = False) -> None:
         table.add_column(heading, justify="right", no_wrap=True)
     for name, card in shipped.items():
         test = card["metrics"]["test"]
+        mark = "* " if card["preparation"] == LINE else ""
         table.add_row(
             name,
             *([card["dataset"]] if wide else []),
             f"{card['params']:,}",
-            f"{100 * test['correct'] / test['total']:.2f} %",
+            f"{mark}{100 * test['correct'] / test['total']:.2f} %",
             f"{sizes[name] / 1000:.0f} kB",
         )
     print_table(table)
+    print_line("* of lines of five digits, each read as a whole; the others read single characters")
 
 
 @app.command(epilog="Example: lenet-zoo info lenet5_classic")
@@ -152,14 +158,12 @@ def _accuracy(correct: int, total: int) -> str:
     return f"{correct:,}/{total:,} correct, {100 * correct / total:.2f} %"
 
 
-@app.command(epilog="Example: lenet-zoo predict lenet5_modern.handwriting scans/ --top-k 3")
+@app.command(cls=ReadsPictures, epilog="Example: lenet-zoo predict lenet5_modern.handwriting scans/ --top-k 3")
 def predict(
     name: Network,
     images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Pictures; a folder counts as its pictures.")],
     top_k: Annotated[int, typer.Option("--top-k", min=1, help="Answers per picture, best first.")] = 1,
-    min_confidence: Annotated[
-        float, typer.Option("--min-confidence", min=0, max=1, help="Below it, a picture is rejected.")
-    ] = 0.0,
+    min_confidence: MinConfidence = 0.0,
     trusted: Trusted = False,
     json: Json = False,
 ) -> None:
@@ -206,11 +210,22 @@ def _classifier(name: str, trusted: bool = False) -> Classifier:
     return TorchClassifier(load_network(name))
 
 
+def _test_set_of(card: Card) -> str:
+    """The data set of a card, where it has a test set of its own, else MNIST, which tests `handwriting`, too."""
+    from lenet_zoo.datasets.loading import DATASETS
+
+    known = card.dataset in DATASETS and card.dataset not in ("digits", "handwriting")
+    return card.dataset if card.dataset and known else "mnist"
+
+
 @app.command(epilog="Example: lenet-zoo evaluate lenet5_modern --dataset mnist --download")
 def evaluate(
     name: Network,
     dataset: Annotated[
-        str | None, typer.Option("--dataset", help="mnist (the default), fashion_mnist, digits, …")
+        str | None,
+        typer.Option(
+            "--dataset", help="mnist, fashion_mnist, digits, …; default: the card's if it has a test set, else mnist."
+        ),
     ] = None,
     data_dir: DataDir = None,
     data_root: DataRoot = None,
@@ -240,8 +255,10 @@ def evaluate(
         data, split = load_labelled(data_dir, classifier.labels, classifier.preparation, train=train, say=say)
         dataset = str(data_dir)
     else:
-        dataset = dataset or "mnist"
+        dataset = dataset or _test_set_of(classifier.card)
         data = load_dataset(dataset, train=train, root=data_root, download=download)
+        if tuple(data.classes) != tuple(classifier.labels):
+            say(f"warning: {dataset} has other classes than {name}: an answer counts as right by its place among them")
     result = run_evaluation(classifier.predict_logits, data, classifier.card.confidence)
     if json:
         print_json({"name": name, "dataset": dataset, "split": split, **result.as_dict()})

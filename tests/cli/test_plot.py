@@ -260,6 +260,13 @@ def test_curves_of_several_runs(capsys: pytest.CaptureFixture[str], here: Path) 
     assert Path("curves.pdf").read_bytes().startswith(b"%PDF")
 
 
+def test_curves_of_the_runs_in_a_folder(capsys: pytest.CaptureFixture[str], here: Path) -> None:
+    for folder in ("a/seed-0", "a/seed-1", "b/validation"):
+        (here / folder).mkdir(parents=True)
+        (here / folder / "log.jsonl").write_text('{"epoch": 1, "accuracy": 0.9}\n')
+    assert list(numbers(capsys, "curves", "a", "b")) == ["seed-0", "seed-1", "validation"]
+
+
 @pytest.mark.parametrize(
     ("argv", "status", "said"),
     [
@@ -272,6 +279,8 @@ def test_curves_of_several_runs(capsys: pytest.CaptureFixture[str], here: Path) 
         ("filters lenet5_modern -o a.svg --theme drak", 2, "no theme called 'drak'. Did you mean 'dark'?"),
         ("maps lenet5_modern digits:1797 -o a.svg", 2, "digits:1797: digits has 1,797 test pictures, from 0 to 1796"),
         ("maps lenet5_modern digitz:0 -o a.svg", 2, "no data set called 'digitz'. Did you mean 'digits'?"),
+        ("maps lenet5_modern digits:one -o a.svg", 2, "digits:one: places are whole numbers, such as digits:7,2"),
+        ("maps lenet5_modern.numbers digits:0 -o a.svg", 2, "reads lines: take `lenet-zoo plot line`"),
         ("maps lenet5_modern digits -o a.svg", 2, "digits has many pictures: name a test picture by its place"),
         ("maps lenet5_modern missing.png -o a.svg", 2, "missing.png: no such file"),
         ("maps lenet5_modern paper.png -o a.svg", 2, "paper.png: "),

@@ -30,12 +30,12 @@ def test_without_a_terminal_a_long_epoch_says_that_it_goes_on(
     ("done", "said"),
     [
         (0, "stopped before the first epoch was over: the same command with --resume goes on from there\n"),
-        (2, "stopped after epoch 2 of 5: the same command with --resume goes on from there\n"),
+        (2, "stopped after epoch 2 of 5: the same command with --resume and without --overwrite goes on from there\n"),
     ],
 )
 def test_what_an_interruption_leaves_is_said(capsys: pytest.CaptureFixture[str], done: int, said: str) -> None:
     for begun, wanted in ((True, said), (False, "")):
-        display = Display(quiet=False)
+        display = Display(quiet=False, overwrite=done > 0)
         if begun:
             display.monitor.begin(5, done, 1000)
         with pytest.raises(KeyboardInterrupt), display:

@@ -68,6 +68,12 @@ def test_networks_of_the_other_kind_are_named(capsys: pytest.CaptureFixture[str]
         lenet_zoo.read(number, expect="(")
 
 
+@pytest.mark.parametrize("expect", ["0", "-3"])
+def test_a_number_has_a_digit(capsys: pytest.CaptureFixture[str], number: Path, expect: str) -> None:
+    assert run(["read", NAME, str(number), "--expect", expect]) == 2
+    assert f"expect={expect}: how many digits, or a regular expression" in capsys.readouterr().err
+
+
 def test_own_pictures_of_numbers_are_evaluated(
     capsys: pytest.CaptureFixture[str], number: Path, tmp_path: Path
 ) -> None:

@@ -99,4 +99,5 @@ def test_fields_are_those_of_the_results() -> None:
 
 def test_an_unknown_command_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["schema", "predct"]) == 2
-    assert capsys.readouterr().err == "lenet-zoo: no command 'predct' has --json. Did you mean 'predict'?\n"
+    said = "lenet-zoo: no command 'predct' has --json. Did you mean 'predict'? Those that have it: "
+    assert capsys.readouterr().err == f"{said}{', '.join(schema.document()['$defs'])}\n"

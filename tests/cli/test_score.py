@@ -74,6 +74,11 @@ def test_errors_are_one_line_with_a_status(
         ([str(scans), "--out", str(scans)], 2, f"{scans} is the input as well: name another folder with --out"),
         ([str(tmp_path / "x"), "--out", str(tmp_path / "out")], 2, f"{tmp_path}/x: no such file or folder"),
         (
+            [str(scans), "--out", str(tmp_path / "out"), "--expect", "5"],
+            2,
+            "--expect 5 is for numbers: add --as numbers",
+        ),
+        (
             [str(scans), "--out", str(tmp_path / "out"), "--engine", "ray", "--address", "here"],
             2,
             "address 'here': give HOST:PORT of the cluster's head, or 'auto'",

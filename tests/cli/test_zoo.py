@@ -56,6 +56,13 @@ def test_list_shows_every_tag_with_its_card(capsys: pytest.CaptureFixture[str]) 
         assert row["params"] == (of_ten if row["preparation"] != "line" else 61_791)
 
 
+def test_list_marks_what_is_counted_in_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = call(capsys, "list")
+    (marked,) = [line.split()[0] for line in out.splitlines() if "* " in line and "%" in line]
+    assert cards.load(marked).preparation.kind == "line"
+    assert out.splitlines()[-1].startswith("* of lines of five digits")
+
+
 def test_info_prints_the_papers_table(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = call(capsys, "info", "lenet5_classic", "--json")
     assert status == 0
@@ -254,6 +261,32 @@ def test_evaluate_says_what_the_card_says(
     assert (result["correct"], result["total"]) == (test["correct"], test["total"])
 
 
+@pytest.mark.parametrize(
+    ("name", "dataset"),
+    [
+        ("lenet5_modern", "mnist"),
+        ("lenet5_modern.handwriting", "mnist"),
+        ("lenet5_modern.baseline_mnist", "mnist"),
+        ("lenet5_classic.fashion_mnist", "fashion_mnist"),
+        ("lenet5_modern.telugu", "telugu"),
+    ],
+)
+def test_evaluate_takes_the_test_set_of_the_card(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str, dataset: str
+) -> None:
+    said = []
+    for argv in (["evaluate", name], ["evaluate", name, "--dataset", dataset]):
+        said.append(failed(capsys, *argv, "--data-root", str(tmp_path)))
+    assert said[0] == said[1]
+
+
+def test_evaluate_warns_of_other_classes(capsys: pytest.CaptureFixture[str]) -> None:
+    warning = "warning: digits has other classes than lenet5_modern.telugu: an answer counts as right by its place "
+    _, _, err = call(capsys, "evaluate", "lenet5_modern.telugu", "--dataset", "digits")
+    assert err == warning + "among them\n"
+    assert call(capsys, "evaluate", "lenet5_modern", "--dataset", "digits")[2] == ""
+
+
 def test_a_folder_of_ones_own_is_a_network_too(capsys: pytest.CaptureFixture[str], digit: Path, tmp_path: Path) -> None:
     folder = tmp_path / "network"
     names = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
@@ -287,7 +320,31 @@ def test_a_folder_without_a_network_is_one_clear_line(
         status, err = failed(capsys, *argv)
         assert status == 1
         assert "Config file not found" in err
-        assert "give a folder that timm.models.save_for_hf wrote" in err
+        assert "give a folder that `lenet-zoo train` or `finetune` wrote" in err
+
+
+@pytest.mark.parametrize(("command", "tag"), [("predict", "handwriting"), ("read", "numbers")])
+def test_a_picture_without_a_network_is_told_which_to_name(
+    capsys: pytest.CaptureFixture[str], digit: Path, command: str, tag: str
+) -> None:
+    status, err = failed(capsys, command, str(digit))
+    line = f"lenet-zoo {command} lenet5_modern.{tag} {digit}"
+    assert (status, err) == (2, f"lenet-zoo: {digit} is a file: name the network before it, as in `{line}`\n")
+
+
+@pytest.mark.parametrize(("suffix", "target"), [(".tflite", "litert"), (".c", "c"), (".pte", "executorch")])
+def test_a_file_for_a_device_needs_its_target(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, suffix: str, target: str
+) -> None:
+    status, err = failed(capsys, "export", "lenet5_modern", "-o", str(tmp_path / f"x{suffix}"))
+    assert status == 2
+    assert f"x{suffix} would be an ONNX file: add --target {target}, or name it x.onnx" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nan_is_no_confidence(capsys: pytest.CaptureFixture[str], digit: Path) -> None:
+    assert run(["predict", "lenet5_modern", str(digit), "--min-confidence", "nan"]) == 2
+    assert "a number from 0 to 1" in capsys.readouterr().err
 
 
 def test_wrong_arguments_exit_with_2(capsys: pytest.CaptureFixture[str], digit: Path) -> None:
