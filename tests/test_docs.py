@@ -12,7 +12,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import typer
@@ -80,7 +79,6 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(page: str, here: Path, mon
     if page == "deploy.md":  # speaks of a file that its first command wrote, of pictures, and of a command line
         model = lenet_zoo.create_model("lenet5_modern", pretrained=True)
         lenet_zoo.export_onnx(model, here / "digits.onnx", input="pixels", probabilities=True)
-        namespace["pixels"] = np.zeros((2, 28, 28), np.uint8)
         monkeypatch.setattr("sys.argv", ["read_digit.py", "digits.onnx", "scan.png"])
     for block in blocks(text_of(page), "python"):
         exec(compile(block, page, "exec"), namespace)
