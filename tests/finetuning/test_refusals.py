@@ -35,7 +35,7 @@ def refused(kind: type[Exception], out: Path, **options: Any) -> str:
         ({"model": "lenet5_moderm"}, UnknownModelError, "Did you mean 'lenet5_modern'?"),
         ({"dataset": "digitz"}, InputError, "Did you mean 'digits'?"),
         ({"recipe": "finetuen"}, InputError, "Did you mean 'finetune'?"),
-        ({"recipe": "lecun1998", "changes": None}, InputError, "has the method lecun1998, which trains from the start: take another"),
+        ({"recipe": "lecun1998", "changes": None}, InputError, "has the method lecun1998, which trains from the start"),
         ({"recipe": "best"}, InputError, "learns from a teacher (distill=1), and here is none: set teacher="),
         ({"freeze": "c2"}, InputError, "no layer 'c2' to freeze. Did you mean"),
         ({"freeze": "body,output"}, InputError, "leaves nothing to train"),
