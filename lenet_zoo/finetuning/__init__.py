@@ -148,8 +148,6 @@ def finetune(
     ranks = find_ranks(device)
     if monitor is None or ranks.rank > 0:
         monitor = Monitor()
-    if data_dir is None and (in_chans != 1 or prepare is not None):
-        raise InputError(f"in_chans and prepare are for pictures of your own (data_dir): {dataset} has its own form")
     if layer_decay is not None:
         changes = {**(changes or {}), "layer_decay": layer_decay}
     if amp:
@@ -160,6 +158,8 @@ def finetune(
         monitor = TensorBoard(monitor, home / "tensorboard")
     ranks.on_rank_zero(lambda: _check_target(home, resume, overwrite))
     start = Start.named(model, weights, scratch, in_chans, freeze)
+    if data_dir is None and (in_chans != 1 or prepare is not None):
+        raise InputError(f"in_chans and prepare are for pictures of your own (data_dir): {dataset} has its own form")
     # For a folder the preparation chooses the recipe's table: the folder's own name could be that of a data set.
     table = preparation.kind if data_dir is not None else dataset
     load_recipe(recipe, architecture=start.architecture, dataset=table, changes=changes)  # before pictures are read
