@@ -81,4 +81,6 @@ def read(
         another kind.
     """
     name = os.fspath(name)
-    return _kept_reader(name, _stamp(name)).read([picture], min_confidence, expect)[0]
+    # What a folder holds may be another network by now.
+    reader = reader_of(name) if is_foreign(name) else _kept_reader(name, _stamp(name))
+    return reader.read([picture], min_confidence, expect)[0]

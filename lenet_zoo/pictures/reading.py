@@ -189,6 +189,12 @@ class _Quiet:
 
     def __init__(self) -> None:
         self.lock, self.inside = threading.Lock(), 0
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._begin_anew)
+
+    def _begin_anew(self) -> None:
+        """In a forked process: the lock may be held by a thread that is not there any more."""
+        self.lock, self.inside = threading.Lock(), 0
 
     def __enter__(self) -> None:
         with self.lock:
