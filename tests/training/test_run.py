@@ -170,7 +170,11 @@ def test_nothing_of_another_run_is_overwritten(small_mnist, tmp_path):
             f"{tmp_path / 'one'} holds a run of 1 epochs: go on with --resume, begin anew with --overwrite, or name "
             "another folder",
         ),
-        ("two", (0,), f"{tmp_path / 'two'} holds a model.safetensors that is not of this run: name another folder"),
+        (
+            "two",
+            (0,),
+            f"{tmp_path / 'two'} holds runs of several seeds, and one was asked for: name another folder",
+        ),
         ("tuned", (0,), f"{tmp_path / 'tuned'} holds a card.json that is not of this run: name another folder"),
         ("tuned", (0, 1), f"{tmp_path / 'tuned'} holds a card.json that is not of this run: name another folder"),
     ]:
