@@ -62,7 +62,8 @@ export class LineReader {
     const text = classes.join("");
     const each = Math.exp(logProbability / Math.max(1, text.length));
     const unlikely = text.length >= MANY && each < LIKELY ? { text, each } : null;
-    return { text: unlikely ? "" : text, unlikely, confidence: Math.exp(logProbability), characters, answers };
+    const confidence = text ? Math.exp(logProbability) : 0;
+    return { text: unlikely ? "" : text, unlikely, confidence, characters, answers };
   }
 
   /**
