@@ -13,7 +13,7 @@ from lenet_zoo.cards import Confidence
 from lenet_zoo.classify.confidence import calibration_error, none_of_these, probabilities
 from lenet_zoo.classify.decoding import log_probability, log_softmax
 from lenet_zoo.classify.second_look import likeliest
-from lenet_zoo.errors import InputError, WeightsError
+from lenet_zoo.errors import InputError
 
 if TYPE_CHECKING:
     from lenet_zoo.datasets.loading import Dataset
@@ -71,16 +71,13 @@ def evaluate(
         data: pictures and labels.
         confidence: the card's, for the calibration error; None for that of the plain softmax.
 
-    Raises: InputError when the network has not as many classes as the data set, or that has no pictures; WeightsError
-        for answers that are not finite.
+    Raises: InputError when the network has not as many classes as the data set, or that has no pictures.
     """
     if not len(data.labels):
         raise InputError(f"{data.name} has no pictures to evaluate on")
     found = np.array(logits(data.images.numpy()), dtype=np.float64)
     labels = data.labels.numpy()
     classes = len(data.classes)
-    if not np.isfinite(found).all():
-        raise WeightsError("the network answers with values that are not finite: its weights may be damaged")
     if found.shape[1] != classes:
         raise InputError(f"the network has {found.shape[1]} classes and {data.name} has {classes}: they must be equal")
     top = found.max(1, keepdims=True)

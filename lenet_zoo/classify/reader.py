@@ -79,7 +79,7 @@ def expected(expect: int | str | re.Pattern[str] | None) -> re.Pattern[str] | No
     """
     if expect is None or isinstance(expect, re.Pattern):
         return expect
-    if isinstance(expect, str) and expect.isdecimal():
+    if isinstance(expect, str) and re.fullmatch(r"-?\d+", expect):
         expect = int(expect)
     if isinstance(expect, bool) or not isinstance(expect, int | str) or (isinstance(expect, int) and expect < 1):
         raise InputError(f"expect={expect!r}: how many digits, or a regular expression such as '\\d{{5}}'")

@@ -38,7 +38,8 @@ def logits_of(model: nn.Module) -> Callable[[np.ndarray | Tensor], np.ndarray]:
     normalised as the network's cfg says; grey is repeated over its channels. The network runs in evaluation mode, 1,000
     pictures at a time, and has its own mode back afterwards.
 
-    Raises (the function): InputError for pixels that are not uint8.
+    Raises (the function): InputError for pixels that are not uint8, and for none; WeightsError for answers that are not
+        finite.
     """
 
     def run(pixels: np.ndarray | Tensor) -> np.ndarray:
@@ -57,9 +58,12 @@ def logits_of(model: nn.Module) -> Callable[[np.ndarray | Tensor], np.ndarray]:
             with torch.inference_mode():
                 for start in range(0, len(pixels), _BATCH):
                     out.append(model(normalized(model, pixels[start : start + _BATCH])).float().cpu())
-            return torch.cat(out).numpy()
+            logits = torch.cat(out).numpy()
         finally:
             model.train(was_training)
+        if not np.isfinite(logits).all():
+            raise WeightsError("the network answers with values that are not finite: its weights may be damaged")
+        return logits
 
     return run
 
@@ -86,7 +90,4 @@ class TorchClassifier(Classifier):
 
         Raises: InputError for other pixels than `predict_array` takes; WeightsError for answers that are not finite.
         """
-        logits = self._logits(self._checked(pixels))
-        if not np.isfinite(logits).all():
-            raise WeightsError("the network answers with values that are not finite: its weights may be damaged")
-        return logits
+        return self._logits(self._checked(pixels))

@@ -40,7 +40,6 @@ __all__ = [
     "Trusted",
     "answer_each",
     "app",
-    "check_expected",
     "check_one_source",
     "columns",
     "console",
@@ -173,13 +172,6 @@ def check_one_source(dataset: str | None, data_dir: Path | None) -> None:
     """Raises: InputError when both a data set and a folder are named."""
     if dataset and data_dir is not None:
         raise InputError("--dataset and --data-dir exclude each other: name one of them")
-
-
-def check_expected(expect: str | None) -> None:
-    """Raises: InputError for an --expect that is neither a number of digits nor a regular expression."""
-    from lenet_zoo.classify.reader import expected
-
-    expected(int(expect) if expect and re.fullmatch(r"-\d+", expect) else expect)
 
 
 def is_onnx(name: str) -> bool:

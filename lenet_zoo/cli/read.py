@@ -16,7 +16,6 @@ from lenet_zoo.cli._app import (
     ReadsPictures,
     answer_each,
     app,
-    check_expected,
     console,
     is_onnx,
     messages,
@@ -52,7 +51,6 @@ def read(
     from lenet_zoo.pictures.reading import pictures_in
     from lenet_zoo.tags import reader_of
 
-    check_expected(expect)
     pattern = expected(expect)
     paths = [path for image in images for path in pictures_in(image)]
     reader = reader_of(name)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from lenet_zoo.cli._app import Json, MinConfidence, app, check_expected, console, messages, print_json
+from lenet_zoo.cli._app import Json, MinConfidence, app, console, messages, print_json
 from lenet_zoo.errors import InputError
 
 __all__ = ["score"]
@@ -67,7 +67,6 @@ def score(
 
     if expect is not None and as_ != "numbers":
         raise InputError(f"--expect {expect} is for numbers: add --as numbers")
-    check_expected(expect)
     with _Bar() as bar:
         result = run(
             source,

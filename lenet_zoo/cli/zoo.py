@@ -214,8 +214,8 @@ def _test_set_of(card: Card) -> str:
     """The data set of a card, where it has a test set of its own, else MNIST, which tests `handwriting`, too."""
     from lenet_zoo.datasets.loading import DATASETS
 
-    known = card.dataset in DATASETS and card.dataset not in ("digits", "handwriting")
-    return card.dataset if card.dataset and known else "mnist"
+    name = card.dataset or ""
+    return name if name in DATASETS and name not in ("digits", "handwriting") else "mnist"
 
 
 @app.command(epilog="Example: lenet-zoo evaluate lenet5_modern --dataset mnist --download")

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
+import torch
 from PIL import Image, ImageDraw
 
 import lenet_zoo
 from lenet_zoo.classify import Classifier, OnnxClassifier, Prediction
 from lenet_zoo.classify.torch import TorchClassifier
-from lenet_zoo.errors import InputError
+from lenet_zoo.errors import InputError, WeightsError
 from lenet_zoo.export.calibration import bundled
 
 
@@ -275,3 +276,11 @@ def test_a_torch_network_takes_one_batch_in_either_rank() -> None:
     colour = np.repeat(grey[:, None], 3, axis=1)
     np.testing.assert_array_equal(classifier.predict_array(grey), classifier.predict_array(grey[:, None]))
     np.testing.assert_allclose(classifier.predict_array(grey), classifier.predict_array(colour), atol=1e-6)
+
+
+def test_answers_of_torch_that_are_no_numbers_are_an_error() -> None:
+    model = lenet_zoo.create_model("lenet5_modern.mnist", pretrained=True)
+    with torch.no_grad():
+        model.get_parameter("output.bias").fill_(torch.nan)
+    with pytest.raises(WeightsError, match="answers with values that are not finite"):
+        TorchClassifier(model).predict_array(bundled()[:2])

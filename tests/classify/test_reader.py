@@ -126,7 +126,7 @@ def test_what_is_expected_decides_between_likely_texts(line: Image.Image) -> Non
     assert found.reason == r"no number matches '5\\d{7}': it reads '4'"
 
 
-@pytest.mark.parametrize("expect", [0, -1, True, 2.5, "(", "0"])
+@pytest.mark.parametrize("expect", [0, -1, True, 2.5, "(", "0", "-3"])
 def test_an_expectation_that_is_none_is_refused(expect: Any) -> None:
     with pytest.raises(InputError, match="expect="):
         expected(expect)
