@@ -88,7 +88,7 @@ def resolve(name: str) -> str:
     if name in architectures:
         return f"{name}.{_DEFAULT_TAG}"
     if name and os.path.exists(os.path.join(name, "config.json")):
-        raise UnknownModelError(f"no network called {name!r}, which is a folder with one: say local-dir:{name}")
+        raise UnknownModelError(f"no network called {name!r}; the folder of that name holds one: say local-dir:{name}")
     if os.path.exists(name):  # `lenet-zoo read a.png b.png`
         raise UnknownModelError(
             f"no network called {name!r}, which is {'a folder' if os.path.isdir(name) else 'a file'}: the name of a "

@@ -306,3 +306,11 @@ def test_weights_of_ones_own_need_an_architecture() -> None:
 def test_a_rate_of_dropout_is_a_part(rate: float) -> None:
     with pytest.raises(InputError, match=r"^drop_rate=.*: from 0 to below 1$"):
         lenet_zoo.create_model("lenet5_modern", drop_rate=rate)
+
+
+def test_a_folder_with_a_network_is_told_from_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("run").mkdir()
+    Path("run", "config.json").write_text("{}")
+    with pytest.raises(UnknownModelError, match=r"the folder of that name holds one: say local-dir:run$"):
+        lenet_zoo.create_model("run")
