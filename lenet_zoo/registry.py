@@ -222,15 +222,23 @@ def load_network(name: str, weights: Path | None = None) -> LeNet5:
     if weights is None:
         model = create_model(name, pretrained=True)
     else:
-        shapes = {key: tensor.shape for key, tensor in read_state(weights).items()}
+        state = read_state(weights)
+        shapes = {key: tensor.shape for key, tensor in state.items()}
         classes, channels = (
             next((shapes[key][axis] for key in keys if len(shapes.get(key, ())) > axis), None)
             for keys, axis in ((_CLASSIFIERS, 0), (FIRST_KEYS, 1))
         )
-        model = create_model(name, checkpoint_path=weights, num_classes=classes, in_chans=channels)
+        more = _rubbish(state)
+        classes = classes + len(more) if classes is not None else None
+        model = create_model(name, checkpoint_path=weights, num_classes=classes, in_chans=channels, **more)
     if not isinstance(model, LeNet5):
         raise InputError(f"{name} is a {type(model).__name__}: take lenet5_modern or lenet5_classic")
     return model
+
+
+def _rubbish(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The penalty of the rubbish class as lenet5_classic takes it, for weights of a network that has one."""
+    return {"j": float(state["output.j"].reshape(()))} if "output.j" in state else {}
 
 
 def _shipped(tag: str) -> LeNet5:
@@ -246,8 +254,9 @@ def _shipped(tag: str) -> LeNet5:
     cards.verify(file)
     card = cards.load(tag)
     pool = "" if card.preparation.kind == LINE else "avg"  # a network of lines answers at every position
-    model: LeNet5 = network(num_classes=len(card.labels), global_pool=pool)
-    model.load_state_dict(read_state(file))
+    state = read_state(file)
+    model: LeNet5 = network(num_classes=len(card.labels), global_pool=pool, **_rubbish(state))
+    model.load_state_dict(state)
     model.pretrained_cfg = dict(CFGS[tag], architecture=architecture, tag=name)  # type: ignore[assignment]
     attach(model, card)
     return model.eval()

@@ -34,6 +34,15 @@ def test_classes_and_channels_are_the_files(tmp_path: Path, name: str, suffix: s
     assert (model.card.tag, model.card.labels) == (None, tuple(map(str, range(26))))
 
 
+def test_a_rubbish_class_is_the_files(tmp_path: Path) -> None:
+    network = lenet_zoo.create_model("lenet5_classic", num_classes=11, j=33.5)
+    safetensors.torch.save_file(network.state_dict(), tmp_path / "weights.safetensors")
+    model = load_network("lenet5_classic", tmp_path / "weights.safetensors")
+    assert (model.num_classes, model.j) == (11, 33.5)
+    x = torch.zeros(1, 1, 28, 28)
+    assert torch.equal(model(x), network.eval()(x))
+
+
 @pytest.mark.parametrize("inside", ["model", "state_dict", "model_ema", "state_dict_ema"])
 def test_classes_are_those_of_a_checkpoints_network(tmp_path: Path, inside: str) -> None:
     network = lenet_zoo.create_model("lenet5_modern", num_classes=26)

@@ -204,8 +204,7 @@ def export(
             one = f"target={target!r} reads pictures of one size"
             raise InputError(f"{one}, and this network lines of any width: take 'onnx'")
         input_size = input_size or (network.picture_size()[0], None)
-        if isinstance(network, LeNet5Modern):
-            network.answer_every_2_px()
+        network.answer_every_2_px()
     spec = input_spec(network, input, batch if target == "onnx" else batch or 1, input_size)
     if calibration is None:
         pixels = bundled(known.dataset)

@@ -135,7 +135,7 @@ def check_whole(model: LeNet5Modern | LeNet5Classic) -> None:
     import torch
 
     fresh = type(model)(num_classes=model.num_classes, in_chans=model.in_chans, device=torch.device("meta"))
-    if isinstance(fresh, LeNet5Modern) and getattr(model.C5, "dilation", 1) != fresh.C5.dilation:
+    if getattr(model.C5, "dilation", 1) != fresh.C5.dilation:
         fresh.answer_every_2_px()
     for name, wanted in fresh.named_children():
         found = getattr(model, name, None)
@@ -295,7 +295,7 @@ class _Classic(_Form):
         else:
             c1 = g.conv("C1_sum", x, weight, bias, pad=pad)
             c1 = self.squash(g, c1, "C1_map")
-            x = self.subsampled(g, c1, "S2", coefficient, offset)
+            x = self.subsampled(g, c1, "S2", coefficient, offset, model.S2.stride)
             self.maps["C1"] = c1
         s2 = g.activation(self.squash(g, x, "S2_map"))
         c3 = g.conv("C3_sum", s2, array(model.C3.dense_weight()) * a * s, array(model.C3.bias) * s)
@@ -303,9 +303,9 @@ class _Classic(_Form):
         coefficient, offset = array(model.S4.weight)[:, None, None], array(model.S4.bias)[:, None, None]
         if self.fast:
             kernel = np.ones((16, 1, 2, 2)) * coefficient[:, None] * a * s
-            x = g.conv("S4_sum", c3, kernel, offset.ravel() * s, stride=2, group=16)
+            x = g.conv("S4_sum", c3, kernel, offset.ravel() * s, stride=model.S4.stride, group=16)
         else:
-            x = self.subsampled(g, c3, "S4", coefficient, offset)
+            x = self.subsampled(g, c3, "S4", coefficient, offset, model.S4.stride)
         s4 = g.activation(self.squash(g, x, "S4_map"))
         c5 = self.c5(g, s4, array(model.C5.weight) * a * s, array(model.C5.bias) * s, pad)
         c5 = g.activation(self.squash(g, g.activation(c5), "C5_map"))
@@ -319,15 +319,20 @@ class _Classic(_Form):
             x = g.add("Mul", [x, g.constant("F6_A", np.float32(a))], "F6_squashed")
         return self.output(g, x, rank)
 
-    def subsampled(self, g: Graph, x: str, name: str, coefficient: Array, offset: Array) -> str:
+    def subsampled(
+        self, g: Graph, x: str, name: str, coefficient: Array, offset: Array, stride: tuple[int, int]
+    ) -> str:
         """A coefficient times the sum of each 2×2 block, and an offset. The pooling operator averages, so 4 times."""
-        x = g.pool("AveragePool", x, f"{name}_mean")
+        x = g.pool("AveragePool", x, f"{name}_mean", stride=stride)
         x = g.add("Mul", [x, g.constant(f"{name}.weight", 4 * coefficient)], f"{name}_weighted")
         return g.add("Add", [x, g.constant(f"{name}.bias", offset)], f"{name}_sum")
 
     def rbf(self, g: Graph, x: str, rank: int) -> str:
         # −Σ(a·t − w)² = Σ 2a·w·t − a²·t² − w², over the state t before its factor A.
-        codes = array(self.model.output.weight)
+        codes, j = array(self.model.output.weight), self.model.output.j
         x = g.add("Concat", [x, g.add("Mul", [x, x], "F6_square")], "F6_and_square", axis=-1)
         weight = np.concatenate([2 * self.a * codes, np.full_like(codes, -(self.a**2))], axis=1)
-        return g.linear("output", x, weight, -np.square(codes).sum(axis=1), rank)
+        bias = -np.square(codes).sum(axis=1)
+        if j is not None:  # the rubbish class, whose logit is −j whatever the state
+            weight, bias = np.pad(weight, ((0, 1), (0, 0))), np.append(bias, -array(j))
+        return g.linear("output", x, weight, bias, rank)

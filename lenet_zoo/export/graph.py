@@ -161,7 +161,7 @@ class Graph:
         x: str,
         weight: Array,
         bias: Array,
-        stride: int = 1,
+        stride: Stride = 1,
         pad: int = 0,
         group: int = 1,
         dilation: Sequence[int] = (1, 1),

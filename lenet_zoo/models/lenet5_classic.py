@@ -75,6 +75,7 @@ class Subsample2d(nn.Module):
     def __init__(self, channels: int, device: Any = None, dtype: Any = None) -> None:
         super().__init__()
         self.channels = channels
+        self.stride = (2, 2)
         self.weight = nn.Parameter(torch.empty(channels, device=device, dtype=dtype))
         self.bias = nn.Parameter(torch.empty(channels, device=device, dtype=dtype))
         self.reset_parameters()
@@ -85,10 +86,10 @@ class Subsample2d(nn.Module):
         nn.init.zeros_(self.bias)
 
     def extra_repr(self) -> str:
-        return f"{self.channels}, kernel_size=2, stride=2"
+        return f"{self.channels}, kernel_size=2, stride={self.stride}"
 
     def forward(self, x: Tensor) -> Tensor:
-        total = 4.0 * nn.functional.avg_pool2d(x, 2)  # exact, 4 being a power of two
+        total = 4.0 * nn.functional.avg_pool2d(x, 2, self.stride)  # exact, 4 being a power of two
         return total * self.weight[:, None, None] + self.bias[:, None, None]
 
 
@@ -181,17 +182,22 @@ class FullConnection(nn.Module):
 class RBF(nn.Module):
     """Euclidean radial basis functions with fixed centres: logit_i = −Σ_j (x_j − w_ij)² (p. 8, Eq. 7, negated).
 
-    …×84 → …×classes. `weight` (classes×84, values ±1) is a buffer: the centres are given, not learnt.
+    …×84 → …×classes. `weight` (classes×84, values ±1) is a buffer: the centres are given, not learnt. So is `j`, where
+    there is one: the penalty of Eq. 9's rubbish class, the last one, which has no centre, and whose logit is always −j.
     """
 
     weight: Tensor
+    j: Tensor | None
 
-    def __init__(self, codes: Tensor) -> None:
+    def __init__(self, codes: Tensor, j: float | None = None) -> None:
         super().__init__()
         self.register_buffer("weight", codes)
+        self.register_buffer("j", None if j is None else codes.new_tensor([j]))
 
     def extra_repr(self) -> str:
-        return f"in_features={self.weight.shape[1]}, out_features={self.weight.shape[0]}"
+        return f"in_features={self.weight.shape[1]}, out_features={len(self.weight)}" + (
+            "" if self.j is None else f", and a rubbish class, j={self.j.item():g}"
+        )
 
     @torch.jit.ignore
     def init_non_persistent_buffers(self) -> None:
@@ -201,7 +207,9 @@ class RBF(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         # Not as |x|² − 2x·w + |w|²: near 0, at the right class, large terms would cancel and leave rounding errors.
-        return -(x.unsqueeze(-2) - self.weight).square().sum(-1)
+        logits = -(x.unsqueeze(-2) - self.weight).square().sum(-1)
+        j = self.j
+        return logits if j is None else torch.cat([logits, -j.expand(logits[..., :1].shape)], -1)
 
 
 # ---------------------------------------------------------------------------------------------------------- tables
@@ -253,6 +261,16 @@ def rbf_codes(num_classes: int, characters: str | None = None) -> list[list[int]
     return codes
 
 
+def _check(num_classes: int, characters: str | None, j: float | None) -> None:
+    """Whether bitmaps and a rubbish class fit the number of classes. Raises: InputError."""
+    if j is not None and not 0 < j < float("inf"):
+        raise InputError(f"j={j}: the penalty of a rubbish class is a finite number above 0")
+    if j is not None and num_classes < 2:
+        raise InputError(f"j={j:g} and num_classes={num_classes}: a rubbish class is the last of at least 2")
+    if num_classes:
+        rbf_codes(num_classes - (j is not None), characters)
+
+
 # ----------------------------------------------------------------------------------------------------------- model
 
 
@@ -282,6 +300,8 @@ class LeNet5Classic(LeNet5):
         drop_rate: dropout before the output layer, during training (the paper has none).
         pad: pixels of background that the model adds on each side; 0 for those who feed 32×32 fields.
         characters: the characters whose bitmaps the classes take, one per class (see `rbf_codes` for the default).
+        j: the penalty of a rubbish class, "none of these" (Eq. 9), which is then the last class and has no bitmap; None
+            for no such class.
         device, dtype: of every parameter and buffer.
 
     Raises:
@@ -289,7 +309,11 @@ class LeNet5Classic(LeNet5):
     """
 
     if TYPE_CHECKING:
+        S2: Subsample2d
+        S4: Subsample2d
         F6: FullConnection
+        output: RBF
+        _model_args: dict[str, Any]
 
     architecture = "lenet5_classic"
     # pixels in [0, 1] become the paper's −0.1 … 1.175
@@ -310,13 +334,17 @@ class LeNet5Classic(LeNet5):
         drop_rate: float = 0.0,
         pad: int = 2,
         characters: str | None = None,
+        j: float | None = None,
         device: Any = None,
         dtype: Any = None,
     ) -> None:
         if not 0 <= pad <= 2:
             raise InputError(f"pad={pad}: 2 for pictures of 28×28, 1 for 30×30, 0 for 32×32")
         super().__init__(num_classes, in_chans, global_pool, drop_rate, smallest_input=32 - 2 * pad)
-        self.characters = characters
+        _check(num_classes, characters, j)
+        self.characters, self.j = characters, j
+        if j is not None:
+            self._model_args = dict(j=j)
         dd = dict(device=device, dtype=dtype)
         self.pad = nn.ConstantPad2d(pad, BACKGROUND)
         self.C1 = nn.Conv2d(in_chans, 6, 5, **dd)
@@ -357,20 +385,25 @@ class LeNet5Classic(LeNet5):
     def make_output(self, num_classes: int, device: Any = None, dtype: Any = None) -> nn.Module:
         if num_classes == 0:
             return nn.Identity()
-        codes = rbf_codes(num_classes, self.characters)
-        return RBF(torch.tensor(codes, device=device, dtype=dtype or torch.get_default_dtype()))
+        codes = rbf_codes(num_classes - (self.j is not None), self.characters)
+        return RBF(torch.tensor(codes, device=device, dtype=dtype or torch.get_default_dtype()), self.j)
 
-    def reset_classifier(self, num_classes: int, global_pool: str | None = None, characters: str | None = None) -> None:
+    def reset_classifier(
+        self,
+        num_classes: int,
+        global_pool: str | None = None,
+        characters: str | None = None,
+        j: float | None = None,
+    ) -> None:
         """Put a new output layer in place, on the same device, in the same dtype and mode.
 
-        `num_classes` and `characters` are as in the constructor; `num_classes=0` leaves F6's 84 units as the output,
-        N×84 (or N×84×h×w with `global_pool=''`).
+        `num_classes`, `characters` and `j` are as in the constructor; `num_classes=0` leaves F6's 84 units as the
+        output, N×84 (or N×84×h×w with `global_pool=''`).
         """
-        if num_classes:
-            rbf_codes(num_classes, characters)  # they fit each other, or nothing is changed
-        self.characters = characters
+        _check(num_classes, characters, j)
+        self.characters, self.j = characters, j
         # What timm writes into a saved model's config, to rebuild it from.
-        self._model_args = dict(getattr(self, "_model_args", {}), characters=characters)
+        self._model_args = dict(getattr(self, "_model_args", {}), characters=characters, j=j)
         super().reset_classifier(num_classes, global_pool)
 
     @torch.jit.ignore
@@ -396,7 +429,7 @@ class LeNet5Classic(LeNet5):
         add("C5", convolution(wide(self.C5.weight) * a * s, bias("C5"), like))
         full = [("F6", linear(wide(self.F6.weight) * a * s, bias("F6"), like)), ("act6", nn.Tanh())]
         if self.num_classes:
-            full += squared_distances(wide(self.output.get_buffer("weight")), a, like)
+            full += squared_distances(wide(self.output.get_buffer("weight")), a, like, self.output.j)
         else:
             full.append(("output", scaling(84, a, like)))
         return chain(layers + head(self.global_pool, full, like))
@@ -447,5 +480,9 @@ CFGS: dict[str, dict[str, Any]] = {
 
 def lenet5_classic(pretrained: bool = False, **kwargs: Any) -> LeNet5Classic:
     """LeNet-5 of 1998, to the last of its 60,000 parameters (see `LeNet5Classic`)."""
+    if kwargs.get("pretrained_cfg") == "numbers":
+        kwargs.setdefault("global_pool", "")  # it answers at every position of a line
+        if kwargs.get("num_classes", len(cards.NUMBERS)) == len(cards.NUMBERS):
+            kwargs.setdefault("j", 40.0)  # the eleventh, "none"
     model = build(LeNet5Classic, "lenet5_classic", pretrained, pretrained_filter_fn=checkpoint_filter_fn, **kwargs)
     return model  # type: ignore[return-value]

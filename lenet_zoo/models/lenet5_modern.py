@@ -87,16 +87,6 @@ class LeNet5Modern(LeNet5):
         return nn.Linear(84, num_classes, device=device, dtype=dtype) if num_classes > 0 else nn.Identity()
 
     @torch.jit.ignore
-    def answer_every_2_px(self) -> "LeNet5Modern":
-        """Change the network, in place, to answer every 2 px along a line in place of every 4; returns it.
-
-        S4 takes its maximum at every column, and C5 looks at every other column of that. The answers are those of two
-        passes, the second one over the line without its first 2 px (shift and stitch), but C1 to C3 are computed once.
-        """
-        self.S4.stride, self.C5.dilation = (2, 1), (1, 2)
-        return self
-
-    @torch.jit.ignore
     def plain(self) -> nn.Sequential:
         own = copy.deepcopy(self).requires_grad_(False)
         layers = [(name, getattr(own, name)) for names in own.layers.values() for name in names]

@@ -46,10 +46,15 @@ def linear(weight: Tensor, bias: Tensor, like: Tensor) -> nn.Linear:
     return _filled(nn.Linear(weight.shape[1], weight.shape[0], device="meta"), weight, bias, like)  # type: ignore[return-value]
 
 
-def squared_distances(codes: Tensor, factor: float, like: Tensor) -> list[tuple[str, nn.Module]]:
-    """From t to −Σ(factor·t − w)² for each row w of `codes`, which is Σ 2·factor·w·t − factor²·t² − w²."""
+def squared_distances(
+    codes: Tensor, factor: float, like: Tensor, j: Tensor | None = None
+) -> list[tuple[str, nn.Module]]:
+    """From t to −Σ(factor·t − w)² for each row w of `codes`, which is Σ 2·factor·w·t − factor²·t² − w²; and to −j."""
     weight = torch.cat([2 * factor * codes, torch.full_like(codes, -(factor**2))], dim=1)
-    return [("squares", WithSquares()), ("output", linear(weight, -codes.square().sum(1), like))]
+    bias = -codes.square().sum(1)
+    if j is not None:
+        weight, bias = torch.cat([weight, torch.zeros_like(weight[:1])]), torch.cat([bias, -wide(j)])
+    return [("squares", WithSquares()), ("output", linear(weight, bias, like))]
 
 
 def scaling(width: int, factor: float, like: Tensor) -> nn.Linear:

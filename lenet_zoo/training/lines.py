@@ -38,7 +38,8 @@ from lenet_zoo.datasets.lines import (
 from lenet_zoo.datasets.loading import Dataset, other_writers
 from lenet_zoo.errors import InputError, TrainingError
 from lenet_zoo.evaluation import LineEvaluation, evaluate_lines
-from lenet_zoo.models import LeNet5Modern
+from lenet_zoo.models import LeNet5Classic
+from lenet_zoo.models._base import LeNet5
 from lenet_zoo.pictures.preparation import LINE
 from lenet_zoo.registry import create_model
 from lenet_zoo.training.checkpoint import RunFolder
@@ -53,6 +54,8 @@ __all__ = ["answers_of", "build_for_lines", "fit_lines", "line_figures"]
 _LENGTHS = ((1, 1), (2, 2), (3, 3), (4, 4), (4, 5), (5, 5), (5, 6), (6, 7), (7, 8), (9, 11), (12, 14), (16, 20))
 _PITCH = 18  # columns of a line per digit, about
 _ALONE = 96  # characters of an update that are cut out and placed alone, about
+# The penalty of the classic network's rubbish class, which is "none" there: as `handwriting` begins with.
+_J = 40.0
 _GLANCE = 200  # lines that are looked at after each epoch
 
 
@@ -61,23 +64,29 @@ def build_for_lines(architecture: str, classes: int, start: str) -> nn.Module:
 
     A start that reads lines already is taken as it is.
 
-    Raises: InputError for another network than lenet5_modern, and for a start of other classes.
+    Raises: InputError for another network, and for a start of another one or of other classes.
     """
-    model = create_model(architecture, num_classes=classes + 1, global_pool="")
-    if not isinstance(model, LeNet5Modern):
-        raise InputError(f"lines are for lenet5_modern: for {architecture} take another recipe")
+    model = create_model(architecture, num_classes=classes + 1, global_pool="", **_none_of(architecture))
+    assert isinstance(model, LeNet5)
     if start:
         known = create_model(start, pretrained=True)
-        reads_lines = isinstance(known, LeNet5Modern) and known.card.preparation.kind == LINE
-        if not isinstance(known, LeNet5Modern) or known.num_classes != classes + reads_lines:
-            raise InputError(f"start={start!r}: give a tag of lenet5_modern with {classes} classes")
+        reads_lines = isinstance(known, LeNet5) and known.card.preparation.kind == LINE
+        if not isinstance(known, type(model)) or known.num_classes != classes + reads_lines:
+            raise InputError(f"start={start!r}: give a tag of {architecture} with {classes} classes")
         state = known.state_dict()
-        if not reads_lines:
+        if isinstance(model, LeNet5Classic):
+            state["output.j"] = model.get_buffer("output.j")
+        elif not reads_lines:
             # "None" begins with no opinion of the features, and as likely as the average class.
             state["output.weight"] = F.pad(state["output.weight"], (0, 0, 0, 1))
             state["output.bias"] = torch.cat([state["output.bias"], state["output.bias"].mean()[None]])
         model.load_state_dict(state)
     return model.answer_every_2_px()
+
+
+def _none_of(architecture: str) -> dict[str, Any]:
+    """What makes the last class "none", if a network has more to it than one more logit."""
+    return dict(j=_J) if architecture == LeNet5Classic.architecture else {}
 
 
 def _along(model: nn.Module, images: Tensor) -> Tensor:
@@ -88,7 +97,7 @@ def _along(model: nn.Module, images: Tensor) -> Tensor:
 
 def answers_of(model: nn.Module) -> Callable[[np.ndarray], np.ndarray]:
     """The network as `evaluate_lines` calls it: uint8 lines N×28×W → logits N×T×classes, one every 2 px."""
-    assert isinstance(model, LeNet5Modern)
+    assert isinstance(model, LeNet5)
     along = copy.deepcopy(model).answer_every_2_px()
 
     def run(pixels: np.ndarray) -> np.ndarray:
@@ -135,7 +144,7 @@ def fit_lines(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = build()
-    assert isinstance(model, LeNet5Modern)
+    assert isinstance(model, LeNet5)
     descent = recipe.descent
     model.C1.to(memory_format=torch.channels_last)  # three times as fast: torch's other kernels are for more maps
     twin = _twin(model)
@@ -196,7 +205,10 @@ def fit_lines(
     result = build()
     first = result.state_dict()
     result.load_state_dict(
-        {key: torch.lerp(one, first[key], recipe.start_share) for key, one in average.model.state_dict().items()}
+        {
+            key: torch.lerp(one, first[key], recipe.start_share) if one.is_floating_point() else one
+            for key, one in average.model.state_dict().items()
+        }
     )
     return Result(result.eval(), history, seconds)
 
@@ -231,7 +243,7 @@ def _batches(data: Dataset, others: int, recipe: RecipeLines, seed: int, epoch: 
     return [made[i] for i in order[: recipe.updates]]
 
 
-def _loss(model: LeNet5Modern, batch: Lines, align: float) -> tuple[Tensor, float]:
+def _loss(model: LeNet5, batch: Lines, align: float) -> tuple[Tensor, float]:
     """The loss per digit, and the share of digits that the answer in their middle gives."""
     none = model.num_classes - 1
     answers = F.log_softmax(_along(model, batch.images), 2)
@@ -250,9 +262,9 @@ def _loss(model: LeNet5Modern, batch: Lines, align: float) -> tuple[Tensor, floa
     return loss + align * F.nll_loss(at, labels), right
 
 
-def _twin(model: LeNet5Modern) -> nn.Module:
+def _twin(model: LeNet5) -> nn.Module:
     """The same weights as a network of single characters, which has compiled stages to train through."""
-    twin = create_model("lenet5_modern", num_classes=model.num_classes)
+    twin = create_model(model.architecture, num_classes=model.num_classes, **_none_of(model.architecture))
     for name, parameter in model.named_parameters():
         layer, _, part = name.rpartition(".")
         setattr(twin.get_submodule(layer), part, parameter)

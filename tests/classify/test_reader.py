@@ -29,6 +29,13 @@ def path(exported: Any) -> Path:
     return exported(model=dict(num_classes=11, global_pool=""), input="pixels", card=LINE)
 
 
+@pytest.fixture(scope="module")
+def classic(exported: Any) -> Path:
+    """The same of 1998, where "none" is Eq. 9's rubbish class."""
+    options = dict(num_classes=11, global_pool="", j=60.0)
+    return exported("lenet5_classic", model=options, input="pixels", card=LINE)
+
+
 @pytest.fixture
 def line(digits: Dataset) -> Image.Image:
     parts = [np.pad(digits.images[i].numpy(), ((6, 6), (2, 2))) for i in (0, 3, 5)]
@@ -141,9 +148,13 @@ def test_confidence_is_a_probability(line: Image.Image) -> None:
         Told().read([])
 
 
-def test_there_is_an_answer_every_2_px_as_from_a_window_of_each_place(path: Path) -> None:
+@pytest.mark.parametrize("network", ["path", "classic"])
+def test_there_is_an_answer_every_2_px_as_from_a_window_of_each_place(
+    network: str, request: pytest.FixtureRequest
+) -> None:
     import onnxruntime
 
+    path = request.getfixturevalue(network)
     reader = OnnxReader(path, threads=1)
     pixels = np.random.default_rng(0).integers(0, 256, (28, 61), dtype=np.uint8)
     found = reader.log_probabilities(pixels)

@@ -96,3 +96,8 @@ def test_a_saved_network_remembers_its_characters_and_its_padding(tmp_path: Path
     assert torch.equal(again()(x), model(x))
     model.reset_classifier(4)
     assert torch.equal(again()(x), model(x))
+    model.reset_classifier(4, characters="xyz", j=30)  # and a rubbish class
+    assert torch.equal(again()(x), model(x))
+    assert again().j == 30
+    model = timm.create_model("lenet5_classic", num_classes=4, j=20, pad=0).eval()
+    assert torch.equal(again()(x), model(x))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -238,6 +241,41 @@ def test_a_larger_picture_is_pooled_before_f6(model: LeNet5Classic, pool: str) -
     assert features.shape == (2, 120, 3, 3)
     pooled = features.mean((2, 3)) if pool == "avg" else features.amax((2, 3))
     assert torch.equal(model(x), model.forward_head(pooled[:, :, None, None]))
+
+
+def test_the_rubbish_class_has_the_penalty_j_whatever_the_picture_is(model: LeNet5Classic) -> None:
+    """Eq. 9: e^−j beside the e^−y of the ten classes; a penalty is −logit here."""
+    with_rubbish = LeNet5Classic(num_classes=11, j=40).eval()
+    assert sum(p.numel() for p in with_rubbish.parameters()) == 60_000
+    state = model.state_dict()
+    with_rubbish.load_state_dict({**state, "output.j": torch.tensor([40.0])})
+    x = paper_pictures(3, 1, 28, 28)
+    logits = with_rubbish(x)
+    assert torch.equal(logits[:, :10], model(x))
+    assert (logits[:, 10] == -40).all()
+    torch.testing.assert_close(with_rubbish.plain()(x), logits, rtol=0, atol=1e-4)
+    assert torch.equal(torch.jit.script(with_rubbish)(x), logits)
+    with_rubbish.reset_classifier(4, characters="abc", j=7)
+    assert (with_rubbish(x)[:, 3] == -7).all()
+    with_rubbish.reset_classifier(3)
+    assert (with_rubbish.j, with_rubbish(x).shape) == (None, (3, 3))
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (dict(j=0.0), "j=0.0: the penalty of a rubbish class is a finite number above 0"),
+        (dict(j=float("nan")), "j=nan: the penalty of a rubbish class is a finite number above 0"),
+        (dict(j=40, num_classes=1), "j=40 and num_classes=1: a rubbish class is the last of at least 2"),
+        (dict(j=40, num_classes=0), "j=40 and num_classes=0: a rubbish class is the last of at least 2"),
+        (dict(j=40, num_classes=3, characters="abc"), "3 characters for 2 classes"),
+    ],
+)
+def test_an_impossible_rubbish_class_is_refused(options: dict[str, Any], why: str) -> None:
+    with pytest.raises(InputError, match=re.escape(why)):
+        LeNet5Classic(**options)
+    with pytest.raises(InputError, match=re.escape(why)):
+        LeNet5Classic().reset_classifier(**dict(num_classes=10) | options)
 
 
 def test_classes_that_do_not_fit_their_characters_change_nothing() -> None:

@@ -140,7 +140,7 @@ def test_the_layers_of_1998_are_modules_as_torch_has_them() -> None:
     assert repr(convolution) == "PartialConv2d(2, 2, kernel_size=5, connections=3 of 4)"
     assert 0 < convolution.weight[0].abs().max() <= 2.4 / 25**0.5
     assert convolution.weight[1:].abs().max() <= 2.4 / 50**0.5
-    assert repr(Subsample2d(6)) == "Subsample2d(6, kernel_size=2, stride=2)"
+    assert repr(Subsample2d(6)) == "Subsample2d(6, kernel_size=2, stride=(2, 2))"
     assert repr(FullConnection(120, 84)) == "FullConnection(in_features=120, out_features=84)"
     assert repr(RBF(torch.ones(10, 84))) == "RBF(in_features=84, out_features=10)"
     assert [type(module) for module in ScaledTanh().children()] == [nn.Tanh]

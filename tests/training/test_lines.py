@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,11 @@ import torch
 
 import lenet_zoo
 from lenet_zoo.classify.onnx_file import read_metadata
+from lenet_zoo.classify.torch import normalized
 from lenet_zoo.datasets import forms
 from lenet_zoo.datasets.lines import APART, LineMaker, LineStyle
 from lenet_zoo.datasets.loading import Dataset
-from lenet_zoo.errors import InputError
+from lenet_zoo.errors import InputError, UnknownModelError
 from lenet_zoo.evaluation import edits
 from lenet_zoo.training.checkpoint import RunFolder
 from lenet_zoo.training.lines import build_for_lines, fit_lines, line_figures
@@ -23,27 +25,37 @@ from lenet_zoo.training.recipe import RecipeLines
 QUICK = RecipeLines(epochs=2, updates=6, columns=600, most=4, warmup=0.0, ema=0.5)
 
 
-def build() -> torch.nn.Module:
-    return build_for_lines("lenet5_modern", 10, "lenet5_modern.mnist")
+def build(architecture: str = "lenet5_modern") -> torch.nn.Module:
+    return build_for_lines(architecture, 10, f"{architecture}.mnist")
 
 
-def test_the_start_reads_digits_as_its_tag_does(few: Dataset) -> None:
-    model, known = build(), lenet_zoo.create_model("lenet5_modern.mnist", pretrained=True)
-    x = few.images[:50, None].float() / 255
+@pytest.mark.parametrize(("architecture", "parameters"), [("lenet5_modern", 61_791), ("lenet5_classic", 60_000)])
+def test_the_start_reads_digits_as_its_tag_does(few: Dataset, architecture: str, parameters: int) -> None:
+    model, known = build(architecture), lenet_zoo.create_model(f"{architecture}.mnist", pretrained=True)
+    x = normalized(known, few.images[:50])
     with torch.inference_mode():
-        torch.testing.assert_close(model(x)[:, :10, 0, 0], known(x))
-    assert sum(p.numel() for p in model.parameters()) == 61_791
+        found = model(x)[..., 0, 0]
+        torch.testing.assert_close(found[:, :10], known(x))
+    if architecture == "lenet5_classic":
+        assert (found[:, 10] == -40).all()  # "none" is Eq. 9's rubbish class
+    assert sum(p.numel() for p in model.parameters()) == parameters
 
 
 def test_another_network_or_start_is_refused() -> None:
-    with pytest.raises(InputError, match="lines are for lenet5_modern: for lenet5_classic"):
-        build_for_lines("lenet5_classic", 10, "")
+    with pytest.raises(UnknownModelError, match="teacher"):
+        build_for_lines("teacher", 10, "")
+    with pytest.raises(InputError, match=r"start='lenet5_modern\.mnist': give a tag of lenet5_classic with 10 classes"):
+        build_for_lines("lenet5_classic", 10, "lenet5_modern.mnist")
     with pytest.raises(InputError, match=r"start='lenet5_modern\.mnist': give a tag of lenet5_modern with 26 classes"):
         build_for_lines("lenet5_modern", 26, "lenet5_modern.mnist")
 
 
-def test_answers_every_2_px_are_those_of_two_passes_of_which_one_is_shifted() -> None:
-    model, passes = build(), lenet_zoo.create_model("lenet5_modern", num_classes=11, global_pool="")
+@pytest.mark.parametrize(("architecture", "options"), [("lenet5_modern", {}), ("lenet5_classic", dict(j=40))])
+def test_answers_every_2_px_are_those_of_two_passes_of_which_one_is_shifted(
+    architecture: str, options: dict[str, float]
+) -> None:
+    model = build(architecture)
+    passes = lenet_zoo.create_model(architecture, num_classes=11, global_pool="", **options)
     passes.load_state_dict(model.state_dict())
     x = torch.rand(2, 1, 28, 64, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
@@ -56,8 +68,12 @@ def test_answers_every_2_px_are_those_of_two_passes_of_which_one_is_shifted() ->
             torch.testing.assert_close(found[..., first // 2 :: 2][..., inner], wanted[..., inner])
 
 
-def test_a_few_updates_lower_the_loss_and_a_resumed_run_is_the_same(few: Dataset, tmp_path: Path) -> None:
-    whole = fit_lines(build, few, QUICK, RunFolder(tmp_path / "whole"), seed=1)
+@pytest.mark.parametrize("architecture", ["lenet5_modern", "lenet5_classic"])
+def test_a_few_updates_lower_the_loss_and_a_resumed_run_is_the_same(
+    few: Dataset, tmp_path: Path, architecture: str
+) -> None:
+    begun = partial(build, architecture)
+    whole = fit_lines(begun, few, QUICK, RunFolder(tmp_path / "whole"), seed=1)
     assert whole.history[1]["loss"] < whole.history[0]["loss"]
     folder = RunFolder(tmp_path / "parts")
 
@@ -69,8 +85,8 @@ def test_a_few_updates_lower_the_loss_and_a_resumed_run_is_the_same(few: Dataset
             raise Stop
 
     with pytest.raises(Stop):
-        fit_lines(build, few, QUICK, folder, seed=1, monitor=Stopping())
-    resumed = fit_lines(build, few, QUICK, folder, seed=1, resume=True)
+        fit_lines(begun, few, QUICK, folder, seed=1, monitor=Stopping())
+    resumed = fit_lines(begun, few, QUICK, folder, seed=1, resume=True)
     for one, other in zip(whole.model.state_dict().values(), resumed.model.state_dict().values(), strict=True):
         assert torch.equal(one, other)
 

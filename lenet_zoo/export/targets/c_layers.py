@@ -114,6 +114,8 @@ def read_layers(model: LeNet5Modern | LeNet5Classic, spec: InputSpec) -> Layers:
     if model.global_pool == "":
         raise InputError("global_pool='': a C file answers once a picture; export a network with 'avg' or 'max'")
     classic = isinstance(model, LeNet5Classic)
+    if isinstance(model, LeNet5Classic) and model.j is not None:
+        raise InputError(f"j={model.j:g}: a C file has no rubbish class; export a network without one")
     border = int(model.pad.padding[0]) if classic else 2  # type: ignore[union-attr, index]
     nominal = 32 - 2 * border
     if (spec.height, spec.width) != (nominal, nominal):
