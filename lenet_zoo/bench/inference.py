@@ -18,6 +18,7 @@ from lenet_zoo.bench.contestants import OURS, SIDE, check_exporter, contestants,
 from lenet_zoo.bench.timing import Call, interleave, machine
 from lenet_zoo.errors import InputError
 from lenet_zoo.models._base import LeNet5
+from lenet_zoo.pictures.preparation import LINE
 from lenet_zoo.registry import create_model
 
 __all__ = ["Inference", "Row", "multiply_adds", "time_inference"]
@@ -117,6 +118,8 @@ def time_inference(
     model = create_model(name, pretrained=True)
     if not isinstance(model, LeNet5):
         raise InputError(f"{name} is a {type(model).__name__}: lenet5_modern and lenet5_classic can be timed")
+    if model.card.preparation.kind == LINE:
+        raise InputError(f"{name} reads lines: take `lenet-zoo bench lines {name}`")
     before = torch.get_num_threads()
     rows: list[Row] = []
     absent: dict[str, str] = {}

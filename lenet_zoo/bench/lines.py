@@ -19,6 +19,7 @@ from lenet_zoo.datasets.loading import load_dataset
 from lenet_zoo.errors import InputError
 from lenet_zoo.export import export_onnx
 from lenet_zoo.pictures.line import line_from_image
+from lenet_zoo.pictures.preparation import LINE
 from lenet_zoo.registry import load_network
 
 __all__ = ["Line", "Lines", "time_lines"]
@@ -66,14 +67,17 @@ def time_lines(
         rounds: turns of each stage.
         progress: called with a line of what is being done.
 
-    Raises: InputError for numbers below one; ArtifactError for a network that reads single characters.
+    Raises: InputError for numbers below one, and for a network that reads single characters.
     """
     if rounds < 1 or min(digits, default=0) < 1:
         raise InputError(f"rounds={rounds}, digits={digits}: at least 1")
+    network = load_network(name)
+    if network.card.preparation.kind != LINE:
+        raise InputError(f"{name} reads single characters: take `lenet-zoo bench inference {name}`")
     rows = []
     maker = LineMaker(load_dataset("digits", train=False), TOUCHING)
     with tempfile.TemporaryDirectory() as folder:
-        reader = OnnxReader(export_onnx(load_network(name), Path(folder) / "m.onnx", input="pixels"), threads=1)
+        reader = OnnxReader(export_onnx(network, Path(folder) / "m.onnx", input="pixels"), threads=1)
         for count in digits:
             progress(f"{count} digits")
             data = _picture(maker.make(1, (count, count)).images[0].numpy())

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from lenet_zoo.cards import Card
 from lenet_zoo.cli._app import (
     DataDir,
     DataRoot,
@@ -20,6 +21,7 @@ from lenet_zoo.cli._app import (
 )
 from lenet_zoo.cli._plotting import Network, Picture, Target, draws, full, line_of, pixels_of, plain
 from lenet_zoo.errors import InputError, did_you_mean
+from lenet_zoo.pictures.preparation import LINE
 
 
 class _Whats(typer.core.TyperGroup):
@@ -36,6 +38,11 @@ class _Whats(typer.core.TyperGroup):
 
 plot = typer.Typer(cls=_Whats, no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(plot, name="plot", help="Pictures of filters, feature maps, mistakes, training and benchmarks.")
+
+
+def _refuse_lines(card: Card, name: str) -> None:
+    if card.preparation.kind == LINE:
+        raise InputError(f"{name} reads lines: take `lenet-zoo plot line`")
 
 
 @plot.command(epilog="Example: lenet-zoo plot architecture lenet5_classic -o architecture.svg")
@@ -83,12 +90,10 @@ def maps(
 ) -> None:
     """A picture on its way through the layers to the answer."""
     from lenet_zoo import figures
-    from lenet_zoo.pictures.preparation import LINE
     from lenet_zoo.registry import load_network
 
     model = load_network(name)
-    if model.card.preparation.kind == LINE:
-        raise InputError(f"{name} reads lines: take `lenet-zoo plot line`")
+    _refuse_lines(model.card, name)
     labels = list(model.card.labels)
     states = figures.layer_states(model, pixels_of(model, picture, data_root, download))
     target.finish(
@@ -118,6 +123,7 @@ def f6(
     from lenet_zoo.registry import load_network
 
     model = load_network(name)
+    _refuse_lines(model.card, name)
     labels, codes = model.card.labels, figures.bitmaps(model)
     states = [figures.layer_states(model, pixels_of(model, picture, data_root, download)) for picture in pictures]
     nearest = min(float(-state["output"].max()) for state in states)
@@ -160,6 +166,7 @@ def confusion(
     from lenet_zoo import figures
     from lenet_zoo.registry import card_of, load_network
 
+    _refuse_lines(card_of(name), name)
     matrix: Any
     on: str | None
     if dataset or data_dir is not None:
@@ -207,6 +214,7 @@ def mistakes(
     from lenet_zoo.registry import load_network
 
     model = load_network(name)
+    _refuse_lines(model.card, name)
     if not dataset:
         dataset = model.card.dataset or ""
         if dataset not in DATASETS:  # none, or the user's own folder

@@ -19,6 +19,7 @@ from lenet_zoo.errors import InputError, did_you_mean
 from lenet_zoo.models import LeNet5Classic, LeNet5Modern
 from lenet_zoo.models._base import LeNet5
 from lenet_zoo.models._card import attach
+from lenet_zoo.pictures.preparation import LINE
 from lenet_zoo.registry import create_model, load_network, resolve
 
 __all__ = ["Start"]
@@ -69,6 +70,11 @@ class Start:
             model = resolve(model)
         file = Path(weights) if weights is not None else None
         network, known = _network(model, file, scratch, in_chans)
+        if network.card.preparation.kind == LINE or network.global_pool == "":
+            raise InputError(
+                f"{file or model} answers all along a line: start from a network of single characters, such as "
+                f"{network.architecture}.handwriting"
+            )
         digest = hashlib.sha256()
         for key, value in network.state_dict().items():
             digest.update(key.encode() + value.contiguous().numpy().tobytes())

@@ -241,7 +241,8 @@ class _Plan:
             TensorBoard(self.monitor, self.home)  # is it installed?
 
     def _check_start(self, name: str) -> None:
-        tags = [one for one in list_models(pretrained=True) if one.startswith(f"{self.architecture}.")]
+        own = [one for one in list_models(pretrained=True) if one.startswith(f"{self.architecture}.")]
+        tags = [one for one in own if cards.load(one).preparation.kind != LINE]  # one answer a picture
         if name and name not in tags:
             known = f"one of {', '.join(tags)}, or " if tags else ""
             raise InputError(

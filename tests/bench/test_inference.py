@@ -70,6 +70,11 @@ def test_bad_numbers(wrong: dict[str, object]) -> None:
         bench.time_inference(**wrong)  # type: ignore[arg-type]
 
 
+def test_a_network_of_lines_has_a_benchmark_of_its_own() -> None:
+    with pytest.raises(InputError, match=r"reads lines: take `lenet-zoo bench lines lenet5_modern\.numbers`"):
+        bench.time_inference("lenet5_modern.numbers")
+
+
 def test_command(tmp_path: Path) -> None:
     arguments = ["inference", "--threads", "1", "--batch", "2", "--rounds", "1", "--no-compile", "--json"]
     command = [sys.executable, "-m", "lenet_zoo", "bench", *arguments]

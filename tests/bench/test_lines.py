@@ -33,3 +33,8 @@ def test_no_round_and_no_digit_are_refused() -> None:
     for options in (dict(rounds=0), dict(digits=(8, 0))):
         with pytest.raises(InputError, match="at least 1"):
             lines.time_lines(**options)  # type: ignore[arg-type]
+
+
+def test_a_network_of_single_characters_has_a_benchmark_of_its_own() -> None:
+    with pytest.raises(InputError, match=r"reads single characters: take `lenet-zoo bench inference lenet5_modern`"):
+        lines.time_lines("lenet5_modern")

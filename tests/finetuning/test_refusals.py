@@ -33,6 +33,12 @@ def refused(kind: type[Exception], out: Path, **options: Any) -> str:
     ("options", "kind", "text"),
     [
         ({"model": "lenet5_moderm"}, UnknownModelError, "Did you mean 'lenet5_modern'?"),
+        (
+            {"model": "lenet5_modern.numbers"},
+            InputError,
+            "lenet5_modern.numbers answers all along a line: start from a network of single characters, such as "
+            "lenet5_modern.handwriting",
+        ),
         ({"dataset": "digitz"}, InputError, "Did you mean 'digits'?"),
         ({"recipe": "finetuen"}, InputError, "Did you mean 'finetune'?"),
         ({"recipe": "lecun1998", "changes": None}, InputError, "has the method lecun1998, which trains from the start"),

@@ -60,6 +60,7 @@ def test_a_share_of_the_start_needs_a_start_and_a_rest() -> None:
             "start=lenet5_modern.mnist: lenet5_classic does not start from that.",
         ),
         ("lenet5_modern", "lenet5_modern.mnst", "Did you mean 'lenet5_modern.mnist'? Take one of lenet5_modern."),
+        ("lenet5_modern", "lenet5_modern.numbers", "lenet5_modern does not start from that."),  # it reads lines
         ("teacher", "lenet5_modern.mnist", "teacher does not start from that. Take start= for random weights"),
     ],
 )

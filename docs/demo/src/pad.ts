@@ -111,11 +111,11 @@ export class Pad<Picture extends Shown> {
   }
 
   undo(): void {
+    const before = this.past.pop();
+    if (!before) return; // and a picture that is being read goes on
     this.onact();
     this.lift();
     cancelAnimationFrame(this.writing);
-    const before = this.past.pop();
-    if (!before) return;
     this.state = before;
     this.paint();
     this.onchange(performance.now());
