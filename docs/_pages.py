@@ -340,11 +340,11 @@ def pictures() -> str:
 
 
 def numbers() -> str:
-    """What `lenet5_modern.numbers` makes of numbers that people outside wrote; none of them is in the project."""
-    lines = ["| pictures | n | right | at least 0.95 sure | of these wrong |", "|---|--:|--:|--:|--:|"]
+    """What networks that read numbers make of those that people outside wrote; none of them is in the project."""
+    lines = ["| name | pictures | n | right | at least 0.95 sure | of these wrong |", "|---|---|--:|--:|--:|--:|"]
     for row in json.loads((DOCS / "data" / "numbers.json").read_text(encoding="utf-8")):
         cells = [f"{100 * row['right'] / row['total']:.2f} %", row.get("sure", "–"), row.get("sure_wrong", "–")]
-        lines.append(f"| {row['pictures']} | {row['total']:,} | {' | '.join(map(str, cells))} |")
+        lines.append(f"| {_code(row['name'])} | {row['pictures']} | {row['total']:,} | {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
 
 

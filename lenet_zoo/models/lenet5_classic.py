@@ -475,6 +475,9 @@ CFGS: dict[str, dict[str, Any]] = {
     "lenet5_classic.fashion_mnist": tag_cfg(
         LeNet5Classic, "fashion_mnist", cards.FASHION, "Fashion-MNIST: ten kinds of clothes"
     ),
+    "lenet5_classic.numbers": tag_cfg(
+        LeNet5Classic, "numbers", cards.NUMBERS, "lines of several digits, with Eq. 9's rubbish class between them"
+    ),
 }
 
 

@@ -20,9 +20,9 @@ WEB = Path(__file__).parents[2] / "docs" / "demo" / "node_modules" / "onnxruntim
 SHAPES = ((1, 28), (2, 60), (3, 203))
 
 
-@pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    model = lenet_zoo.create_model("lenet5_modern.numbers", pretrained=True)
+@pytest.fixture(scope="module", params=["lenet5_modern.numbers", "lenet5_classic.numbers"])
+def path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    model = lenet_zoo.create_model(request.param, pretrained=True)
     return Path(lenet_zoo.export_onnx(model, tmp_path_factory.mktemp("lines") / "numbers.onnx", input="pixels"))
 
 
