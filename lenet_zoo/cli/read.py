@@ -33,7 +33,11 @@ if TYPE_CHECKING:
 @app.command(cls=ReadsPictures, epilog=r"Example: lenet-zoo read lenet5_modern.numbers meter.jpg --expect 5")
 def read(
     name: Annotated[
-        str, typer.Argument(metavar="NAME_OR_ONNX", help="lenet5_modern.numbers, or an .onnx file of such a network.")
+        str,
+        typer.Argument(
+            metavar="NAME_OR_ONNX",
+            help="lenet5_modern.numbers, lenet5_classic.numbers, or an .onnx file of such a network.",
+        ),
     ],
     images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Pictures; a folder counts as its pictures.")],
     expect: Annotated[
@@ -90,16 +94,18 @@ def evaluate_on_lines(name: str, dataset: str, train: bool, root: Any, download:
 
     reader, data = reader_of(name), load_dataset(dataset, train=train, root=root, download=download)
     temperature = reader.card.confidence.temperature if reader.card.confidence else 1.0
-    found = {}
-    for style, how in MEASURED.items():
-        with messages.status(f"reading lines: {style}"):
-            found[style] = evaluate_lines(reader.logits, lines_of_five(data, how), temperature)
+    found, count = {}, 10_000
+    with Progress(console=messages, transient=True) as progress:
+        for style, how in MEASURED.items():
+            batches: Any = lines_of_five(data, how, count)  # of 100
+            batches = progress.track(batches, total=count // 100, description=f"reading lines: {style}")
+            found[style] = evaluate_lines(reader.logits, batches, temperature)
     if json:
         split = "train" if train else "test"
         figures = {style: one.as_dict() for style, one in found.items()}
         print_json({"name": name, "dataset": dataset, "split": split, "lines": figures})
         return
-    console.print(f"{name} on lines of 5 of {dataset}'s digits", highlight=False)
+    console.print(f"{name} on lines of 5 digits of {dataset}", highlight=False)
     table = Table("lines", *(Column(heading, justify="right") for heading in _HEADINGS))
     for style, one in found.items():
         table.add_row(style, *_figures(one))

@@ -11,6 +11,7 @@ from PIL import Image
 
 import lenet_zoo
 from lenet_zoo.cli._app import run
+from lenet_zoo.datasets import lines
 from lenet_zoo.datasets.loading import Dataset
 from lenet_zoo.errors import InputError
 
@@ -28,15 +29,16 @@ def number(mnist_test: Dataset, tmp_path: Path) -> Path:
     return path
 
 
-def test_a_number_is_read(capsys: pytest.CaptureFixture[str], number: Path) -> None:
-    assert run(["read", NAME, str(number), "--json"]) == 0
+@pytest.mark.parametrize("name", [NAME, "lenet5_classic.numbers"])
+def test_a_number_is_read(capsys: pytest.CaptureFixture[str], number: Path, name: str) -> None:
+    assert run(["read", name, str(number), "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)
     assert row["text"] == "7210"
     assert [one["label"] for one in row["characters"]] == list("7210")
     assert row["confidence"] > 0.5
-    assert run(["read", NAME, str(number), "--expect", "4"]) == 0
+    assert run(["read", name, str(number), "--expect", "4"]) == 0
     assert capsys.readouterr().out.startswith(f"{number}: 7210 (")
-    found = lenet_zoo.read(number)
+    found = lenet_zoo.read(number, name=name)
     assert (found.text, found.confidence) == (row["text"], pytest.approx(row["confidence"]))
 
 
@@ -72,6 +74,22 @@ def test_networks_of_the_other_kind_are_named(capsys: pytest.CaptureFixture[str]
 def test_a_number_has_a_digit(capsys: pytest.CaptureFixture[str], number: Path, expect: str) -> None:
     assert run(["read", NAME, str(number), "--expect", expect]) == 2
     assert f"expect={expect}: how many digits, or a regular expression" in capsys.readouterr().err
+
+
+def test_lines_of_a_data_sets_digits_are_evaluated(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = lines.lines_of_five
+    monkeypatch.setattr(lines, "lines_of_five", lambda data, style, count: whole(data, style, count // 500))
+    assert run(["evaluate", NAME, "--dataset", "digits", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["name"], found["dataset"], found["split"]) == (NAME, "digits", "test")
+    assert {style: one["total"] for style, one in found["lines"].items()} == dict(apart=20, touching=20, written=20)
+    assert found["lines"]["apart"]["correct"] >= 15
+    assert run(["evaluate", NAME, "--dataset", "digits"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"{NAME} on lines of 5 digits of digits\n")
+    assert f"{100 * found['lines']['written']['accuracy']:.2f} %" in said
 
 
 def test_own_pictures_of_numbers_are_evaluated(
