@@ -228,7 +228,7 @@ def load_network(name: str, weights: Path | None = None) -> LeNet5:
             next((shapes[key][axis] for key in keys if len(shapes.get(key, ())) > axis), None)
             for keys, axis in ((_CLASSIFIERS, 0), (FIRST_KEYS, 1))
         )
-        more = _rubbish(state)
+        more = _rubbish(name, state)
         classes = classes + len(more) if classes is not None else None
         model = create_model(name, checkpoint_path=weights, num_classes=classes, in_chans=channels, **more)
     if not isinstance(model, LeNet5):
@@ -236,9 +236,10 @@ def load_network(name: str, weights: Path | None = None) -> LeNet5:
     return model
 
 
-def _rubbish(state: Mapping[str, Any]) -> dict[str, Any]:
+def _rubbish(name: str, state: Mapping[str, Any]) -> dict[str, Any]:
     """The penalty of the rubbish class as lenet5_classic takes it, for weights of a network that has one."""
-    return {"j": float(state["output.j"].reshape(()))} if "output.j" in state else {}
+    j = state.get("output.j")
+    return dict(j=float(j)) if j is not None and j.numel() == 1 and name.startswith("lenet5_classic") else {}
 
 
 def _shipped(tag: str) -> LeNet5:
@@ -255,7 +256,7 @@ def _shipped(tag: str) -> LeNet5:
     card = cards.load(tag)
     pool = "" if card.preparation.kind == LINE else "avg"  # a network of lines answers at every position
     state = read_state(file)
-    model: LeNet5 = network(num_classes=len(card.labels), global_pool=pool, **_rubbish(state))
+    model: LeNet5 = network(num_classes=len(card.labels), global_pool=pool, **_rubbish(tag, state))
     model.load_state_dict(state)
     model.pretrained_cfg = dict(CFGS[tag], architecture=architecture, tag=name)  # type: ignore[assignment]
     attach(model, card)

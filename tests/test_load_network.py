@@ -15,7 +15,7 @@ from timm.data import resolve_data_config
 
 import lenet_zoo
 from lenet_zoo import cards
-from lenet_zoo.errors import WeightsError
+from lenet_zoo.errors import InputError, WeightsError
 from lenet_zoo.registry import load_network
 
 NAMES = ("lenet5_modern", "lenet5_classic")
@@ -41,6 +41,24 @@ def test_a_rubbish_class_is_the_files(tmp_path: Path) -> None:
     assert (model.num_classes, model.j) == (11, 33.5)
     x = torch.zeros(1, 1, 28, 28)
     assert torch.equal(model(x), network.eval()(x))
+    with pytest.raises(WeightsError, match="the weights are not lenet5_modern's"):
+        load_network("lenet5_modern", tmp_path / "weights.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("j", "error", "why"),
+    [
+        (torch.tensor([1.0, 2.0]), WeightsError, "do not fit lenet5_classic as it was asked for"),
+        (torch.tensor([float("nan")]), InputError, "j=nan: the penalty of a rubbish class is a finite number above 0"),
+    ],
+)
+def test_a_rubbish_class_that_is_none_is_refused(
+    tmp_path: Path, j: torch.Tensor, error: type[Exception], why: str
+) -> None:
+    state = lenet_zoo.create_model("lenet5_classic", num_classes=11, j=20.0).state_dict() | {"output.j": j}
+    safetensors.torch.save_file(state, tmp_path / "weights.safetensors")
+    with pytest.raises(error, match=why):
+        load_network("lenet5_classic", tmp_path / "weights.safetensors")
 
 
 @pytest.mark.parametrize("inside", ["model", "state_dict", "model_ema", "state_dict_ema"])
