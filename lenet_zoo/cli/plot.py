@@ -166,7 +166,6 @@ def confusion(
     from lenet_zoo import figures
     from lenet_zoo.registry import card_of, load_network
 
-    _refuse_lines(card_of(name), name)
     matrix: Any
     on: str | None
     if dataset or data_dir is not None:
@@ -183,6 +182,7 @@ def confusion(
         on, labels, matrix = data.name, data.classes, evaluate(classifier.predict_logits, data).confusion
     else:
         card = card_of(name)
+        _refuse_lines(card, name)
         tested = card.metrics.get("test")
         on, labels, matrix = card.dataset, card.labels, tested.get("confusion") if isinstance(tested, Mapping) else None
         if matrix is None:
