@@ -37,6 +37,8 @@ __all__ = [
 
 _TABLES = Path(__file__).parent / "tables"
 
+J_OF_NUMBERS: Final = 40.0  # penalty of "none" where it reads numbers, as the recipe `handwriting` has it
+
 BACKGROUND = -0.1  # p. 6: white is −0.1 and black 1.175, so that the mean input is about 0 and the variance about 1
 
 _DIGITS_AND_LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -261,14 +263,12 @@ def rbf_codes(num_classes: int, characters: str | None = None) -> list[list[int]
     return codes
 
 
-def _check(num_classes: int, characters: str | None, j: float | None) -> None:
-    """Whether bitmaps and a rubbish class fit the number of classes. Raises: InputError."""
+def _check_rubbish(num_classes: int, j: float | None) -> None:
+    """Whether there may be a rubbish class among so many. Raises: InputError."""
     if j is not None and not 0 < j < float("inf"):
         raise InputError(f"j={j}: the penalty of a rubbish class is a finite number above 0")
     if j is not None and num_classes < 2:
         raise InputError(f"j={j:g} and num_classes={num_classes}: a rubbish class is the last of at least 2")
-    if num_classes:
-        rbf_codes(num_classes - (j is not None), characters)
 
 
 # ----------------------------------------------------------------------------------------------------------- model
@@ -341,7 +341,7 @@ class LeNet5Classic(LeNet5):
         if not 0 <= pad <= 2:
             raise InputError(f"pad={pad}: 2 for pictures of 28×28, 1 for 30×30, 0 for 32×32")
         super().__init__(num_classes, in_chans, global_pool, drop_rate, smallest_input=32 - 2 * pad)
-        _check(num_classes, characters, j)
+        _check_rubbish(num_classes, j)
         self.characters, self.j = characters, j
         if j is not None:
             self._model_args = dict(j=j)
@@ -400,7 +400,9 @@ class LeNet5Classic(LeNet5):
         `num_classes`, `characters` and `j` are as in the constructor; `num_classes=0` leaves F6's 84 units as the
         output, N×84 (or N×84×h×w with `global_pool=''`).
         """
-        _check(num_classes, characters, j)
+        _check_rubbish(num_classes, j)
+        if num_classes:
+            rbf_codes(num_classes - (j is not None), characters)  # they fit each other, or nothing is changed
         self.characters, self.j = characters, j
         # What timm writes into a saved model's config, to rebuild it from.
         self._model_args = dict(getattr(self, "_model_args", {}), characters=characters, j=j)
@@ -418,15 +420,16 @@ class LeNet5Classic(LeNet5):
             return wide(getattr(self, name).bias) * s
 
         def subsampling(name: str) -> nn.Conv2d:
-            coefficient = wide(getattr(self, name).weight)[:, None, None, None].expand(-1, 1, 2, 2) * a * s
-            return convolution(coefficient, bias(name), like, stride=2, groups=len(coefficient))
+            layer = getattr(self, name)
+            coefficient = wide(layer.weight)[:, None, None, None].expand(-1, 1, 2, 2) * a * s
+            return convolution(coefficient, bias(name), like, stride=layer.stride, groups=len(coefficient))
 
         # A state is A·t, t being the tanh: S goes into the weights before each tanh, A into those after it.
         add("C1", convolution(wide(self.C1.weight) * s, bias("C1"), like))
         add("S2", subsampling("S2"))
         add("C3", convolution(wide(self.C3.dense_weight()) * a * s, bias("C3"), like))
         add("S4", subsampling("S4"))
-        add("C5", convolution(wide(self.C5.weight) * a * s, bias("C5"), like))
+        add("C5", convolution(wide(self.C5.weight) * a * s, bias("C5"), like, dilation=self.C5.dilation))
         full = [("F6", linear(wide(self.F6.weight) * a * s, bias("F6"), like)), ("act6", nn.Tanh())]
         if self.num_classes:
             full += squared_distances(wide(self.output.get_buffer("weight")), a, like, self.output.j)
@@ -486,6 +489,6 @@ def lenet5_classic(pretrained: bool = False, **kwargs: Any) -> LeNet5Classic:
     if kwargs.get("pretrained_cfg") == "numbers":
         kwargs.setdefault("global_pool", "")  # it answers at every position of a line
         if kwargs.get("num_classes", len(cards.NUMBERS)) == len(cards.NUMBERS):
-            kwargs.setdefault("j", 40.0)  # the eleventh, "none"
+            kwargs.setdefault("j", J_OF_NUMBERS)  # the eleventh, "none"
     model = build(LeNet5Classic, "lenet5_classic", pretrained, pretrained_filter_fn=checkpoint_filter_fn, **kwargs)
     return model  # type: ignore[return-value]

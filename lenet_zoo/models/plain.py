@@ -5,6 +5,7 @@ has beside these is folded into their weights, in float64.
 """
 
 from collections import OrderedDict
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,11 +34,11 @@ def wide(tensor: Tensor) -> Tensor:
 
 
 def convolution(
-    weight: Tensor, bias: Tensor, like: Tensor, stride: int = 1, padding: int = 0, groups: int = 1
+    weight: Tensor, bias: Tensor, like: Tensor, stride: Any = 1, padding: int = 0, groups: int = 1, dilation: Any = 1
 ) -> nn.Conv2d:
     """weight out×in/groups×k×k and bias → a layer on the device and in the dtype of `like`."""
     out, part, k, _ = weight.shape
-    layer = nn.Conv2d(part * groups, out, k, stride, padding, groups=groups, device="meta")
+    layer = nn.Conv2d(part * groups, out, k, stride, padding, dilation, groups, device="meta")
     return _filled(layer, weight, bias, like)  # type: ignore[return-value]
 
 

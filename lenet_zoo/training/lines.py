@@ -38,8 +38,8 @@ from lenet_zoo.datasets.lines import (
 from lenet_zoo.datasets.loading import Dataset, other_writers
 from lenet_zoo.errors import InputError, TrainingError
 from lenet_zoo.evaluation import LineEvaluation, evaluate_lines
-from lenet_zoo.models import LeNet5Classic
 from lenet_zoo.models._base import LeNet5
+from lenet_zoo.models.lenet5_classic import J_OF_NUMBERS, LeNet5Classic
 from lenet_zoo.pictures.preparation import LINE
 from lenet_zoo.registry import create_model
 from lenet_zoo.training.checkpoint import RunFolder
@@ -54,8 +54,6 @@ __all__ = ["answers_of", "build_for_lines", "fit_lines", "line_figures"]
 _LENGTHS = ((1, 1), (2, 2), (3, 3), (4, 4), (4, 5), (5, 5), (5, 6), (6, 7), (7, 8), (9, 11), (12, 14), (16, 20))
 _PITCH = 18  # columns of a line per digit, about
 _ALONE = 96  # characters of an update that are cut out and placed alone, about
-# The penalty of the classic network's rubbish class, which is "none" there: as `handwriting` begins with.
-_J = 40.0
 _GLANCE = 200  # lines that are looked at after each epoch
 
 
@@ -86,7 +84,7 @@ def build_for_lines(architecture: str, classes: int, start: str) -> nn.Module:
 
 def _none_of(architecture: str) -> dict[str, Any]:
     """What makes the last class "none", if a network has more to it than one more logit."""
-    return dict(j=_J) if architecture == LeNet5Classic.architecture else {}
+    return dict(j=J_OF_NUMBERS) if architecture == LeNet5Classic.architecture else {}
 
 
 def _along(model: nn.Module, images: Tensor) -> Tensor:
