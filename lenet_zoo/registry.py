@@ -311,13 +311,13 @@ def create_transform(model_or_name: nn.Module | str) -> Callable[[Image], Tensor
     The picture must have bright ink on a dark ground: `lenet_zoo.digit_from_image` makes such a one of any picture.
 
     Args:
-        model_or_name: a network, or a name as in `create_model`.
+        model_or_name: a network, compiled or not, or a name as in `create_model`.
 
     Returns: a function, torchvision's `Compose`.
 
     Raises:
         UnknownModelError: no network or tag of that name.
-        InputError: a network of 2 channels, or of more than 3.
+        InputError: a network of 2 channels, or of more than 3, and a module that does not say what it takes.
         WeightsError: a folder or a repository that is missing or damaged.
     """
     from timm.data import resolve_data_config
@@ -329,6 +329,14 @@ def create_transform(model_or_name: nn.Module | str) -> Callable[[Image], Tensor
         cfg = get_pretrained_cfg(resolve(model_or_name))
         config = resolve_data_config({}, pretrained_cfg=cfg.to_dict() if cfg else None)
     else:
+        from lenet_zoo.models._base import unwrapped
+
+        model_or_name = unwrapped(model_or_name)
+        if not getattr(model_or_name, "pretrained_cfg", None):
+            raise InputError(
+                f"a {type(model_or_name).__name__} has no pretrained_cfg, which says how its pictures are made ready: "
+                "give the network that it was made of, or its name"
+            )
         config = resolve_data_config({}, model=model_or_name)
     own_size = getattr(model_or_name, "picture_size", None)
     height, width = own_size() if own_size else config["input_size"][1:]

@@ -98,3 +98,17 @@ def test_create_transform_takes_pictures_of_every_mode_as_predict_does(channels:
         expected = torch.from_numpy(pixels.reshape(channels, 28, 28)) / 255
         assert torch.equal(transform(picture), expected)
         assert torch.equal(transform(tmp_path / name), expected)
+
+
+def test_create_transform_of_a_network_in_a_wrapper_is_the_networks() -> None:
+    model = lenet_zoo.create_model("lenet5_classic")
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (28, 28), dtype=np.uint8))
+    expected = lenet_zoo.create_transform(model)(picture)
+    for wrapped in (torch.compile(model), torch.nn.DataParallel(model), torch.compile(torch.nn.DataParallel(model))):
+        assert torch.equal(lenet_zoo.create_transform(wrapped)(picture), expected)
+
+
+def test_create_transform_refuses_a_module_that_does_not_say_what_it_takes() -> None:
+    plain = lenet_zoo.create_model("lenet5_modern").plain()
+    with pytest.raises(InputError, match=r"^a Sequential has no pretrained_cfg, which says how its pictures are made"):
+        lenet_zoo.create_transform(plain)

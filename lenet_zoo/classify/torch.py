@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lenet_zoo.classify.answers import Classifier
 from lenet_zoo.errors import InputError, WeightsError
-from lenet_zoo.models._base import LeNet5
+from lenet_zoo.models._base import LeNet5, unwrapped
 from lenet_zoo.pictures.preparation import LINE
 
 __all__ = ["TorchClassifier", "logits_of", "normalized"]
@@ -22,13 +22,14 @@ _BATCH = 1_000
 def normalized(model: nn.Module, pixels: Tensor) -> Tensor:
     """uint8 pixels N×H×W, or N×C×H×W, as the forward pass of a network takes them, on its device and in its dtype.
 
-    The network's cfg says how; grey is repeated over its channels.
+    The network's cfg says how, also that of one in a wrapper (`torch.compile`); grey is repeated over its channels.
     """
-    cfg: Any = model.pretrained_cfg
+    network: Any = unwrapped(model)
+    cfg = network.pretrained_cfg
     like = next(model.parameters())
     mean, std = (torch.tensor(cfg[key]).view(1, -1, 1, 1) for key in ("mean", "std"))
     x = (pixels.unsqueeze(1) if pixels.ndim == 3 else pixels).cpu().float() / 255
-    return ((x - mean) / std).expand(-1, int(model.in_chans), -1, -1).to(like.device, like.dtype)  # type: ignore[arg-type]
+    return ((x - mean) / std).expand(-1, network.in_chans, -1, -1).to(like.device, like.dtype)
 
 
 def logits_of(model: nn.Module) -> Callable[[np.ndarray | Tensor], np.ndarray]:
@@ -72,17 +73,22 @@ class TorchClassifier(Classifier):
     """A network of the zoo as a classifier, with the same methods as `OnnxClassifier`.
 
     Args:
-        model: from `lenet_zoo.create_model`, on any device.
+        model: from `lenet_zoo.create_model`, on any device, compiled or not.
+
+    Raises: InputError for another network, and for one that reads numbers.
     """
 
-    def __init__(self, model: LeNet5) -> None:
-        self.card = model.card
+    def __init__(self, model: nn.Module) -> None:
+        network = unwrapped(model)
+        if not isinstance(network, LeNet5):
+            raise InputError(f"a {type(network).__name__} is no network of the zoo: take one of create_model")
+        self.card = network.card
         if self.card.preparation.kind == LINE:
             raise InputError(
                 "this network reads numbers, not single characters: take `lenet-zoo read` or lenet_zoo.read"
             )
-        self.size = model.picture_size()
-        self.channels = model.in_chans
+        self.size = network.picture_size()
+        self.channels = network.in_chans
         self._logits = logits_of(model)
 
     def predict_logits(self, pixels: np.ndarray) -> np.ndarray:

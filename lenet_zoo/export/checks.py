@@ -16,6 +16,7 @@ from lenet_zoo.cards import Card
 from lenet_zoo.errors import ArtifactError, InputError, WeightsError
 from lenet_zoo.export.graph import InputSpec
 from lenet_zoo.models import LeNet5Classic, LeNet5Modern
+from lenet_zoo.models._base import unwrapped
 
 __all__ = ["INPUTS", "card_for", "check_choice", "check_path", "float_copy", "input_spec"]
 
@@ -47,10 +48,7 @@ def float_copy(model: nn.Module) -> LeNet5Modern | LeNet5Classic:
 
     A copy, so that the model of a running training keeps its device, mode and graph.
     """
-    inner = model
-    # In either order, and as many as there are.
-    while (wrapped := getattr(inner, "_orig_mod", getattr(inner, "module", None))) is not None:
-        inner = wrapped
+    inner = unwrapped(model)
     if not isinstance(inner, LeNet5Modern | LeNet5Classic):
         raise InputError(f"a {type(inner).__name__} cannot be exported: give lenet5_modern or lenet5_classic, whole")
     for name, value in inner.state_dict().items():

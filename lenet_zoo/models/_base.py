@@ -19,7 +19,7 @@ from lenet_zoo.errors import InputError, LenetZooError, WeightsError
 from lenet_zoo.models._card import attach, card_of
 from lenet_zoo.models.weight_files import UNREADABLE, read_state
 
-__all__ = ["LeNet5", "build", "check_keys", "tag_cfg"]
+__all__ = ["LeNet5", "build", "check_keys", "tag_cfg", "unwrapped"]
 
 
 def check_batch(x: Tensor, channels: int, dtype: torch.dtype | None, smallest: int) -> Tensor:
@@ -303,6 +303,16 @@ class LeNet5(nn.Module):
         # The old labels do not name the new classes. The preparation of pictures stays.
         self._card = replace(card, labels=())
         self._card_weights = ""
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The network inside `torch.compile`, `DataParallel` and `DistributedDataParallel`, in any order."""
+    while not isinstance(model, LeNet5):
+        inner = getattr(model, "_orig_mod", getattr(model, "module", None))
+        if not isinstance(inner, nn.Module):
+            break
+        model = inner
+    return model
 
 
 def tag_cfg(cls: type[LeNet5], tag: str, labels: tuple[str, ...], description: str) -> dict[str, Any]:
