@@ -95,7 +95,7 @@ def finetune(
     `out` unless a checkpoint was saved before.
 
     Args:
-        out: the folder to make; it must not hold another run.
+        out: the folder to make, outside `data_dir`; it must not hold another run.
         dataset: one of `lenet_zoo.datasets.loading.DATASETS`, unless `data_dir` is given.
         data_dir: pictures of one's own, a folder per class (see `lenet_zoo.datasets.folders.load_folder`).
         model: any name that `create_model` takes: an architecture, `architecture.tag`, 'local-dir:FOLDER', …
@@ -154,6 +154,11 @@ def finetune(
         changes = {**(changes or {}), "precision": "bf16"}
     preparation = Preparation(prepare or ("character" if in_chans == 1 else "picture"), in_chans)
     home = Path(out)
+    if data_dir is not None and home.resolve().is_relative_to(Path(data_dir).resolve()):
+        raise InputError(
+            f"out={str(out)!r} is inside the pictures' folder {str(data_dir)!r}, where a later run would take it for a "
+            "class: name a folder outside it"
+        )
     if tensorboard and ranks.rank == 0:
         monitor = TensorBoard(monitor, home / "tensorboard")
     ranks.on_rank_zero(lambda: _check_target(home, resume, overwrite))

@@ -129,3 +129,11 @@ def test_a_folder_has_one_writer(tmp_path: Path) -> None:
         )
         assert sorted(path.name for path in out.iterdir()) == [".lock", "theirs"]
     assert finetune(out, few_shot=1, changes=QUICK).folder == out
+
+
+@pytest.mark.parametrize("inside", [".", "new", "3/new", "../pictures/new"])
+def test_no_run_is_written_among_the_pictures(tmp_path: Path, inside: str) -> None:
+    (tmp_path / "pictures/3").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"is inside the pictures' folder .* name a folder outside it$"):
+        finetune(tmp_path / "pictures" / inside, data_dir=tmp_path / "pictures")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["3", "pictures"]
