@@ -95,7 +95,7 @@ from lenet_zoo.errors import InputError, NoDigitError
 from lenet_zoo.pictures.components import components
 from lenet_zoo.pictures.grey import to_grey
 from lenet_zoo.pictures.ground import ink_is_bright, levelled, refuse_noise, refuse_soft_light, rise_above_paper
-from lenet_zoo.pictures.kernels import LEVELS, Box, Bytes, Mask, box_of, extreme, fit, otsu, ring
+from lenet_zoo.pictures.kernels import LEVELS, Box, Bytes, Mask, box_of, extreme, fit, mean_stroke, otsu, ring
 from lenet_zoo.pictures.pieces import kept_pieces, without_tails
 from lenet_zoo.pictures.placing import even_stroke, is_normal, narrowed, place, upright
 from lenet_zoo.pictures.reading import PictureSource, load_picture, picture_name
@@ -186,7 +186,7 @@ def _ink(grey: Bytes) -> tuple[Bytes, bool]:
         picture = fit(crop, _SIDE)
     bright, at_edge = ink_is_bright(picture), False
     for turn in range(4):
-        rise, threshold, paper, ink, mask = _threshold(levelled(picture if bright else 255 - picture))
+        bright, (rise, threshold, paper, ink, mask) = _strokes(picture, bright)
         if not turn:
             at_edge = bool(ring(mask).any())
         pitch = max(2, -(-_SIDE // max(crop.shape)))
@@ -215,9 +215,55 @@ def _ink(grey: Bytes) -> tuple[Bytes, bool]:
     return soft[top:bottom, left:right], at_edge
 
 
-def _threshold(picture: Bytes) -> tuple[Bytes, int, int, int, Mask]:
-    """Steps 5 to 7: the rise above the paper, the threshold, the means of paper and ink, and the ink."""
-    rise = rise_above_paper(picture)
+def _strokes(picture: Bytes, bright: bool) -> tuple[bool, _Ink]:
+    """Steps 5 to 7, and whether the ink is bright: otherwise than it seemed where that is a blob around the strokes."""
+    first = _threshold(levelled(picture if bright else 255 - picture))
+    wide = mean_stroke(first.mask)
+    if 8 * wide <= _SIDE:
+        return bright, first
+    solid = _is_solid(first.mask)
+    for is_bright, radius in ((not bright, None), (bright, _SIDE // 10), (not bright, _SIDE // 10)):
+        try:
+            found = _threshold(levelled(picture if is_bright else 255 - picture), radius)
+        except NoDigitError:
+            continue
+        thin = mean_stroke(found.mask)
+        least = (
+            6 if is_bright == bright or solid else 9
+        )  # eighths: the ink of a fat pen is darker than what is in its loops
+        if 2 * thin > wide or 8 * (found.ink - found.paper) < least * (first.ink - first.paper):
+            continue
+        pieces = components(found.mask)
+        tops, bottoms, lefts, rights = pieces.boxes
+        free = pieces.borders.max(0) == 0
+        areas, longest = pieces.area[free], int(np.maximum(bottoms - tops, rights - lefts)[free].max(initial=0))
+        if longest >= max(_SIDE // 4, 6 * thin) and 2 * int(areas.max()) >= int(areas.sum()):
+            return is_bright, found
+    return bright, first
+
+
+def _is_solid(mask: Mask) -> bool:
+    """Whether the largest piece, with its holes, fills 7/10 of its box."""
+    pieces = components(mask)
+    paper = components(~pieces.mask(np.arange(pieces.count) == int(pieces.area.argmax())))
+    filled = ~paper.mask(paper.borders.max(0) > 0)
+    top, bottom, left, right = box_of(filled)
+    return 10 * int(np.count_nonzero(filled)) >= 7 * (bottom - top) * (right - left)
+
+
+class _Ink(NamedTuple):
+    """The rise above the paper, the threshold, the means of paper and ink, and the ink."""
+
+    rise: Bytes
+    threshold: int
+    paper: int
+    ink: int
+    mask: Mask
+
+
+def _threshold(picture: Bytes, radius: int | None = None) -> _Ink:
+    """Steps 5 to 7, the paper being an opening of that radius."""
+    rise = rise_above_paper(picture, radius)
     threshold, paper, ink = otsu(rise)
     mask = rise >= threshold
     if ink - paper >= _LEAST_CONTRAST:
@@ -228,7 +274,7 @@ def _threshold(picture: Bytes) -> tuple[Bytes, int, int, int, Mask]:
             mask = rise >= threshold
     if ink - paper < _LEAST_CONTRAST:
         raise NoDigitError("no digit: the picture is of one tone")
-    return rise, threshold, paper, ink, mask
+    return _Ink(rise, threshold, paper, ink, mask)
 
 
 def _cut(grey: Bytes, box: Box, frame: tuple[int, ...]) -> Bytes:

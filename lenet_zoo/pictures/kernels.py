@@ -24,6 +24,7 @@ __all__ = [
     "extreme_along",
     "fit",
     "halved",
+    "mean_stroke",
     "nearest",
     "opened",
     "otsu",
@@ -72,6 +73,12 @@ def edge_count(mask: Mask) -> int:
     inside[1:-1, 1:-1] = mask
     across, along = inside[1:] != inside[:-1], inside[:, 1:] != inside[:, :-1]
     return int(np.count_nonzero(across)) + int(np.count_nonzero(along))
+
+
+def mean_stroke(mask: Mask) -> int:
+    """The mean width of the strokes of a mask that is not empty, in pixels, rounded down: a long bar has two edges to
+    each column, and its corners and a slant add a fourth."""
+    return 5 * int(np.count_nonzero(mask)) // (2 * edge_count(mask))
 
 
 # ---- Resampling ------------------------------------------------------------------------------------------------------

@@ -4,7 +4,8 @@ The steps are those of `character`, with the height of the line in place of the 
 
     1. Fit: the picture is scaled to a height of 96 px (1,536 px wide at most).
     2. Polarity, slope of light, paper (`ground`), Otsu's threshold; one tone and noise are refused. Ink is less than
-       half of the picture, or the polarity was that of a frame.
+       half of the picture, or the polarity was that of a frame. Rings and boxes around characters (`pieces.frames`) are
+       painted over with the picture's median level, and all begins anew (twice at most).
     3. Rules along the line are taken out (`rules`), and those that the upper or lower border cuts. A pattern of the
        paper that is over the threshold raises it (`ground.above_pattern`).
     4. Pieces: edges of the paper, remnants that touch the border, specks and, unless nothing else is there, pale
@@ -33,6 +34,7 @@ from lenet_zoo.pictures.components import Pieces, components, run_lengths
 from lenet_zoo.pictures.grey import to_grey
 from lenet_zoo.pictures.ground import above_pattern, ink_is_bright, levelled, refuse_noise, rise_above_paper
 from lenet_zoo.pictures.kernels import Bytes, Mask, box_of, extreme, halved, nearest, otsu, scale_to
+from lenet_zoo.pictures.pieces import frames
 from lenet_zoo.pictures.reading import PictureSource, load_picture, picture_name, reduced
 from lenet_zoo.pictures.rules import rules_along, without_rules
 from lenet_zoo.pictures.strip import Strip, strip_of
@@ -103,9 +105,17 @@ def _cut(crop: Bytes, corner: tuple[int, int], scale: tuple[float, float], singl
         single: whether there is one line, and what stands above and below it are remnants.
     """
     top, left = corner
-    for turn in range(4):
+    picture = _fitted(crop)
+    risen = _risen(picture)
+    for _ in range(2):
+        around = _frames(risen)
+        if around is None:
+            break
+        crop = _painted_over(crop, around)
         picture = _fitted(crop)
-        found = _written(picture, crop.shape[0], single)
+        risen = _risen(picture)
+    for turn in range(4):
+        found = _written(risen, crop.shape[0], single)
         down, across = (crop.shape[axis] / picture.shape[axis] for axis in (0, 1))
         if len(found.lines) > 1:
             return _each(crop, [(first * down, last * down) for first, last in found.lines], (top, left), scale)
@@ -124,6 +134,8 @@ def _cut(crop: Bytes, corner: tuple[int, int], scale: tuple[float, float], singl
             break
         crop = crop[cut[0] : cut[1], cut[2] : cut[3]]
         top, left = top + cut[0], left + cut[2]
+        picture = _fitted(crop)
+        risen = _risen(picture)
     if tall * crop.shape[0] < 5 * len(picture):
         raise NoDigitError("no number: the writing is under 5 px high")
     place = ((top + first * down) * scale[0], (left + begin * across) * scale[1], down * scale[0], across * scale[1])
@@ -148,6 +160,10 @@ def _each(
     if not strips:
         raise reason
     return tuple(strips)
+
+
+_Risen = tuple[Bytes, int, int, int]
+"""The rise above the paper, the threshold, and the means of paper and ink."""
 
 
 @dataclass(frozen=True)
@@ -176,16 +192,22 @@ def _fitted(grey: Bytes) -> Bytes:
     return scale_to(grey, min(max(long, 8), _WIDE))
 
 
-def _written(picture: Bytes, pixels: int, single: bool) -> _Writing:
-    """Steps 2 to 5."""
-    height, width = picture.shape
+def _risen(picture: Bytes) -> _Risen:
+    """Step 2."""
     bright = ink_is_bright(picture)
     for ink_above in (bright, not bright):
-        rise = rise_above_paper(levelled(picture if ink_above else 255 - picture), 3 * min(height, width) // 10)
+        rise = rise_above_paper(levelled(picture if ink_above else 255 - picture), 3 * min(picture.shape) // 10)
         threshold, paper, ink = otsu(rise)
-        mask = rise >= threshold
-        if 2 * np.count_nonzero(mask) <= mask.size:
+        if 2 * np.count_nonzero(rise >= threshold) <= rise.size:
             break  # else that is the paper, within a frame of the ink's tone
+    return rise, threshold, paper, ink
+
+
+def _written(risen: _Risen, pixels: int, single: bool) -> _Writing:
+    """Steps 3 to 6."""
+    rise, threshold, paper, ink = risen
+    height, width = rise.shape
+    mask = rise >= threshold
     if ink - paper >= _LEAST_CONTRAST:
         rules = rules_along(mask, min(height, width))
         if rules is not None:
@@ -210,6 +232,33 @@ def _written(picture: Bytes, pixels: int, single: bool) -> _Writing:
     kept = pieces.mask(keep)
     ramp = np.clip((np.arange(256) - paper) * 255 // (ink - paper), 0, 255).astype(np.uint8)
     return _Writing(ramp[rise] * extreme(kept, 2, np.logical_or), kept, tall, lines)
+
+
+def _frames(risen: _Risen) -> Mask | None:
+    """The rings and boxes around characters; None where there are none.
+
+    Of a box the straight lines alone, if they are half of it: characters may touch it.
+    """
+    rise, threshold, paper, ink = risen
+    if ink - paper < _LEAST_CONTRAST:
+        return None
+    pieces = components(rise >= threshold)
+    around = np.zeros(rise.shape, np.bool_)
+    for piece, _ in frames(pieces):
+        whole = pieces.mask(np.arange(pieces.count) == piece)
+        long = 4 * int(pieces.boxes[1][piece] - pieces.boxes[0][piece])
+        lines = (5 * run_lengths(whole) >= long) | (long <= 5 * run_lengths(np.ascontiguousarray(whole.T)).T)
+        around |= lines if 2 * np.count_nonzero(lines) >= np.count_nonzero(whole) else whole
+    return around if around.any() else None
+
+
+def _painted_over(crop: Bytes, around: Mask) -> Bytes:
+    """The picture with paper, its median level, in place of what is marked in a scaled copy, and 2 px of that more."""
+    (height, width), (rows, columns) = crop.shape, around.shape
+    marked = extreme(around, 2, np.logical_or)
+    large = marked[np.arange(height) * rows // height][:, np.arange(width) * columns // width]
+    level = np.partition(crop, crop.size // 2, axis=None)[crop.size // 2]
+    return np.where(large, level, crop)
 
 
 def _without_edges(mask: Mask) -> Mask:

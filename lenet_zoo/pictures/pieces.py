@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
 
 from lenet_zoo.errors import NoDigitError
 from lenet_zoo.pictures.components import Pieces, components
-from lenet_zoo.pictures.kernels import Bytes, Ints, Mask, box_of, edge_count, extreme, ring
+from lenet_zoo.pictures.kernels import Bytes, Ints, Mask, box_of, extreme, mean_stroke, ring
 
-__all__ = ["SEVERAL", "central", "kept_pieces", "without_tails"]
+__all__ = ["SEVERAL", "central", "frames", "kept_pieces", "without_tails"]
 
 SEVERAL = "several characters: lenet-zoo read reads numbers"
 _NO_STROKE = "no digit: the picture is light and shade without a stroke"
@@ -37,7 +38,7 @@ def central(pieces: Pieces) -> int:
 
 
 def kept_pieces(rise: Bytes, mask: Mask, pale: int, shrunk: bool, whole: tuple[int, int] | None) -> Mask:
-    """The mask without edges, rules, neighbours, specks and shadows, which are paler than `pale`.
+    """The mask without frames, edges, neighbours, specks, underlines and shadows, which are paler than `pale`.
 
     Args:
         shrunk: whether the picture was twice as large.
@@ -54,6 +55,9 @@ def kept_pieces(rise: Bytes, mask: Mask, pale: int, shrunk: bool, whole: tuple[i
         if int((rise * mask).sum(dtype=np.uint32)) < pale * np.count_nonzero(mask):
             raise NoDigitError(_NO_STROKE)
         return mask
+    within = next((within for _, within in frames(pieces)), None)
+    if within is not None:
+        return kept_pieces(rise, mask & within, pale, shrunk, whole)
     tops, bottoms, lefts, rights = pieces.boxes
     heights, widths, area, weight = bottoms - tops, rights - lefts, pieces.area, _weight(pieces)
     sides = pieces.borders
@@ -85,7 +89,58 @@ def kept_pieces(rise: Bytes, mask: Mask, pale: int, shrunk: bool, whole: tuple[i
         keep[piece] = not _in_a_corner(pieces, main, piece)
     if _several(pieces, main, keep, cut & ~stray, whole):
         raise NoDigitError(SEVERAL)
+    keep = _near(pieces, main, keep & ~_underlines(pieces, main, keep))
     return pieces.mask(keep) & mask if hair else pieces.mask(keep)
+
+
+def frames(pieces: Pieces) -> Iterator[tuple[int, Mask]]:
+    """The rings and boxes that are drawn around another piece, the largest first, each with all that is within it.
+
+    A 0 may hold a dot or a stroke of its own: what is drawn around a character is as wide as that, or has corners.
+    """
+    tops, bottoms, lefts, rights = pieces.boxes
+    heights, widths = bottoms - tops, rights - lefts
+    for piece in np.argsort(-pieces.area, kind="stable").tolist():
+        height, width = int(heights[piece]), int(widths[piece])
+        inner = (tops > tops[piece]) & (bottoms < bottoms[piece]) & (lefts > lefts[piece]) & (rights < rights[piece])
+        inner &= 4 * heights >= height
+        if not inner.any() or 2 * width < height:
+            continue
+        frame = pieces.mask(np.arange(pieces.count) == piece)
+        paper = components(~frame)
+        filled = ~paper.mask(paper.borders.max(0) > 0)
+        within, area, box = filled & ~frame, np.count_nonzero(filled), height * width
+        round_enough = 5 * width >= 4 * height and 4 * area >= 3 * box
+        if 2 * np.count_nonzero(within) < area or not (round_enough or 10 * area >= 9 * box):
+            continue
+        if pieces.sums(within)[inner].any():
+            yield piece, within
+
+
+def _underlines(pieces: Pieces, main: int, keep: Mask) -> Mask:
+    """Flat pieces under all others, as wide as those together."""
+    tops, bottoms, lefts, rights = pieces.boxes
+    flat = keep & (4 * (bottoms - tops) <= rights - lefts)
+    flat[main] = False
+    rest = keep & ~flat
+    under = flat & (tops >= bottoms[rest].max() + 2)
+    return under & (rights - lefts >= rights[rest].max() - lefts[rest].min())
+
+
+def _near(pieces: Pieces, main: int, keep: Mask) -> Mask:
+    """The main piece, those of half its size, and what is within a quarter of it of any that stay."""
+    if np.count_nonzero(keep) == 1:
+        return keep
+    tops, bottoms, lefts, rights = pieces.boxes
+    sizes = np.maximum(bottoms - tops, rights - lefts)
+    reach = max(2, int(sizes[main]) // 4)
+    near = keep & (2 * sizes >= sizes[main])
+    while True:
+        around = extreme(pieces.mask(near), reach, np.logical_or)
+        nearer = keep & (pieces.sums(around) > 0)
+        if (nearer == near).all():
+            return near
+        near = nearer
 
 
 def without_tails(kept: Mask) -> Mask:
@@ -100,7 +155,7 @@ def without_tails(kept: Mask) -> Mask:
     holes = np.where(paper.borders.max(0) > 0, 0, paper.area)
     if not holes.any():
         return kept
-    stroke = 5 * int(np.count_nonzero(kept)) // (2 * edge_count(kept)) + 1
+    stroke = mean_stroke(kept) + 1
     largest = int(holes.argmax())
     top, bottom, _, _ = (int(edge[largest]) for edge in paper.boxes)
     first, last, _, _ = box_of(kept)

@@ -13,6 +13,7 @@ import {
   floorDiv,
   map,
   MAX,
+  meanStroke,
   otsu,
   pad,
   ring,
@@ -21,7 +22,7 @@ import {
   type Box,
   type Grid,
 } from "./kernels";
-import { keptPieces, withoutTails, type Shape } from "./pieces";
+import { filledOf, keptPieces, withoutTails, type Shape } from "./pieces";
 import { evenStroke, isNormal, narrowed, place, upright } from "./placing";
 import { NoDigit, type Character } from "./refusals";
 import { rulesIn, withoutRules } from "./rules";
@@ -52,17 +53,18 @@ export function findCharacter(grey: Uint8Array, height: number, width: number, s
     if (!sheet) break;
     crop = cut(crop, sheet, picture);
   }
-  const { ink, atEdge } = inkOf(crop, inkIsBright(fit(crop, SIDE)));
+  const { ink, atEdge } = inkOf(crop, inkIsBright(fit(crop, SIDE)), false);
   return { pixels: asMnist(ink, size), atEdge };
 }
 
 /**
- * The same of ink that was drawn here, 255 on 0. Ink and paper are known, so steps 1, 3 and 4 have nothing to find; and
- * the paper goes on around the pad, so that a line up to its edge is neither a rule nor a neighbour's remnant.
+ * The same of ink that was drawn here, 255 on 0. Ink and paper are known, and there is nothing else on it, so steps 1, 3
+ * and 4, shadows and frames have nothing to find; and the paper goes on around the pad, so that a line up to its edge is
+ * neither a rule nor a neighbour's remnant.
  */
 export function digitFromDrawing(drawing: Uint8Array, height: number, width: number, size = 28): Uint8Array {
   const paper = pad({ data: drawing, height, width }, floorDiv(Math.max(height, width), 14));
-  return asMnist(inkOf(paper, true).ink, size);
+  return asMnist(inkOf(paper, true, true).ink, size);
 }
 
 /** Steps 11 to 15. */
@@ -71,19 +73,20 @@ function asMnist(ink: Grid, size: number): Uint8Array {
 }
 
 /** Steps 5 to 10: the ink alone, 0 … 255, cut to its box; and whether ink reaches the edge of the picture. */
-function inkOf(crop: Grid, bright: boolean): { ink: Grid; atEdge: boolean } {
+function inkOf(crop: Grid, bright: boolean, drawn: boolean): { ink: Grid; atEdge: boolean } {
   let atEdge = false;
   for (let turn = 0; ; turn++) {
     const picture = fit(crop, SIDE);
-    const { rise, threshold, paper, ink, mask } = thresholdOf(
-      levelled(bright ? picture : map(picture, (value) => 255 - value)),
-    );
+    const strokes = drawn ? { bright, found: thresholdOf(picture) } : strokesOf(picture, bright);
+    bright = strokes.bright;
+    const { rise, threshold, paper, ink, mask } = strokes.found;
     if (!turn) atEdge = ring(mask.data, mask.height, mask.width).some(Boolean);
     const original = Math.max(crop.height, crop.width);
     const pitch = Math.max(2, Math.ceil(SIDE / original));
     if (original >= 16) refuseNoise(rise, mask, ink - paper, pitch);
     refuseSoftLight(rise, mask, ink - paper, Math.max(pitch, 4));
-    const pieces = keptPieces(rise, mask, floorDiv(threshold + ink, 2), original >= 2 * SIDE, turn ? null : crop);
+    const pale = floorDiv(threshold + ink, 2);
+    const pieces = keptPieces(rise, mask, pale, original >= 2 * SIDE, turn ? null : crop, !drawn);
     const kept = withoutTails(pieces);
     const [top, bottom, left, right] = boxOf(kept)!;
     const long = Math.max(bottom - top, right - left);
@@ -105,9 +108,55 @@ function inkOf(crop: Grid, bright: boolean): { ink: Grid; atEdge: boolean } {
   }
 }
 
-/** Steps 5 to 7: the rise above the paper, the threshold, the means of paper and ink, and the ink. */
-function thresholdOf(picture: Grid): { rise: Grid; threshold: number; paper: number; ink: number; mask: Grid } {
-  let rise = riseAbovePaper(picture);
+/** Steps 5 to 7, and whether the ink is bright: otherwise than it seemed where that is a blob around the strokes. */
+function strokesOf(picture: Grid, bright: boolean): { bright: boolean; found: Ink } {
+  const turned = (isBright: boolean) => levelled(isBright ? picture : map(picture, (value) => 255 - value));
+  const first = thresholdOf(turned(bright));
+  const wide = meanStroke(first.mask);
+  if (8 * wide <= SIDE) return { bright, found: first };
+  const solid = isSolid(first.mask);
+  const small = floorDiv(SIDE, 10);
+  for (const [isBright, radius] of [[!bright], [bright, small], [!bright, small]] as [boolean, number?][]) {
+    let found: Ink;
+    try {
+      found = thresholdOf(turned(isBright), radius);
+    } catch (error) {
+      if (!(error instanceof NoDigit)) throw error;
+      continue;
+    }
+    const thin = meanStroke(found.mask);
+    const least = isBright === bright || solid ? 6 : 9; // eighths: the ink of a fat pen is darker than its loops
+    if (2 * thin > wide || 8 * (found.ink - found.paper) < least * (first.ink - first.paper)) continue;
+    const free = components(found.mask).pieces.filter(({ sides }) => !sides.some(Boolean));
+    const areas = free.map(({ area }) => area);
+    const longest = Math.max(0, ...free.map((piece) => Math.max(piece.height, piece.width)));
+    if (longest >= Math.max(floorDiv(SIDE, 4), 6 * thin) && 2 * Math.max(...areas) >= sum(areas)) {
+      return { bright: isBright, found };
+    }
+  }
+  return { bright, found: first };
+}
+
+/** Whether the largest piece, with its holes, fills 7/10 of its box. */
+function isSolid(mask: Grid): boolean {
+  const found = components(mask);
+  const largest = found.pieces.reduce((best, piece) => (piece.area > best.area ? piece : best));
+  const filled = filledOf(maskOf(found, mask.height, mask.width, (piece) => piece === largest));
+  return 10 * sum(filled.data) >= 7 * largest.height * largest.width;
+}
+
+/** The rise above the paper, the threshold, the means of paper and ink, and the ink. */
+interface Ink {
+  rise: Grid;
+  threshold: number;
+  paper: number;
+  ink: number;
+  mask: Grid;
+}
+
+/** Steps 5 to 7, the paper being an opening of that radius. */
+function thresholdOf(picture: Grid, radius?: number): Ink {
+  let rise = riseAbovePaper(picture, radius);
   let [threshold, paper, ink] = otsu(rise.data);
   let mask = map(rise, (value) => Number(value >= threshold));
   const rules = ink - paper >= LEAST_CONTRAST ? rulesIn(mask, rise) : null;

@@ -134,6 +134,11 @@ export function edgeCount(mask: Grid): number {
   return edges;
 }
 
+/** The mean width of the strokes of a mask that is not empty, in pixels, rounded down. */
+export function meanStroke(mask: Grid): number {
+  return floorDiv(5 * sum(mask.data), 2 * edgeCount(mask));
+}
+
 /** Σ value · row and Σ value · column. */
 export function moments({ data, height, width }: Grid): [number, number] {
   let rows = 0;

@@ -20,8 +20,10 @@ import {
   scaleTo,
   slice,
   sum,
+  transpose,
   type Grid,
 } from "./kernels";
+import { framesOf } from "./pieces";
 import { NoDigit } from "./refusals";
 import { rulesAlong, withoutRules } from "./rules";
 import { stripOf, type Place, type Span, type Strip } from "./strip";
@@ -55,9 +57,15 @@ export function aroundDrawing({ height }: Grid): number {
  */
 function cutOut(crop: Grid, corner: Pair, scale: Pair, single = false): Strip[] {
   let [top, left] = corner;
+  let picture = fitted(crop);
+  for (let turn = 0; turn < 2; turn++) {
+    const around = framesIn(risenOf(picture));
+    if (!around) break;
+    crop = paintedOver(crop, around);
+    picture = fitted(crop);
+  }
   for (let turn = 0; ; turn++) {
-    const picture = fitted(crop);
-    const found = written(picture, crop.height, single);
+    const found = written(risenOf(picture), crop.height, single);
     const [down, across] = [crop.height / picture.height, crop.width / picture.width];
     if (found.lines.length > 1) {
       const rows = found.lines.map(([first, last]): Span => [first * down, last * down]);
@@ -76,6 +84,7 @@ function cutOut(crop: Grid, corner: Pair, scale: Pair, single = false): Strip[] 
     if (2 * tall < picture.height && turn < 3 && rows * 4 < 3 * crop.height && rows >= 8) {
       crop = slice(crop, ...cut);
       [top, left] = [top + cut[0], left + cut[2]];
+      picture = fitted(crop);
       continue;
     }
     if (tall * crop.height < 5 * picture.height) throw new NoDigit("no number: the writing is under 5 px high");
@@ -138,24 +147,65 @@ function fitted(grey: Grid): Grid {
   return scaleTo(grey, Math.min(Math.max(long, 8), WIDE));
 }
 
-/** Steps 2 to 5. */
-function written(picture: Grid, pixels: number, single: boolean): Writing {
-  const { height, width } = picture;
+/** The rise above the paper, the threshold, and the means of paper and ink. */
+type Risen = [rise: Grid, threshold: number, paper: number, ink: number];
+
+const over = (rise: Grid, threshold: number) => map(rise, (value) => Number(value >= threshold));
+
+/** Step 2. */
+function risenOf(picture: Grid): Risen {
   const bright = inkIsBright(picture);
-  const risen = (inkAbove: boolean) => {
+  const risen = (inkAbove: boolean): Risen => {
     const turned = inkAbove ? picture : map(picture, (value) => 255 - value);
-    return riseAbovePaper(levelled(turned), floorDiv(3 * Math.min(height, width), 10));
+    const rise = riseAbovePaper(levelled(turned), floorDiv(3 * Math.min(picture.height, picture.width), 10));
+    return [rise, ...otsu(rise.data)];
   };
-  const over = (rise: Grid, threshold: number) => map(rise, (value) => Number(value >= threshold));
-  let rise = risen(bright);
-  let [threshold, paper, ink] = otsu(rise.data);
-  let mask = over(rise, threshold);
-  if (2 * sum(mask.data) > mask.data.length) {
-    // That is the paper, within a frame of the ink's tone.
-    rise = risen(!bright);
-    [threshold, paper, ink] = otsu(rise.data);
-    mask = over(rise, threshold);
+  const found = risen(bright);
+  // Over half of the picture is the paper, within a frame of the ink's tone.
+  return 2 * sum(over(found[0], found[1]).data) > found[0].data.length ? risen(!bright) : found;
+}
+
+/**
+ * The rings and boxes around characters; null where there are none. Of a box the straight lines alone, if they are half
+ * of it: characters may touch it.
+ */
+function framesIn([rise, threshold, paper, ink]: Risen): Grid | null {
+  if (ink - paper < LEAST_CONTRAST) return null;
+  const { height, width } = rise;
+  const found = components(over(rise, threshold));
+  const around = new Uint8Array(rise.data.length);
+  for (const { piece } of framesOf(found, rise)) {
+    const whole = maskOf(found, height, width, (each) => each === piece);
+    const along = runLengths(whole);
+    const down = runLengths(transpose(whole));
+    const lines = map(whole, (_, i) => {
+      const turned = (i % width) * height + floorDiv(i, width);
+      return Number(5 * Math.max(along[i], down[turned]) >= 4 * piece.height);
+    });
+    const marked = 2 * sum(lines.data) >= sum(whole.data) ? lines : whole;
+    marked.data.forEach((value, i) => {
+      around[i] |= value;
+    });
   }
+  return around.some(Boolean) ? { data: around, height, width } : null;
+}
+
+/** The picture with paper, its median level, in place of what is marked in a scaled copy, and 2 px of that more. */
+function paintedOver(crop: Grid, around: Grid): Grid {
+  const marked = extreme(around, 2, MAX).data;
+  const level = crop.data.slice().sort()[crop.data.length >> 1];
+  return map(crop, (value, i) => {
+    const row = floorDiv(floorDiv(i, crop.width) * around.height, crop.height);
+    const column = floorDiv((i % crop.width) * around.width, crop.width);
+    return marked[row * around.width + column] ? level : value;
+  });
+}
+
+/** Steps 3 to 6. */
+function written(risen: Risen, pixels: number, single: boolean): Writing {
+  let [rise, threshold, paper, ink] = risen;
+  const { height, width } = rise;
+  let mask = over(rise, threshold);
   const rules = ink - paper >= LEAST_CONTRAST ? rulesAlong(mask, Math.min(height, width)) : null;
   if (rules) {
     const rest = withoutRules(rise, mask, rules);

@@ -1,23 +1,34 @@
 // Which pieces of the ink are the character: lenet_zoo/pictures/pieces.py in TypeScript, step 8.
 
 import { central, components, maskOf, type Piece, type Pieces } from "./components";
-import { boxOf, edgeCount, extreme, floorDiv, map, MAX, ring, sum, type Grid } from "./kernels";
+import { boxOf, extreme, floorDiv, map, MAX, meanStroke, ring, sum, type Grid } from "./kernels";
 import { NoDigit, SEVERAL } from "./refusals";
 
 /** Height and width of a picture. */
 export type Shape = Pick<Grid, "height" | "width">;
 
 /**
- * The mask without edges, neighbours, specks and shadows, which are paler than `pale`.
+ * The mask without frames, edges, neighbours, specks, underlines and shadows, which are paler than `pale`.
  *
  * `shrunk`: whether the picture was twice as large. `whole`: the picture's shape when it is looked at whole; null once
- * it has been cut closer.
+ * it has been cut closer. `framed`: whether there may be a ring or a box around the character.
  */
-export function keptPieces(rise: Grid, mask: Grid, pale: number, shrunk: boolean, whole: Shape | null): Grid {
+export function keptPieces(
+  rise: Grid,
+  mask: Grid,
+  pale: number,
+  shrunk: boolean,
+  whole: Shape | null,
+  framed = true,
+): Grid {
   const { height, width } = mask;
   // A hair line of a large picture may have broken: gaps of 2 px are bridged.
   const hair = shrunk && 32 * sum(mask.data) < mask.data.length;
   const found = components(hair ? extreme(mask, 1, MAX) : mask);
+  for (const { within } of framed ? framesOf(found, mask) : []) {
+    const inner = map(mask, (value, i) => value & within.data[i]);
+    return keptPieces(rise, inner, pale, shrunk, whole);
+  }
   const depths = found.pieces.map(() => 0); // of the ink beyond `pale`
   found.labels.forEach((label, i) => {
     if (label && mask.data[i]) depths[label - 1] += rise.data[i] - pale;
@@ -48,8 +59,68 @@ export function keptPieces(rise: Grid, mask: Grid, pale: number, shrunk: boolean
   const keep = near.filter((piece) => !(isSmall(piece) && isInCorner(found, mask, main, piece)));
   const cut = found.pieces.filter((piece) => isCut(piece) && !stray.has(piece));
   if (areSeveral(main, keep, cut, width, whole)) throw new NoDigit(SEVERAL);
-  const kept = maskOf(found, height, width, (piece) => keep.includes(piece));
+  const stays = nearTo(found, mask, main, withoutUnderlines(main, keep));
+  const kept = maskOf(found, height, width, (piece) => stays.includes(piece));
   return map(kept, (value, i) => value & mask.data[i]);
+}
+
+/** A mask with the holes that the paper outside does not reach. */
+export function filledOf(mask: Grid): Grid {
+  const paper = components(map(mask, (value) => 1 - value));
+  const outside = maskOf(paper, mask.height, mask.width, ({ sides }) => sides.some(Boolean));
+  return map(outside, (value) => 1 - value);
+}
+
+/** The rings and boxes that are drawn around another piece, the largest first, each with all that is within it. */
+export function* framesOf(found: Pieces, { height, width }: Shape): Generator<{ piece: Piece; within: Grid }> {
+  for (const piece of [...found.pieces].sort((a, b) => b.area - a.area)) {
+    const [top, bottom, left, right] = piece.box;
+    const inner = found.pieces.filter(
+      ({ box, height: high }) =>
+        box[0] > top && box[1] < bottom && box[2] > left && box[3] < right && 4 * high >= piece.height,
+    );
+    if (!inner.length || 2 * piece.width < piece.height) continue;
+    const frame = maskOf(found, height, width, (each) => each === piece);
+    const filled = filledOf(frame);
+    const within = map(filled, (value, i) => value & ~frame.data[i]);
+    const area = sum(filled.data);
+    const box = piece.height * piece.width;
+    // A 0 may hold a dot or a stroke of its own: what is drawn around a character is as wide as that, or has corners.
+    const isRound = 5 * piece.width >= 4 * piece.height && 4 * area >= 3 * box;
+    if (2 * sum(within.data) < area || !(isRound || 10 * area >= 9 * box)) continue;
+    const inside = maskOf(found, height, width, (each) => inner.includes(each)).data;
+    if (inside.some((value, i) => value & within.data[i])) yield { piece, within };
+  }
+}
+
+/** Without flat pieces under all others, as wide as those together. */
+function withoutUnderlines(main: Piece, keep: Piece[]): Piece[] {
+  const isFlat = (piece: Piece) => piece !== main && 4 * piece.height <= piece.width;
+  const rest = keep.filter((piece) => !isFlat(piece)).map(({ box }) => box);
+  const low = Math.max(...rest.map((box) => box[1]));
+  const wide = Math.max(...rest.map((box) => box[3])) - Math.min(...rest.map((box) => box[2]));
+  return keep.filter((piece) => !(isFlat(piece) && piece.box[0] >= low + 2 && piece.width >= wide));
+}
+
+/** The main piece, those of half its size, and what is within a quarter of it of any that stay. */
+function nearTo(found: Pieces, { height, width }: Shape, main: Piece, keep: Piece[]): Piece[] {
+  const reach = Math.max(2, floorDiv(longerSide(main), 4));
+  let near = keep.filter((piece) => 2 * longerSide(piece) >= longerSide(main));
+  while (near.length < keep.length) {
+    const around = extreme(
+      maskOf(found, height, width, (piece) => near.includes(piece)),
+      reach,
+      MAX,
+    ).data;
+    const reached = new Set<number>();
+    found.labels.forEach((label, i) => {
+      if (label && around[i]) reached.add(label - 1);
+    });
+    const nearer = keep.filter((piece) => reached.has(found.pieces.indexOf(piece)));
+    if (nearer.length === near.length) break;
+    near = nearer;
+  }
+  return near;
 }
 
 /** A loop of the character's height without what leads from it to the border: step 8's last part. */
@@ -60,7 +131,7 @@ export function withoutTails(kept: Grid): Grid {
   const holes = paper.pieces.filter(({ sides }) => !sides.some(Boolean));
   if (!holes.length) return kept;
   const hole = holes.reduce((largest, each) => (each.area > largest.area ? each : largest));
-  const stroke = floorDiv(5 * sum(data), 2 * edgeCount(kept)) + 1;
+  const stroke = meanStroke(kept) + 1;
   const [first, last] = boxOf(kept)!;
   if (5 * (hole.height + 2 * stroke) < 4 * (last - first)) return kept;
   const loop = extreme(
