@@ -342,6 +342,11 @@ def _check_metrics(metrics: dict[str, Any]) -> None:
             value = figures.get(name, 0)
             if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
                 raise ValueError(f"its {name} of {split!r} is {_short(value)}, and must be a number")
+        correct, total = figures.get("correct"), figures.get("total")
+        if (correct, total) != (None, None) and not (correct is not None and total and 0 <= correct <= total):
+            raise ValueError(
+                f"of {split!r} it has {_short(correct)} correct of {_short(total)}: of 1 or more, or neither"
+            )
         matrix = figures.get("confusion", [])
         if not isinstance(matrix, list | tuple) or not all(
             isinstance(row, list | tuple) and len(row) == len(matrix) and all(type(n) is int for n in row)

@@ -119,7 +119,7 @@ def create_model(
             training checkpoint around one (read with weights_only). Prefixes such as Lightning's `model.` are taken
             off, and the reference implementation's key names are understood. A `card.json` beside it (what
             `lenet-zoo train` writes) or a file of the same name in .json is its card.
-        num_classes, in_chans: by default those of the tag or the folder; for a weight file 10 and 1.
+        num_classes, in_chans: by default those of the tag or the folder, also for a weight file.
         global_pool: how C5's map is pooled when the input is larger than nominal: 'avg', 'max', or '' for not at all.
         drop_rate: dropout before the output layer, in training mode; a warning says that the network is not yet in it.
         **kwargs: what else `timm.create_model` takes (features_only, out_indices, pretrained_cfg_overlay, …), and what
@@ -148,20 +148,23 @@ def create_model(
                 f"{name} brings its own weights: for those in {checkpoint_path} give the architecture, lenet5_modern "
                 "or lenet5_classic"
             )
-        return _create_from_source(name, pretrained, **kwargs).eval()
-    resolve(name)
+    else:
+        resolve(name)
     if drop_rate:
         warnings.warn(
             f"drop_rate={drop_rate:g} has an effect in training mode alone, and create_model gives a network in "
             "evaluation mode: call .train() before training",
             stacklevel=2,
         )
+    if is_foreign(name):
+        return _create_from_source(name, pretrained, **kwargs).eval()
     if checkpoint_path:
         # Loaded as a pretrained file, so that it passes the network's checkpoint filter. num_classes and in_chans are
         # taken for the file's own: nothing is adapted.
         pretrained = True
         overlay = dict(kwargs.pop("pretrained_cfg_overlay", None) or {}, file=str(checkpoint_path))
-        overlay |= dict(num_classes=num_classes or 10, input_size=(in_chans or 1, 28, 28), description=None)
+        classes = num_classes or len(card_of(name).labels)
+        overlay |= dict(num_classes=classes, input_size=(in_chans or 1, 28, 28), description=None)
         kwargs["pretrained_cfg_overlay"] = overlay
     try:
         model: nn.Module = timm.create_model(name, pretrained=pretrained, **kwargs)
@@ -382,6 +385,9 @@ def _as_image(picture: Any, mode: str) -> Image:
         return flattened(picture, mode, 0)
     wanted = "give a uint8 array H×W or H×W×3, a uint8 tensor H×W, 1×H×W or 3×H×W, or a PIL image"
     if isinstance(picture, torch.Tensor):
+        if picture.dtype != torch.uint8 or picture.is_meta:
+            kind = "no values" if picture.is_meta else str(picture.dtype).removeprefix("torch.")
+            raise InputError(f"a picture of {kind}: {wanted}")
         array = picture.detach().cpu().numpy()
         if array.ndim == 3 and array.shape[0] in (1, 3):
             array = array.transpose(1, 2, 0)

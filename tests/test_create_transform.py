@@ -66,6 +66,8 @@ def test_create_transform_takes_arrays_tensors_files_and_bytes(tmp_path: Path, c
     ("picture", "says"),
     [
         (torch.rand(1, 28, 28), "a picture of float32: give a uint8 array"),
+        (torch.rand(1, 28, 28).bfloat16(), "a picture of bfloat16: give a uint8 array"),
+        (torch.empty(28, 28, dtype=torch.uint8, device="meta"), "a picture of no values: give a uint8 array"),
         (np.zeros((28, 28)), "a picture of float64: give a uint8 array"),
         (torch.zeros(2, 1, 28, 28, dtype=torch.uint8), "a tensor of shape (2, 1, 28, 28) is not one picture: give"),
         (np.zeros((2, 28, 28), np.uint8), "an array of shape (2, 28, 28) is not one picture: give"),
@@ -112,3 +114,10 @@ def test_create_transform_refuses_a_module_that_does_not_say_what_it_takes() -> 
     plain = lenet_zoo.create_model("lenet5_modern").plain()
     with pytest.raises(InputError, match=r"^a Sequential has no pretrained_cfg, which says how its pictures are made"):
         lenet_zoo.create_transform(plain)
+
+
+@pytest.mark.parametrize("mode", ["La", "RGBa"])
+def test_create_transform_of_premultiplied_transparency(mode: str) -> None:
+    plain = Image.fromarray(np.random.default_rng(0).integers(0, 256, (28, 28, 4), dtype=np.uint8), "RGBA")
+    picture = plain.convert("LA").convert(mode) if mode == "La" else plain.convert(mode)
+    assert lenet_zoo.create_transform("lenet5_modern")(picture).shape == (1, 28, 28)

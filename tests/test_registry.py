@@ -314,3 +314,20 @@ def test_a_folder_with_a_network_is_told_from_a_name(tmp_path: Path, monkeypatch
     Path("run", "config.json").write_text("{}")
     with pytest.raises(UnknownModelError, match=r"the folder of that name holds one: say local-dir:run$"):
         lenet_zoo.create_model("run")
+
+
+@pytest.mark.parametrize("tag", ["lenet5_modern.fashion_mnist", "lenet5_modern.handwriting", "lenet5_classic.numbers"])
+def test_save_for_hf_keeps_what_is_known_of_a_tags_weights(tmp_path: Path, tag: str) -> None:
+    model = lenet_zoo.create_model(tag, pretrained=True)
+    timm.models.save_for_hf(model, tmp_path, safe_serialization=True)
+    assert lenet_zoo.create_model(f"local-dir:{tmp_path}", pretrained=True).card == model.card
+    own = [f"class {i}" for i in range(model.num_classes)]
+    timm.models.save_for_hf(model, tmp_path, model_config={"label_names": own}, safe_serialization=True)
+    named = lenet_zoo.create_model(f"local-dir:{tmp_path}", pretrained=True).card
+    assert (list(named.labels), named.preparation) == (own, model.card.preparation)
+
+
+def test_drop_rate_warns_of_a_folders_network_as_well(tmp_path: Path) -> None:
+    timm.models.save_for_hf(lenet_zoo.create_model("lenet5_modern"), tmp_path, safe_serialization=True)
+    with pytest.warns(UserWarning, match=r"drop_rate=0\.3 has an effect in training mode alone"):
+        lenet_zoo.create_model(f"local-dir:{tmp_path}", drop_rate=0.3)

@@ -39,8 +39,8 @@ def logits_of(model: nn.Module) -> Callable[[np.ndarray | Tensor], np.ndarray]:
     normalised as the network's cfg says; grey is repeated over its channels. The network runs in evaluation mode, 1,000
     pictures at a time, and has its own mode back afterwards.
 
-    Raises (the function): InputError for pixels that are not uint8, and for none; WeightsError for answers that are not
-        finite.
+    Raises (the function): InputError for pixels that are not uint8, of another shape, and for none; WeightsError for
+        answers that are not finite.
     """
 
     def run(pixels: np.ndarray | Tensor) -> np.ndarray:
@@ -52,6 +52,9 @@ def logits_of(model: nn.Module) -> Callable[[np.ndarray | Tensor], np.ndarray]:
             raise InputError(f"pixels are {pixels.dtype}: give uint8, 0 background and 255 ink")
         if not len(pixels):
             raise InputError("an empty batch: give at least one picture")
+        channels: Any = unwrapped(model).in_chans
+        if pixels.ndim not in (3, 4) or (pixels.ndim == 4 and pixels.shape[1] not in (1, channels)):
+            raise InputError(f"pixels of shape {tuple(pixels.shape)}: give N×H×W, or N×{channels}×H×W")
         was_training = model.training
         model.eval()
         try:
@@ -87,6 +90,10 @@ class TorchClassifier(Classifier):
             raise InputError(
                 "this network reads numbers, not single characters: take `lenet-zoo read` or lenet_zoo.read"
             )
+        if network.num_classes == 0:
+            raise InputError("the network has no output layer (num_classes=0): there is no label to give")
+        if network.global_pool == "":
+            raise InputError("the network answers at every position (global_pool=''): call it yourself")
         self.size = network.picture_size()
         self.channels = network.in_chans
         self._logits = logits_of(model)

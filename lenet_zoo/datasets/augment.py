@@ -229,7 +229,7 @@ def augment(images: Tensor, draws: Draws, others: Tensor | None = None) -> Tenso
         x = x + weight.clamp(min=0) * (heavy - x) + (-weight).clamp(min=0) * (light - x)
     if draws.marks is not None:
         some = draws.marks[:, :, 5].any(1).nonzero()[:, 0]
-        x[some] = torch.maximum(x[some], _marked(draws.marks[some], height, width))
+        x = x.index_copy(0, some, torch.maximum(x[some], _marked(draws.marks[some], height, width)))
     if draws.box is not None:
         top, bottom, left, right = (edge[:, None] for edge in draws.box.unbind(1))
         row, column = torch.arange(height, device=x.device), torch.arange(width, device=x.device)

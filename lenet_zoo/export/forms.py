@@ -79,8 +79,13 @@ def build_graph(
     if intermediates:
         for layer, tensor in form.maps.items():
             # Without an output layer, F6's state has a name already: 'features'.
-            names.append(g.add("Identity", [tensor], layer) if tensor == output else g.rename(tensor, layer))
+            known = g.renamed.get(tensor)
+            names.append(g.add("Identity", [known], layer) if known else g.rename(tensor, layer))
     if observe:
+        # Under the names that the quantizer asks for.
+        g.nodes += [
+            helper.make_node("Identity", [new], [old]) for old, new in g.renamed.items() if old in g.activations
+        ]
         names += g.activations
     return _finish(g, spec, form, names, opset)
 

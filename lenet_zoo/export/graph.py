@@ -100,6 +100,7 @@ class Graph:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
         self.activations: list[str] = []
+        self.renamed: dict[str, str] = {}
         self.quantizer = quantizer
         self.half = half
         self._scales: dict[str, tuple[np.float32, list[str]]] = {}  # dequantized tensor → scale, names
@@ -122,6 +123,7 @@ class Graph:
         for node in self.nodes:
             for names in (node.input, node.output):
                 names[:] = [name if one == tensor else one for one in names]
+        self.renamed[tensor] = name
         return name
 
     def cast(self, x: str, name: str) -> str:

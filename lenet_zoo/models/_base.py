@@ -85,7 +85,7 @@ class LeNet5(nn.Module):
     # … its name in the registry, and the mean and standard deviation by which pixels in [0, 1] become its input.
     architecture: ClassVar[str] = ""
     normalization: ClassVar[tuple[float, float]] = (0.0, 1.0)
-    __jit_unused_properties__: ClassVar[list[str]] = ["card"]
+    __jit_unused_properties__: ClassVar[list[str]] = ["card", "j"]
 
     if TYPE_CHECKING:  # TorchScript would read these as types of its own
         C1: nn.Conv2d
@@ -116,11 +116,17 @@ class LeNet5(nn.Module):
             )
         ]
 
-    def _set_head(self, num_classes: int, global_pool: str) -> None:
+    @staticmethod
+    @torch.jit.ignore
+    def check_head(num_classes: int, global_pool: str) -> None:
+        """Raises: InputError for what no network has."""
         if num_classes < 0:
             raise InputError(f"num_classes={num_classes}: give the number of classes, or 0 for no output layer")
         if global_pool not in ("avg", "max", ""):
             raise InputError(f"global_pool={global_pool!r}: one of 'avg', 'max' and '' (no pooling)")
+
+    def _set_head(self, num_classes: int, global_pool: str) -> None:
+        self.check_head(num_classes, global_pool)
         self.num_classes = num_classes
         self.global_pool = global_pool
 
@@ -353,6 +359,7 @@ def build(cls: type[LeNet5], variant: str, pretrained: bool, **kwargs: Any) -> L
     cfg = resolve_pretrained_cfg(variant, kwargs.get("pretrained_cfg"), kwargs.get("pretrained_cfg_overlay"))
     file: Path | None = None
     card: Card | None = None
+    labels_alone = False
     if pretrained and cfg.file and not cfg.state_dict and cfg.source not in ("hf-hub", "local-dir"):
         file = Path(cfg.file)
         card = cards.verify(file) or _card_beside(file)
@@ -360,11 +367,12 @@ def build(cls: type[LeNet5], variant: str, pretrained: bool, **kwargs: Any) -> L
         kwargs["pretrained_cfg_overlay"] = overlay
     elif cfg.source == "local-dir":
         card = _card_in(Path(cfg.file), cfg.label_names)  # type: ignore[arg-type]  # timm sets it
+        labels_alone = not (Path(str(cfg.file)) / "card.json").is_file()
     try:
         model = build_model_with_cfg(cls, variant, pretrained, **kwargs)
         if isinstance(model, LeNet5) and card is not None:  # and not timm's wrapper for features_only
             whole = (model.num_classes, model.in_chans) == (cfg.num_classes, (cfg.input_size or (1,))[0])
-            attach(model, card, whole=pretrained and whole)
+            attach(model, card, pretrained and whole, labels_alone)
         if file is not None:
             model.pretrained_cfg.pop("state_dict")  # type: ignore[operator, union-attr]  # the network has them now
         return model

@@ -24,15 +24,18 @@ def weights_sha256(state: Mapping[str, Tensor]) -> str:
     return hashlib.sha256(weight_bytes(state)).hexdigest()
 
 
-def attach(model: Any, card: Card, whole: bool = True) -> None:
+def attach(model: Any, card: Card, whole: bool = True, labels_alone: bool = False) -> None:
     """Give a network its card, and write tag, labels and licence into its cfg too, where timm looks for them.
 
     Args:
         model: a network of the zoo.
         card: the card of its weights.
         whole: False when some layers are new: only labels and preparation of the card hold then.
+        labels_alone: the card holds nothing else, as a config does: the rest is what is known of a tag's weights.
     """
     sha256 = _sha256(model)
+    if labels_alone and (shipped := cards.shipped_as(model.architecture, sha256)) is not None:
+        card = replace(shipped, labels=card.labels or shipped.labels)
     model._card = card
     model._card_weights = sha256 if whole else ""
     found = _known(model, sha256)

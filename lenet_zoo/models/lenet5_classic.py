@@ -117,15 +117,38 @@ class PartialConv2d(nn.Module):
         self.in_channels = in_channels
         self.out_channels = len(table)
         self.kernel_size = kernel_size
-        places = [out * in_channels + source for out, sources in enumerate(table) for source in sources]
-        self.weight = nn.Parameter(torch.empty(len(places), kernel_size, kernel_size, device=device, dtype=dtype))
+        self._connections = [out * in_channels + source for out, sources in enumerate(table) for source in sources]
+        kernels = len(self._connections)
+        self.weight = nn.Parameter(torch.empty(kernels, kernel_size, kernel_size, device=device, dtype=dtype))
         self.bias = nn.Parameter(torch.empty(len(table), device=device, dtype=dtype))
-        # Part of the state dict, so that a weight file says by itself which maps its 60 kernels join.
-        self.register_buffer("connection", torch.tensor(places, device=device))
+        # Part of the state dict, so that a weight file says by itself which maps its 60 kernels join. Nothing computes
+        # with it: tools that average the states of a training average it, too, and rounding makes other integers of it.
+        self.register_buffer("connection", self._places(device))
+        self._index = self._places(device)
         self._fan_in = [len(sources) * kernel_size**2 for sources in table for _ in sources]
         # Apart from torch's own sequence of random numbers: a recorded seed goes on giving the weights that it gave.
         with torch.random.fork_rng(devices=[]):
             self.reset_parameters()
+
+    def _places(self, device: torch.device | None) -> Tensor:
+        return torch.tensor(self._connections, device=device)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "PartialConv2d":
+        super()._apply(fn, recurse)
+        # On the device of now, and with their values even after `to_empty`, which keeps none.
+        self.connection = self._places(self.connection.device)
+        self._index = self._places(self.connection.device)
+        return self
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        destination[f"{prefix}connection"] = self._places(self.connection.device)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+        if not self.connection.is_meta and self.connection.tolist() != self._connections:
+            rest[-1].append(f"{prefix}connection joins other maps than the table of this layer")
+            self.connection = self._places(self.connection.device)
 
     @torch.jit.ignore
     def reset_parameters(self) -> None:
@@ -142,7 +165,10 @@ class PartialConv2d(nn.Module):
         """The kernel of the ordinary convolution that does the same, out×in×k×k with zeros for absent connections."""
         k = self.kernel_size
         dense = self.weight.new_zeros((self.out_channels * self.in_channels, k, k))
-        return dense.index_copy(0, self.connection, self.weight).view(self.out_channels, self.in_channels, k, k)
+        index = self._index
+        if index.device != self.connection.device:  # in a copy of DataParallel, only buffers were moved
+            index = self._places(self.connection.device)
+        return dense.index_copy(0, index, self.weight).view(self.out_channels, self.in_channels, k, k)
 
     def forward(self, x: Tensor) -> Tensor:
         return nn.functional.conv2d(x, self.dense_weight(), self.bias)
@@ -301,7 +327,7 @@ class LeNet5Classic(LeNet5):
         pad: pixels of background that the model adds on each side; 0 for those who feed 32×32 fields.
         characters: the characters whose bitmaps the classes take, one per class (see `rbf_codes` for the default).
         j: the penalty of a rubbish class, "none of these" (Eq. 9), which is then the last class and has no bitmap; None
-            for no such class.
+            for no such class. Weights that are loaded bring their own.
         device, dtype: of every parameter and buffer.
 
     Raises:
@@ -342,7 +368,7 @@ class LeNet5Classic(LeNet5):
             raise InputError(f"pad={pad}: 2 for pictures of 28×28, 1 for 30×30, 0 for 32×32")
         super().__init__(num_classes, in_chans, global_pool, drop_rate, smallest_input=32 - 2 * pad)
         _check_rubbish(num_classes, j)
-        self.characters, self.j = characters, j
+        self.characters, self._j = characters, j
         if j is not None:
             self._model_args = dict(j=j)
         dd = dict(device=device, dtype=dtype)
@@ -380,13 +406,21 @@ class LeNet5Classic(LeNet5):
                     parameter.zero_()
             self.S2.weight.fill_(0.25)
             self.S4.weight.fill_(0.25)
+            for name, fixed in self.make_output(self.num_classes).named_buffers():  # after `to_empty` they are lost
+                self.output.get_buffer(name).copy_(fixed)
 
     @torch.jit.ignore
     def make_output(self, num_classes: int, device: Any = None, dtype: Any = None) -> nn.Module:
         if num_classes == 0:
             return nn.Identity()
-        codes = rbf_codes(num_classes - (self.j is not None), self.characters)
-        return RBF(torch.tensor(codes, device=device, dtype=dtype or torch.get_default_dtype()), self.j)
+        codes = rbf_codes(num_classes - (self._j is not None), self.characters)
+        return RBF(torch.tensor(codes, device=device, dtype=dtype or torch.get_default_dtype()), self._j)
+
+    @property
+    def j(self) -> float | None:
+        """The penalty of the rubbish class; None where there is none."""
+        rubbish: Tensor | None = getattr(self.output, "j", None)
+        return None if rubbish is None else self._j if rubbish.is_meta else rubbish.item()
 
     def reset_classifier(
         self,
@@ -400,10 +434,11 @@ class LeNet5Classic(LeNet5):
         `num_classes`, `characters` and `j` are as in the constructor; `num_classes=0` leaves F6's 84 units as the
         output, N×84 (or N×84×h×w with `global_pool=''`).
         """
+        self.check_head(num_classes, self.global_pool if global_pool is None else global_pool)
         _check_rubbish(num_classes, j)
         if num_classes:
             rbf_codes(num_classes - (j is not None), characters)  # they fit each other, or nothing is changed
-        self.characters, self.j = characters, j
+        self.characters, self._j = characters, j
         # What timm writes into a saved model's config, to rebuild it from.
         self._model_args = dict(getattr(self, "_model_args", {}), characters=characters, j=j)
         super().reset_classifier(num_classes, global_pool)
@@ -488,7 +523,9 @@ def lenet5_classic(pretrained: bool = False, **kwargs: Any) -> LeNet5Classic:
     """LeNet-5 of 1998, to the last of its 60,000 parameters (see `LeNet5Classic`)."""
     if kwargs.get("pretrained_cfg") == "numbers":
         kwargs.setdefault("global_pool", "")  # it answers at every position of a line
-        if kwargs.get("num_classes", len(cards.NUMBERS)) == len(cards.NUMBERS):
+        overlay = kwargs.get("pretrained_cfg_overlay") or {}
+        classes = kwargs.get("num_classes", overlay.get("num_classes", len(cards.NUMBERS)))
+        if classes == len(cards.NUMBERS):
             kwargs.setdefault("j", J_OF_NUMBERS)  # the eleventh, "none"
     model = build(LeNet5Classic, "lenet5_classic", pretrained, pretrained_filter_fn=checkpoint_filter_fn, **kwargs)
     return model  # type: ignore[return-value]

@@ -60,6 +60,8 @@ def flattened(image: Image.Image, mode: str, backdrop: int) -> Image.Image:
     """
     if image.mode.startswith(("I", "F")) or image.mode == "LAB":
         image = Image.fromarray(to_grey(image))
+    if image.mode == "La":
+        image = image.convert("LA")
     if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
         flat, top = Image.new(mode, image.size), 0
         for band in bands(image):

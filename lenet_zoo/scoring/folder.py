@@ -18,6 +18,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,9 @@ def claim(out: Path, job: dict[str, Any], network: Path) -> None:
     for abandoned in out.glob(f"{_STAGED}*"):  # by a process that was killed here
         shutil.rmtree(abandoned, ignore_errors=True)
     begun = read_job(out)
+    if begun is None:
+        with suppress(OSError):  # of such a process as well; another's files may be in it
+            (out / "parts").rmdir()
     foreign = sorted(entry.name for entry in out.iterdir() if begun is None or entry.name not in _OURS)
     if foreign := [name for name in foreign if name != ".lock"]:
         shown = ", ".join(foreign[:3]) + (", …" if len(foreign) > 3 else "")

@@ -58,7 +58,8 @@ class TeacherLogits:
     ) -> None:
         self.images, self.how, self.ranks, self.compiled, self.j = images, how, ranks, compiled, j
         known = [weights_sha256(one.state_dict()) for one in teachers]
-        about = json.dumps([repr(how), known, len(images), j])
+        shown = hashlib.sha256(images.numpy().tobytes()).hexdigest()
+        about = json.dumps([repr(how), known, shown, j])
         self.folder = folder / hashlib.sha256(about.encode()).hexdigest()[:16]
         self.teachers = [one.to(memory_format=torch.channels_last) for one in teachers]
         self._views: dict[int, Tensor] = {}

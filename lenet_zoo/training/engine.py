@@ -30,7 +30,7 @@ from lenet_zoo.training.checkpoint import RunFolder
 from lenet_zoo.training.distillation import TeacherLogits, distillation_loss
 from lenet_zoo.training.fused import fold, fuse
 from lenet_zoo.training.monitor import Monitor, Result
-from lenet_zoo.training.optim import Average, learning_rate, optimizer_for
+from lenet_zoo.training.optim import Average, learning_rate, optimizer_for, towards
 from lenet_zoo.training.processes import ALONE, Ranks, connected, find_ranks, has_bf16
 from lenet_zoo.training.recipe import Recipe
 from lenet_zoo.training.stages import is_compiled
@@ -209,7 +209,7 @@ class _Run:
         if self.start:
             # What the start knew and the training data do not ask for comes back (Wortsman et al., Robust fine-tuning
             # of zero-shot models, CVPR 2022).
-            state = {key: torch.lerp(value, self.start[key], self.recipe.start_share) for key, value in state.items()}
+            state = towards(state, self.start, self.recipe.start_share)
         result = self.build()
         result.load_state_dict(state)
         return Result(result.eval(), self.history, self.seconds)

@@ -45,7 +45,7 @@ from lenet_zoo.registry import create_model
 from lenet_zoo.training.checkpoint import RunFolder
 from lenet_zoo.training.fused import fuse
 from lenet_zoo.training.monitor import Monitor, Result
-from lenet_zoo.training.optim import Average, learning_rate, optimizer_for
+from lenet_zoo.training.optim import Average, learning_rate, optimizer_for, towards
 from lenet_zoo.training.recipe import RecipeLines
 
 __all__ = ["answers_of", "build_for_lines", "fit_lines", "line_figures"]
@@ -201,13 +201,7 @@ def fit_lines(
         folder.append_log(record)
         monitor.epoch(record)
     result = build()
-    first = result.state_dict()
-    result.load_state_dict(
-        {
-            key: torch.lerp(one, first[key], recipe.start_share) if one.is_floating_point() else one
-            for key, one in average.model.state_dict().items()
-        }
-    )
+    result.load_state_dict(towards(average.model.state_dict(), result.state_dict(), recipe.start_share))
     return Result(result.eval(), history, seconds)
 
 

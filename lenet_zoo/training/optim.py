@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping
 
 import torch
 from timm.optim import param_groups_layer_decay
-from torch import nn
+from torch import Tensor, nn
 
 from lenet_zoo.training.recipe import Recipe
 
@@ -41,6 +42,12 @@ def optimizer_for(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=fused)
     return torch.optim.AdamW(groups, lr=recipe.lr, fused=fused)
+
+
+def towards(state: Mapping[str, Tensor], other: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
+    """A state with a share of another one's weights in it; what is no float stays as it is."""
+    mixed = {key: torch.lerp(one, other[key], share) for key, one in state.items() if one.is_floating_point()}
+    return {**state, **mixed}
 
 
 class Average:

@@ -283,9 +283,9 @@ def _folders(plan: _Plan) -> list[RunFolder]:
     """The folder of each seed; nothing of another run is overwritten, unless that was asked for."""
     home, places = plan.home, plan.places
     if plan.overwrite:
-        for place in {home, *places, *home.glob("seed-*")}:
+        for place in {home, *places, *_of_seeds(home)}:
             RunFolder(place).clear(("config.json", "README.md"))
-        for place in home.glob("seed-*"):
+        for place in _of_seeds(home):
             with suppress(OSError):  # another's files are in it
                 place.rmdir()
     begun = {place for place in places if (place / "checkpoint.pt").is_file()}
@@ -293,7 +293,7 @@ def _folders(plan: _Plan) -> list[RunFolder]:
         begun.add(home)  # it sums them up
     if home not in places and (home / "checkpoint.pt").is_file():
         raise TrainingError(f"{home} holds one run, and several seeds were asked for: name another folder")
-    if places == [home] and any(home.glob("seed-*/checkpoint.pt")):
+    if places == [home] and any((place / "checkpoint.pt").is_file() for place in _of_seeds(home)):
         raise TrainingError(f"{home} holds runs of several seeds, and one was asked for: name another folder")
     for place in {home, *places} - begun:
         for name in ("model.safetensors", "config.json", "README.md", "card.json"):
@@ -304,6 +304,11 @@ def _folders(plan: _Plan) -> list[RunFolder]:
         for folder in folders:
             folder.load_checkpoint({}, plan.resume, plan.monitor.say)  # refuses one that is there
     return folders
+
+
+def _of_seeds(home: Path) -> list[Path]:
+    """The folders in it that runs of several seeds made."""
+    return [place for place in home.glob("seed-*") if place.name[5:].isdecimal() and place.is_dir()]
 
 
 def _teachers(plan: _Plan) -> tuple[TeacherLogits | None, list[dict[str, Any]]]:

@@ -67,13 +67,19 @@ def own_threads(
     before = torch.get_num_threads()
     most = min(before, cores())
     wanted = threads
-    if wanted is None and ranks.device.type == "cpu" and ranks.world == 1 and isinstance(recipe, Recipe) and most > 1:
-        saved = next(filter(None, map(threads_in, checkpoints)), None)
-        wanted = min(saved, most) if saved else _that_pay(build, data, recipe, most)
-        if wanted < most:
-            one = "1 thread" if wanted == 1 else f"{wanted} threads"
-            say(f"training on {one}: {'as the run so far' if saved else 'more do not pay here now'} (--threads N)")
     try:
+        if (
+            wanted is None
+            and ranks.device.type == "cpu"
+            and ranks.world == 1
+            and isinstance(recipe, Recipe)
+            and most > 1
+        ):
+            saved = next(filter(None, map(threads_in, checkpoints)), None)
+            wanted = min(saved, most) if saved else _that_pay(build, data, recipe, most)
+            if wanted < most:
+                one = "1 thread" if wanted == 1 else f"{wanted} threads"
+                say(f"training on {one}: {'as the run so far' if saved else 'more do not pay here now'} (--threads N)")
         if wanted is not None:
             torch.set_num_threads(wanted)
         yield
@@ -126,6 +132,7 @@ def _step(build: Callable[[], nn.Module], data: Dataset, recipe: Recipe) -> Call
 
     def step() -> None:
         x, y, _, _ = next(batches.epoch(1))
-        F.cross_entropy(model(x), y).backward()
+        # The label of "none of these" is one more than there are classes.
+        F.cross_entropy(F.pad(model(x), (0, 1 if recipe.no_digits else 0)), y).backward()
 
     return step

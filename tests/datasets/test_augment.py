@@ -185,7 +185,9 @@ def test_a_mark_is_a_thick_line():
     rule = torch.tensor([[[-5.0, 10.5, 40.0, 10.5, 1.0, 0.5], [0.0] * 6]])
     dot = torch.tensor([[[20.5, 5.5, 20.5, 5.5, 0.5, 1.0], [0.0] * 6]])
     draws = Draws(None, None, None, None, marks=torch.cat([rule, dot]))
-    result = augment(torch.zeros(2, 28, 28), draws)[:, 0]
+    blank = torch.zeros(2, 28, 28)
+    result = augment(blank, draws)[:, 0]
+    assert not blank.any()  # the caller's pictures stay as they are
     wanted = torch.zeros(28, 28)
     wanted[9:12] = torch.tensor([0.25, 0.5, 0.25])[:, None]
     torch.testing.assert_close(result[0], wanted)

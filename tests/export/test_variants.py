@@ -153,3 +153,25 @@ def test_graphs_hold_what_every_importer_reads(
             assert node.input[0] != graph.input[0].name
         if node.op_type == "Gemm":
             assert node.input[2] in {tensor.name for tensor in graph.initializer}
+
+
+@pytest.mark.parametrize("fast", [True, False], ids=["fast", "layerwise"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_network_without_an_output_layer_in_int8_and_with_its_maps(
+    network: Build, pixels: np.ndarray, tmp_path: Path, name: str, fast: bool
+) -> None:
+    model = network(name, num_classes=0)
+
+    def features(**options: Any) -> dict[str, np.ndarray]:
+        path = export_onnx(model, tmp_path / "m.onnx", input="pixels", fast=fast, **options)
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        names = [output.name for output in session.get_outputs()]
+        return dict(zip(names, session.run(None, {"pixels": pixels}), strict=True))
+
+    full, int8 = features(), features(precision="int8")
+    assert [*full] == [*int8] == ["features"]
+    assert np.abs(int8["features"] - full["features"]).max() < 0.15 * np.abs(full["features"]).max()
+    if not fast:
+        maps = features(intermediates=True)
+        assert [*maps] == ["features", "C1", "S2", "C3", "S4", "C5", "F6"]
+        np.testing.assert_array_equal(maps["features"], full["features"])

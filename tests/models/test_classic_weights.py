@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import timm
 import torch
+from timm.utils import ModelEmaV2
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+import lenet_zoo
+from lenet_zoo import cards
 from lenet_zoo.errors import WeightsError
 from lenet_zoo.models.lenet5_classic import LeNet5Classic, rbf_codes
 
@@ -101,3 +107,63 @@ def test_a_saved_network_remembers_its_characters_and_its_padding(tmp_path: Path
     assert again().j == 30
     model = timm.create_model("lenet5_classic", num_classes=4, j=20, pad=0).eval()
     assert torch.equal(again()(x), model(x))
+
+
+# ------------------------------------------------------------------------------- averaged, moved and emptied weights
+
+
+def _averaged(model: nn.Module, decay: float) -> Iterator[nn.Module]:
+    """A model of the tools that average a training's states, after five updates."""
+    timms = ModelEmaV2(model, decay=decay)
+    torchs = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+    for _ in range(5):
+        timms.update(model)
+        torchs.update_parameters(model)
+    yield timms.module
+    yield torchs.module
+
+
+@pytest.mark.parametrize("decay", [0.9, 0.95, 0.9995, 0.9999])
+def test_an_average_of_the_same_weights_is_the_network(decay: float) -> None:
+    model = timm.create_model("lenet5_classic.mnist", pretrained=True).eval()
+    x = paper_pictures(4, 1, 28, 28)
+    for averaged in _averaged(model, decay):
+        torch.testing.assert_close(averaged(x), model(x), rtol=0, atol=2e-4)
+        overlay = dict(state_dict=averaged.state_dict())
+        loaded = timm.create_model("lenet5_classic", pretrained=True, pretrained_cfg_overlay=overlay).eval()
+        assert torch.equal(loaded(x), averaged(x))
+
+
+def test_a_network_from_the_meta_device_has_all_that_is_no_weight(model: LeNet5Classic) -> None:
+    x = paper_pictures(2, 1, 28, 28)
+    with torch.device("meta"):
+        emptied, assigned = LeNet5Classic(num_classes=11, j=40), LeNet5Classic()
+    emptied.to_empty(device="cpu").init_weights()
+    assert emptied.output.weight.tolist() == rbf_codes(10)
+    assert (emptied(x)[:, 10] == -40).all()
+    assigned.load_state_dict(model.state_dict(), assign=True)
+    assert torch.equal(assigned(x), model(x))
+
+
+def test_loading_other_connections_is_an_error_and_computes_with_table_i(model: LeNet5Classic) -> None:
+    x = paper_pictures(2, 1, 28, 28)
+    before, state = model(x), model.state_dict()
+    state["C3.connection"] = state["C3.connection"].flip(0)
+    with pytest.raises(RuntimeError, match=r"C3\.connection joins other maps than the table of this layer"):
+        model.load_state_dict(state)
+    assert torch.equal(model(x), before)
+
+
+def test_loaded_weights_bring_their_own_penalty() -> None:
+    network = LeNet5Classic(num_classes=3, j=7)
+    network.load_state_dict(LeNet5Classic(num_classes=3, j=2).state_dict())
+    assert network.j == 2
+    assert (network(paper_pictures(2, 1, 28, 28))[:, 2] == -2).all()
+
+
+@pytest.mark.parametrize("name", ["lenet5_classic.numbers", "lenet5_modern.numbers"])
+def test_a_weight_file_has_the_classes_of_the_tag_it_is_loaded_as(name: str) -> None:
+    model = lenet_zoo.create_model(name, checkpoint_path=cards.weight_path(name))
+    assert (model.num_classes, model.card.tag) == (11, "numbers")
+    ten = lenet_zoo.create_model("lenet5_classic.numbers", num_classes=10)
+    assert (ten.num_classes, ten.j) == (10, None)

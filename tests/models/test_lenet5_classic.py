@@ -282,5 +282,9 @@ def test_classes_that_do_not_fit_their_characters_change_nothing() -> None:
     model = lenet_zoo.create_model("lenet5_classic", pretrained=True)
     with pytest.raises(InputError):
         model.reset_classifier(5, characters="ab")
+    for options in (dict(num_classes=10, global_pool="bad"), dict(num_classes=-1)):
+        with pytest.raises(InputError):
+            model.reset_classifier(**options, j=3)
+    assert (model.j, "j" in getattr(model, "_model_args", {})) == (None, False)
     assert (model.num_classes, model.characters, len(model.card.labels)) == (10, None, 10)
     assert model(torch.zeros(1, 1, 28, 28)).shape == (1, 10)

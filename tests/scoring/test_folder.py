@@ -294,3 +294,9 @@ def test_names_that_are_not_utf_8(tmp_path: Path, digits: Digits, network: Path,
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text("utf-8"))
     assert (manifest["input"]["name"], manifest["model"]["name"]) == ("caf\\xe9", "caf\\xe9.onnx")
     assert [row["key"] for row in rows_of(tmp_path / "out")] == ["\\xff.png"]
+
+
+def test_a_job_killed_as_it_began_is_begun_anew(tmp_path: Path, pictures: Path, run: Score) -> None:
+    (tmp_path / "out" / "parts").mkdir(parents=True)  # what is left when the job's own folder was not yet in place
+    (tmp_path / "out" / ".job-0123456789abcdef").mkdir()
+    assert run(pictures, tmp_path / "out", part_rows=40)["run"]["rows"] == 300

@@ -44,6 +44,8 @@ def test_answers_are_computed_once_and_kept(few, tmp_path, rich):
     assert torch.equal(again.view(2), said)
     other = TeacherLogits([Teacher().eval()], few.images, how, tmp_path)
     assert not torch.equal(other.view(2), said)
+    turned = TeacherLogits(first.teachers, few.images.flip(0), how, tmp_path)
+    assert not torch.equal(turned.view(2), said)
 
 
 def test_answers_that_were_damaged_are_computed_again(few, tmp_path, rich):

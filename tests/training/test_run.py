@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -497,8 +498,13 @@ def test_what_a_folder_holds_after_a_run(small_mnist, tmp_path):
     run_in(several, seeds=(0, 1))
     with pytest.raises(TrainingError, match="holds runs of several seeds, and one was asked for: name another folder"):
         run_in(several)
+    kept = several / "seed-0-best"
+    shutil.copytree(several / "seed-0", kept)
+    held, notes = sorted(kept.iterdir()), several / "seed-notes.txt"
+    notes.write_text("the first is best")
     card = run_in(several, overwrite=True, command="lenet-zoo train")
-    assert not list(several.glob("seed-*"))
+    assert sorted(several.glob("seed-*")) == [kept, notes]  # what the user put there
+    assert sorted(kept.iterdir()) == held
     # A resumed run with nothing left to do keeps the command that made it.
     assert run_in(several, resume=True, command="lenet-zoo train --resume") == card
     with pytest.raises(TrainingError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -142,3 +143,21 @@ def test_a_seed_that_no_generator_takes_is_refused_before_anything_is_made(tmp_p
         with pytest.raises(InputError, match=f"^seed={seed}: from 0 to 4294967295$"):
             start(tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_pictures_that_are_no_digit_are_tried_as_well(few: Dataset, four: None) -> None:
+    none = replace(few, labels=torch.full_like(few.labels, len(few.classes)))
+    assert _used(None, none, Recipe(batch_size=8, no_digits=0.5, j=10))[0] in (1, 2, 4)
+    assert torch.get_num_threads() == 4
+
+
+def test_a_trial_that_fails_leaves_the_threads_as_they_were(
+    few: Dataset, four: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "_step", lambda *run: fails)
+    with pytest.raises(KeyboardInterrupt):
+        _used(None, few)
+    assert torch.get_num_threads() == 4
