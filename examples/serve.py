@@ -11,13 +11,14 @@ Ctrl-C, requests that have begun are still answered, for ten seconds at most.
 """
 
 import argparse
+import base64
 from typing import Annotated, Any
 
 import numpy as np
 import uvicorn
 from fastapi import FastAPI, HTTPException, Request, UploadFile
 from fastapi.responses import JSONResponse
-from pydantic import Base64Bytes, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from lenet_zoo import OnnxClassifier
 from lenet_zoo.classify import Prediction
@@ -27,7 +28,7 @@ from lenet_zoo.errors import InputError, LenetZooError
 class Picture(BaseModel):
     """A picture as JSON: a file's bytes in base64, or prepared pixels, 28×28, 0 background and 255 ink."""
 
-    picture: Base64Bytes | None = None
+    picture: str | None = None
     pixels: list[list[Annotated[int, Field(ge=0, le=255)]]] | None = None
 
 
@@ -72,7 +73,11 @@ def service(classifier: OnnxClassifier, most_bytes: int = 8_000_000) -> FastAPI:
         if (body.picture is None) == (body.pixels is None):
             raise InputError("give either picture or pixels")
         if body.picture is not None:
-            return classifier.predict(body.picture, top_k, min_confidence)[0]
+            try:
+                picture = base64.b64decode(body.picture, validate=True)
+            except ValueError:
+                raise InputError("picture is not base64") from None
+            return classifier.predict(picture, top_k, min_confidence)[0]
         if len({len(row) for row in body.pixels or []}) != 1:
             raise InputError("pixels are rows of one length")
         return classifier.predict(np.array([body.pixels], np.uint8), top_k, min_confidence)[0]

@@ -99,8 +99,9 @@ def _escaped(found: re.Match[str]) -> str:
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """' Did you mean X?' with the nearest of `known`, or '' when nothing is near."""
     # Half of the characters are enough in 'c2' for 'c1' alone: 'nothing' has as much in common with 'train'.
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6 if len(word) > 2 else 0.5)
-    return f" Did you mean {near[0]!r}?" if near else ""
+    spelt = {one.lower(): one for one in known}
+    near = difflib.get_close_matches(word.lower(), list(spelt), n=1, cutoff=0.6 if len(word) > 2 else 0.5)
+    return f" Did you mean {spelt[near[0]]!r}?" if near else ""
 
 
 def to_install(extra: str = "") -> str:

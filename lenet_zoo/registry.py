@@ -190,6 +190,8 @@ def _create_from_source(name: str, pretrained: bool, **kwargs: Any) -> nn.Module
     from lenet_zoo.models.weight_files import UNREADABLE
 
     folder = name.removeprefix("local-dir:")
+    if not folder:
+        raise WeightsError(f"local-dir: without a folder: give one after the colon, {_WRITTEN}")
     if folder != name and not os.path.isdir(folder):
         raise WeightsError(f"no folder {folder}: give one {_WRITTEN}")
     try:

@@ -81,6 +81,8 @@ def expected(expect: int | str | re.Pattern[str] | None) -> re.Pattern[str] | No
         return expect
     if isinstance(expect, str) and re.fullmatch(r"-?\d+", expect):
         expect = int(expect)
+    if expect == "":
+        raise InputError("expect='' matches no number: how many digits, or a regular expression such as '\\d{5}'")
     if isinstance(expect, bool) or not isinstance(expect, int | str) or (isinstance(expect, int) and expect < 1):
         raise InputError(f"expect={expect!r}: how many digits, or a regular expression such as '\\d{{5}}'")
     try:
@@ -165,7 +167,8 @@ class Reader(ABC):
         found = likeliest(answers, strip.pixels, self.along, expect)
         if found is None:
             text = "".join(map(str, best_path(answers)))
-            return Reading(None, 0.0, (), f"no number matches {expect.pattern if expect else ''!r}: it reads {text!r}")
+            pattern = expect.pattern if expect else ""
+            return Reading(None, 0.0, (), f"no number matches '{pattern}': it reads {text!r}")
         if not found.classes:
             return Reading(None, 0.0, (), "no number: the line holds no digit")
         characters = tuple(_characters(answers, found.classes, strip))

@@ -50,6 +50,7 @@ __all__ = [
     "print_line",
     "print_table",
     "say",
+    "warn_of_other_classes",
 ]
 
 # Commands register themselves when their module is imported.
@@ -166,6 +167,12 @@ def print_json(document: Any) -> None:
 def say(text: str) -> None:
     """A line on stderr, as it is."""
     messages.print(text, soft_wrap=True)
+
+
+def warn_of_other_classes(name: str, labels: Sequence[str], dataset: str, classes: Sequence[str]) -> None:
+    """Say so when the classes of a data set are not those of the network `name`."""
+    if tuple(classes) != tuple(labels):
+        say(f"warning: {dataset} has other classes than {name}: an answer counts as right by its place among them")
 
 
 def check_one_source(dataset: str | None, data_dir: Path | None) -> None:

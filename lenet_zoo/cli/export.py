@@ -13,7 +13,7 @@ from lenet_zoo.errors import InputError
 __all__ = ["export"]
 
 # Suffixes that say what a file is for → its --target.
-_TARGETS = {".c": "c", ".tflite": "litert", ".pte": "executorch"}
+_TARGETS = {".onnx": "onnx", ".c": "c", ".h": "c", ".tflite": "litert", ".pte": "executorch"}
 
 
 @app.command(epilog="Example: lenet-zoo export lenet5_modern -o digits.onnx --input pixels")
@@ -75,9 +75,11 @@ def export(
     from lenet_zoo.export import export as run
     from lenet_zoo.registry import load_network
 
-    wanted = _TARGETS.get(output.suffix.lower())
-    if target == "onnx" and wanted:
-        raise InputError(f"{output} would be an ONNX file: add --target {wanted}, or name it {output.stem}.onnx")
+    wanted = _TARGETS.get(output.suffix.lower(), target)
+    if wanted != target:
+        own = next(suffix for suffix, of in _TARGETS.items() if of == target)
+        kind = {"onnx": "an ONNX file", "c": "C"}.get(target, f"a file for --target {target}")
+        raise InputError(f"{output} would be {kind}: say --target {wanted}, or name it {output.stem}{own}")
     with messages.status(f"exporting {name}"):
         done = run(
             load_network(name, weights),

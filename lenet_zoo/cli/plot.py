@@ -18,6 +18,7 @@ from lenet_zoo.cli._app import (
     check_one_source,
     is_onnx,
     say,
+    warn_of_other_classes,
 )
 from lenet_zoo.cli._plotting import Network, Picture, Target, draws, full, line_of, pixels_of, plain
 from lenet_zoo.errors import InputError, did_you_mean
@@ -179,6 +180,7 @@ def confusion(
             data, _ = load_labelled(data_dir, classifier.labels, classifier.preparation, say=say)
         else:
             data = load_dataset(dataset, train=False, root=data_root, download=download)
+            warn_of_other_classes(name, classifier.labels, data.name, data.classes)
         on, labels, matrix = data.name, data.classes, evaluate(classifier.predict_logits, data).confusion
     else:
         card = card_of(name)
@@ -227,6 +229,7 @@ def mistakes(
         raise InputError(
             f"{name} has {model.num_classes} classes and {dataset} has {len(data.classes)}: they must be equal"
         )
+    warn_of_other_classes(name, model.card.labels, dataset, data.classes)
     pictures = data.images.numpy()
     found = figures.worst_mistakes(logits_of(model)(pictures), data.labels.numpy(), model.card.confidence)
     paper = figures.paper_fig8() if data.name == "mnist" else None
@@ -324,7 +327,7 @@ def curvature(
     data_root: DataRoot = None,
     download: Download = False,
 ) -> None:
-    """The second derivatives of the loss of 1998 (Eq. 8) by each layer's weights, on 500 pictures."""
+    """The second derivatives, by each layer's weights, of the loss of 1998 (its equation 8), on 500 pictures."""
     from lenet_zoo import figures
     from lenet_zoo.classify.torch import normalized
     from lenet_zoo.datasets.loading import load_dataset

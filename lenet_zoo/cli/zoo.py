@@ -29,6 +29,7 @@ from lenet_zoo.cli._app import (
     print_line,
     print_table,
     say,
+    warn_of_other_classes,
 )
 from lenet_zoo.errors import InputError
 from lenet_zoo.pictures.preparation import LINE
@@ -257,8 +258,7 @@ def evaluate(
     else:
         dataset = dataset or _test_set_of(classifier.card)
         data = load_dataset(dataset, train=train, root=data_root, download=download)
-        if tuple(data.classes) != tuple(classifier.labels):
-            say(f"warning: {dataset} has other classes than {name}: an answer counts as right by its place among them")
+        warn_of_other_classes(name, classifier.labels, dataset, data.classes)
     result = run_evaluation(classifier.predict_logits, data, classifier.card.confidence)
     if json:
         print_json({"name": name, "dataset": dataset, "split": split, **result.as_dict()})

@@ -53,15 +53,28 @@ Grey to digit (`digit_from_grey`; `//` rounds down; S = 96 is the longer side of
        and the pixels around them go that are no ink and up to 1.5 times the rule's median rise, and the threshold is
        asked again. If ink is left on the border of the picture (of the sheet, where there is one), the edge cuts
        something off (`Found.at_edge`).
+       Blobs (`_strokes`): where the mean stroke, ⌊2.5 · area / edges⌋ (as in step 13), is over S/8, the ink may be a
+       sheet that lies askew, a spot of light or a shadow, with the strokes upon it. Steps 5 to 7 are tried with the
+       other polarity, with an opening of S // 10 = 9, and with both. The first of these is taken whose mean stroke is
+       at most half of that, whose longest piece away from the border measures S/4 and six of its own mean strokes,
+       whose largest such piece is half of all of them, and whose class means are 9/8 as far apart as before; 3/4 is
+       enough for the same polarity, and where the largest piece of the blob, its holes filled, has 7/10 of its box.
     8. Pieces (`pieces`): 8-connected; in a picture of twice S or more with ink on under 1/32 of it over gaps of 2 px,
-       as a hair line may have broken. A piece that runs along half of one side of the picture, or that crosses it at up
-       to 1/10 of its other side, is an edge, and goes if the rest measures S/6 and its heaviest piece weighs 1/4 of the
-       heaviest edge. Pieces whose mean lies below the middle of threshold and ink are pale. The heaviest of the others
-       is the character: area times nearness to the middle, which falls evenly to the border in both directions. Of the
-       rest go shadows, which are pale and have their middle outside the character's box; those that touch the border;
-       those under 1/20 of the largest area; and those up to 1/5 of its longer side that have their middle outside its
-       box. More than 12 pieces are noise. And those up to 1/5 go that have nothing of it on one side in their rows, nor
-       on one side in their columns.
+       as a hair line may have broken.
+       Frames: a piece, at least half as wide as high, that holds another of 1/4 of its height within it, apart from it.
+       What it encloses is half of it, holes filled, or more; and that fills 9/10 of its box, or 3/4 if it is 4/5 as
+       wide as high (a 0 with a stroke in it is narrower and has no corners). Only what the largest one encloses is
+       left.
+       A piece that runs along half of one side of the picture, or that crosses it at up to 1/10 of its other side, is
+       an edge, and goes if the rest measures S/6 and its heaviest piece weighs 1/4 of the heaviest edge. Pieces whose
+       mean lies below the middle of threshold and ink are pale. The heaviest of the others is the character: area times
+       nearness to the middle, which falls evenly to the border in both directions. Of the rest go shadows, which are
+       pale and have their middle outside the character's box; those that touch the border; those under 1/20 of the
+       largest area; and those up to 1/5 of its longer side that have their middle outside its box. More than 12 pieces
+       are noise. And those up to 1/5 go that have nothing of it on one side in their rows, nor on one side in their
+       columns. After the question of several characters, which follows, there go: underlines, which are four times as
+       wide as high, begin 2 px under all that is not, and are as wide as that; and what is smaller than half of the
+       character and over 1/4 of its longer side away from all that stays.
        Several characters: others of 1/4 of its area and between half and twice its height, 5/8 of the taller's height
        level with it, and beside it (1/8 of the narrower's width may overlap). In a picture that is 9:5 or wider, those
        count that touch the border, too. In another one only those count that are S/24 of the width away from both

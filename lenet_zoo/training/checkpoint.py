@@ -158,9 +158,10 @@ class RunFolder:
                 f"{self.checkpoint} is damaged, or no checkpoint of a run: remove it and start anew"
             ) from error
         if not resume:
+            done = "1 epoch" if epochs == 1 else f"{epochs} epochs"
             raise TrainingError(
-                f"{self.path} holds a run of {epochs} epochs: go on with --resume, begin anew with --overwrite, or "
-                "name another folder"
+                f"{self.path} holds a run of {done}: go on with --resume, begin anew with --overwrite, or name another "
+                "folder"
             )
         if what := difference(saved, run):
             raise TrainingError(f"{self.path} holds another run: {what}; resume it as it was, or name another folder")

@@ -130,7 +130,7 @@ def test_what_is_expected_decides_between_likely_texts(line: Image.Image) -> Non
     assert len(reader.read(line, expect=r"4\d\d")[0].text or "") == 3
     (found,) = Told((4, 18, 22)).read(line, expect=r"5\d{7}")
     assert found.text is None
-    assert found.reason == r"no number matches '5\\d{7}': it reads '4'"
+    assert found.reason == r"no number matches '5\d{7}': it reads '4'"
 
 
 @pytest.mark.parametrize("expect", [0, -1, True, 2.5, "(", "0", "-3"])

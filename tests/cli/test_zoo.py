@@ -338,8 +338,14 @@ def test_a_file_for_a_device_needs_its_target(
 ) -> None:
     status, err = failed(capsys, "export", "lenet5_modern", "-o", str(tmp_path / f"x{suffix}"))
     assert status == 2
-    assert f"x{suffix} would be an ONNX file: add --target {target}, or name it x.onnx" in err
+    assert f"x{suffix} would be an ONNX file: say --target {target}, or name it x.onnx" in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_c_is_not_written_into_a_file_of_another_kind(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    status, err = failed(capsys, "export", "lenet5_modern", "--target", "c", "-o", str(tmp_path / "x.onnx"))
+    assert (status, list(tmp_path.iterdir())) == (2, [])
+    assert "x.onnx would be C: say --target onnx, or name it x.c" in err
 
 
 def test_nan_is_no_confidence(capsys: pytest.CaptureFixture[str], digit: Path) -> None:

@@ -148,7 +148,8 @@ def test_the_service_says_that_it_is_well(client: httpx.Client) -> None:
         ("predict/json", dict(json={"pixels": []}), 422, "rows of one length"),
         ("predict/json", dict(json={"pixels": [[0] * 9] * 9}), 422, "give uint8 N×28×28"),
         ("predict/json", dict(json={"pixels": [[256] * 28] * 28}), 422, "less than or equal to 255"),
-        ("predict/json", dict(json={"picture": "abc"}), 422, "ase64"),
+        ("predict/json", dict(json={"picture": "abc"}), 422, "picture is not base64"),
+        ("predict/json", dict(json={"picture": "!!!"}), 422, "picture is not base64"),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_a_line(

@@ -186,7 +186,7 @@ def test_another_runs_folder_is_refused_by_what_differs(few, tmp_path, train):
     train(few, tmp_path, Recipe(epochs=1))
     with pytest.raises(
         TrainingError,
-        match=r"holds a run of 1 epochs: go on with --resume, begin anew with --overwrite, or name another folder$",
+        match=r"holds a run of 1 epoch: go on with --resume, begin anew with --overwrite, or name another folder$",
     ):
         train(few, tmp_path, Recipe(epochs=1))
     with pytest.raises(TrainingError, match=r"holds another run: there lr=0\.001, here 0\.1; resume it as it was"):

@@ -168,7 +168,7 @@ def test_nothing_of_another_run_is_overwritten(small_mnist, tmp_path):
         (
             "one",
             (0,),
-            f"{tmp_path / 'one'} holds a run of 1 epochs: go on with --resume, begin anew with --overwrite, or name "
+            f"{tmp_path / 'one'} holds a run of 1 epoch: go on with --resume, begin anew with --overwrite, or name "
             "another folder",
         ),
         (
