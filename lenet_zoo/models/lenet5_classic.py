@@ -165,9 +165,12 @@ class PartialConv2d(nn.Module):
         """The kernel of the ordinary convolution that does the same, out×in×k×k with zeros for absent connections."""
         k = self.kernel_size
         dense = self.weight.new_zeros((self.out_channels * self.in_channels, k, k))
-        index = self._index
-        if index.device != self.connection.device:  # in a copy of DataParallel, only buffers were moved
-            index = self._places(self.connection.device)
+        index = self.connection  # what TorchScript and FX make of it take the names of a weight file
+        if not torch.jit.is_scripting():
+            if not isinstance(self.weight, torch.fx.Proxy):
+                index = self._index
+                if index.device != self.connection.device:  # in a copy of DataParallel, only buffers were moved
+                    index = self._places(self.connection.device)
         return dense.index_copy(0, index, self.weight).view(self.out_channels, self.in_channels, k, k)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -53,12 +53,12 @@ Grey to digit (`digit_from_grey`; `//` rounds down; S = 96 is the longer side of
        and the pixels around them go that are no ink and up to 1.5 times the rule's median rise, and the threshold is
        asked again. If ink is left on the border of the picture (of the sheet, where there is one), the edge cuts
        something off (`Found.at_edge`).
-       Blobs (`_strokes`): where the mean stroke, ⌊2.5 · area / edges⌋ (as in step 13), is over S/8, the ink may be a
-       sheet that lies askew, a spot of light or a shadow, with the strokes upon it. Steps 5 to 7 are tried with the
-       other polarity, with an opening of S // 10 = 9, and with both. The first of these is taken whose mean stroke is
-       at most half of that, whose longest piece away from the border measures S/4 and six of its own mean strokes,
-       whose largest such piece is half of all of them, and whose class means are 9/8 as far apart as before; 3/4 is
-       enough for the same polarity, and where the largest piece of the blob, its holes filled, has 7/10 of its box.
+       Blobs (`ground.upon_blob`): where the mean stroke, ⌊2.5 · area / edges⌋ (as in step 13), is over S/8, the ink
+       may be a sheet that lies askew, a spot of light or a shadow, with the strokes upon it. Steps 5 to 7 are tried
+       with the other polarity, with an opening of S // 10 = 9, and with both. The first of these is taken whose mean
+       stroke is at most half of that, whose pieces that measure S/4 and six mean strokes are half of all that are away
+       from the border, and whose class means are 9/8 as far apart as before; 3/4 is enough for the same polarity, and
+       where the largest piece of the blob, its holes filled, has 7/10 of its box.
     8. Pieces (`pieces`): 8-connected; in a picture of twice S or more with ink on under 1/32 of it over gaps of 2 px,
        as a hair line may have broken.
        Frames: a piece, at least half as wide as high, that holds another of 1/4 of its height within it, apart from it.
@@ -107,8 +107,16 @@ import numpy as np
 from lenet_zoo.errors import InputError, NoDigitError
 from lenet_zoo.pictures.components import components
 from lenet_zoo.pictures.grey import to_grey
-from lenet_zoo.pictures.ground import ink_is_bright, levelled, refuse_noise, refuse_soft_light, rise_above_paper
-from lenet_zoo.pictures.kernels import LEVELS, Box, Bytes, Mask, box_of, extreme, fit, mean_stroke, otsu, ring
+from lenet_zoo.pictures.ground import (
+    Ink,
+    ink_is_bright,
+    levelled,
+    refuse_noise,
+    refuse_soft_light,
+    rise_above_paper,
+    upon_blob,
+)
+from lenet_zoo.pictures.kernels import LEVELS, Box, Bytes, box_of, extreme, fit, otsu, ring
 from lenet_zoo.pictures.pieces import kept_pieces, without_tails
 from lenet_zoo.pictures.placing import even_stroke, is_normal, narrowed, place, upright
 from lenet_zoo.pictures.reading import PictureSource, load_picture, picture_name
@@ -228,53 +236,16 @@ def _ink(grey: Bytes) -> tuple[Bytes, bool]:
     return soft[top:bottom, left:right], at_edge
 
 
-def _strokes(picture: Bytes, bright: bool) -> tuple[bool, _Ink]:
-    """Steps 5 to 7, and whether the ink is bright: otherwise than it seemed where that is a blob around the strokes."""
-    first = _threshold(levelled(picture if bright else 255 - picture))
-    wide = mean_stroke(first.mask)
-    if 8 * wide <= _SIDE:
-        return bright, first
-    solid = _is_solid(first.mask)
-    for is_bright, radius in ((not bright, None), (bright, _SIDE // 10), (not bright, _SIDE // 10)):
-        try:
-            found = _threshold(levelled(picture if is_bright else 255 - picture), radius)
-        except NoDigitError:
-            continue
-        thin = mean_stroke(found.mask)
-        least = (
-            6 if is_bright == bright or solid else 9
-        )  # eighths: the ink of a fat pen is darker than what is in its loops
-        if 2 * thin > wide or 8 * (found.ink - found.paper) < least * (first.ink - first.paper):
-            continue
-        pieces = components(found.mask)
-        tops, bottoms, lefts, rights = pieces.boxes
-        free = pieces.borders.max(0) == 0
-        areas, longest = pieces.area[free], int(np.maximum(bottoms - tops, rights - lefts)[free].max(initial=0))
-        if longest >= max(_SIDE // 4, 6 * thin) and 2 * int(areas.max()) >= int(areas.sum()):
-            return is_bright, found
-    return bright, first
+def _strokes(picture: Bytes, bright: bool) -> tuple[bool, Ink]:
+    """Steps 5 to 7, and whether the ink is bright."""
+
+    def look(is_bright: bool, radius: int | None = None) -> Ink:
+        return _threshold(levelled(picture if is_bright else 255 - picture), radius)
+
+    return upon_blob(look(bright), look, bright, _SIDE, _SIDE // 4)
 
 
-def _is_solid(mask: Mask) -> bool:
-    """Whether the largest piece, with its holes, fills 7/10 of its box."""
-    pieces = components(mask)
-    paper = components(~pieces.mask(np.arange(pieces.count) == int(pieces.area.argmax())))
-    filled = ~paper.mask(paper.borders.max(0) > 0)
-    top, bottom, left, right = box_of(filled)
-    return 10 * int(np.count_nonzero(filled)) >= 7 * (bottom - top) * (right - left)
-
-
-class _Ink(NamedTuple):
-    """The rise above the paper, the threshold, the means of paper and ink, and the ink."""
-
-    rise: Bytes
-    threshold: int
-    paper: int
-    ink: int
-    mask: Mask
-
-
-def _threshold(picture: Bytes, radius: int | None = None) -> _Ink:
+def _threshold(picture: Bytes, radius: int | None = None) -> Ink:
     """Steps 5 to 7, the paper being an opening of that radius."""
     rise = rise_above_paper(picture, radius)
     threshold, paper, ink = otsu(rise)
@@ -287,7 +258,7 @@ def _threshold(picture: Bytes, radius: int | None = None) -> _Ink:
             mask = rise >= threshold
     if ink - paper < _LEAST_CONTRAST:
         raise NoDigitError("no digit: the picture is of one tone")
-    return _Ink(rise, threshold, paper, ink, mask)
+    return Ink(rise, threshold, paper, ink, mask)
 
 
 def _cut(grey: Bytes, box: Box, frame: tuple[int, ...]) -> Bytes:

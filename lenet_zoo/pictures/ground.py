@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from lenet_zoo.errors import NoDigitError
+from lenet_zoo.pictures.components import components
 from lenet_zoo.pictures.kernels import (
     Bytes,
     Ints,
     Mask,
+    box_of,
     extreme,
+    mean_stroke,
     nearest,
     opened,
     otsu,
@@ -22,9 +27,28 @@ from lenet_zoo.pictures.kernels import (
     window_mean,
 )
 
-__all__ = ["above_pattern", "ink_is_bright", "levelled", "refuse_noise", "refuse_soft_light", "rise_above_paper"]
+__all__ = [
+    "Ink",
+    "above_pattern",
+    "ink_is_bright",
+    "levelled",
+    "refuse_noise",
+    "refuse_soft_light",
+    "rise_above_paper",
+    "upon_blob",
+]
 
 Shorts = npt.NDArray[np.int16]
+
+
+class Ink(NamedTuple):
+    """The rise above the paper, the threshold, the means of paper and ink, and the ink."""
+
+    rise: Bytes
+    threshold: int
+    paper: int
+    ink: int
+    mask: Mask
 
 
 def ink_is_bright(picture: Bytes) -> bool:
@@ -95,6 +119,49 @@ def rise_above_paper(picture: Bytes, radius: int | None = None) -> Bytes:
     radius = max(1, 3 * max(picture.shape) // 10 if radius is None else radius)
     paper = opened(window_mean(picture, 1), radius)
     return picture - np.minimum(picture, paper)
+
+
+def upon_blob(
+    first: Ink, look: Callable[[bool, int | None], Ink], bright: bool, side: int, smallest: int
+) -> tuple[bool, Ink]:
+    """The strokes on what is taken for ink, and whether they are bright, where that is a blob; else what is given.
+
+    Args:
+        first: what was found with that polarity and the usual opening.
+        look: finds it with another polarity and radius of the opening (None for the usual one).
+        side: S of step 7, which has the conditions.
+        smallest: the longer side of a character, at least.
+    """
+    wide = mean_stroke(first.mask)
+    if 8 * wide <= side:
+        return bright, first
+    solid = _is_solid(first.mask)
+    for is_bright, radius in ((not bright, None), (bright, side // 10), (not bright, side // 10)):
+        try:
+            found = look(is_bright, radius)
+        except NoDigitError:
+            continue
+        # In eighths: the ink of a fat pen is darker than what is in its loops.
+        least = 6 if is_bright == bright or solid else 9
+        thin = mean_stroke(found.mask)
+        if 2 * thin > wide or 8 * (found.ink - found.paper) < least * (first.ink - first.paper):
+            continue
+        pieces = components(found.mask)
+        tops, bottoms, lefts, rights = pieces.boxes
+        free = pieces.borders.max(0) == 0
+        large = free & (np.maximum(bottoms - tops, rights - lefts) >= max(smallest, 6 * thin))
+        if large.any() and 2 * int(pieces.area[large].sum()) >= int(pieces.area[free].sum()):
+            return is_bright, found
+    return bright, first
+
+
+def _is_solid(mask: Mask) -> bool:
+    """Whether the largest piece, with its holes, fills 7/10 of its box."""
+    pieces = components(mask)
+    paper = components(~pieces.mask(np.arange(pieces.count) == int(pieces.area.argmax())))
+    filled = ~paper.mask(paper.borders.max(0) > 0)
+    top, bottom, left, right = box_of(filled)
+    return 10 * int(np.count_nonzero(filled)) >= 7 * (bottom - top) * (right - left)
 
 
 def above_pattern(rise: Bytes, mask: Mask, threshold: int, paper: int) -> tuple[int, int, int] | None:

@@ -32,7 +32,15 @@ import numpy.typing as npt
 from lenet_zoo.errors import InputError, NoDigitError
 from lenet_zoo.pictures.components import Pieces, components, run_lengths
 from lenet_zoo.pictures.grey import to_grey
-from lenet_zoo.pictures.ground import above_pattern, ink_is_bright, levelled, refuse_noise, rise_above_paper
+from lenet_zoo.pictures.ground import (
+    Ink,
+    above_pattern,
+    ink_is_bright,
+    levelled,
+    refuse_noise,
+    rise_above_paper,
+    upon_blob,
+)
 from lenet_zoo.pictures.kernels import Bytes, Mask, box_of, extreme, halved, nearest, otsu, scale_to
 from lenet_zoo.pictures.pieces import frames
 from lenet_zoo.pictures.reading import PictureSource, load_picture, picture_name, reduced
@@ -162,10 +170,6 @@ def _each(
     return tuple(strips)
 
 
-_Risen = tuple[Bytes, int, int, int]
-"""The rise above the paper, the threshold, and the means of paper and ink."""
-
-
 @dataclass(frozen=True)
 class _Writing:
     """What stands on the paper: grey ink and its pieces, the height of its characters, and first and last rows of its
@@ -192,22 +196,29 @@ def _fitted(grey: Bytes) -> Bytes:
     return scale_to(grey, min(max(long, 8), _WIDE))
 
 
-def _risen(picture: Bytes) -> _Risen:
+def _risen(picture: Bytes) -> Ink:
     """Step 2."""
-    bright = ink_is_bright(picture)
-    for ink_above in (bright, not bright):
-        rise = rise_above_paper(levelled(picture if ink_above else 255 - picture), 3 * min(picture.shape) // 10)
+    side = min(picture.shape)
+
+    def look(is_bright: bool, radius: int | None = None) -> Ink:
+        level = levelled(picture if is_bright else 255 - picture)
+        rise = rise_above_paper(level, 3 * side // 10 if radius is None else max(1, radius))
         threshold, paper, ink = otsu(rise)
-        if 2 * np.count_nonzero(rise >= threshold) <= rise.size:
-            break  # else that is the paper, within a frame of the ink's tone
-    return rise, threshold, paper, ink
+        return Ink(rise, threshold, paper, ink, rise >= threshold)
+
+    bright = ink_is_bright(picture)
+    found = look(bright)
+    if 2 * np.count_nonzero(found.mask) > found.mask.size:  # that is the paper, within a frame of the ink's tone
+        bright, found = not bright, look(not bright)
+    if found.ink - found.paper < _LEAST_CONTRAST:
+        return found
+    return upon_blob(found, look, bright, side, side // 8)[1]  # a digit may be an eighth as high as a note
 
 
-def _written(risen: _Risen, pixels: int, single: bool) -> _Writing:
+def _written(risen: Ink, pixels: int, single: bool) -> _Writing:
     """Steps 3 to 6."""
-    rise, threshold, paper, ink = risen
+    rise, threshold, paper, ink, mask = risen
     height, width = rise.shape
-    mask = rise >= threshold
     if ink - paper >= _LEAST_CONTRAST:
         rules = rules_along(mask, min(height, width))
         if rules is not None:
@@ -234,16 +245,15 @@ def _written(risen: _Risen, pixels: int, single: bool) -> _Writing:
     return _Writing(ramp[rise] * extreme(kept, 2, np.logical_or), kept, tall, lines)
 
 
-def _frames(risen: _Risen) -> Mask | None:
+def _frames(risen: Ink) -> Mask | None:
     """The rings and boxes around characters; None where there are none.
 
     Of a box the straight lines alone, if they are half of it: characters may touch it.
     """
-    rise, threshold, paper, ink = risen
-    if ink - paper < _LEAST_CONTRAST:
+    if risen.ink - risen.paper < _LEAST_CONTRAST:
         return None
-    pieces = components(rise >= threshold)
-    around = np.zeros(rise.shape, np.bool_)
+    pieces = components(risen.mask)
+    around = np.zeros(risen.mask.shape, np.bool_)
     for piece, _ in frames(pieces):
         whole = pieces.mask(np.arange(pieces.count) == piece)
         long = 4 * int(pieces.boxes[1][piece] - pieces.boxes[0][piece])

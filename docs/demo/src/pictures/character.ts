@@ -4,7 +4,7 @@
 // they have there. Both sides give the same bytes from the same pixels (tests/fixtures/pictures).
 
 import { components, maskOf } from "./components";
-import { inkIsBright, levelled, refuseNoise, refuseSoftLight, riseAbovePaper } from "./ground";
+import { inkIsBright, levelled, refuseNoise, refuseSoftLight, riseAbovePaper, uponBlob, type Ink } from "./ground";
 import {
   boxOf,
   clip,
@@ -13,7 +13,6 @@ import {
   floorDiv,
   map,
   MAX,
-  meanStroke,
   otsu,
   pad,
   ring,
@@ -22,7 +21,7 @@ import {
   type Box,
   type Grid,
 } from "./kernels";
-import { filledOf, keptPieces, withoutTails, type Shape } from "./pieces";
+import { keptPieces, withoutTails, type Shape } from "./pieces";
 import { evenStroke, isNormal, narrowed, place, upright } from "./placing";
 import { NoDigit, type Character } from "./refusals";
 import { rulesIn, withoutRules } from "./rules";
@@ -108,50 +107,11 @@ function inkOf(crop: Grid, bright: boolean, drawn: boolean): { ink: Grid; atEdge
   }
 }
 
-/** Steps 5 to 7, and whether the ink is bright: otherwise than it seemed where that is a blob around the strokes. */
+/** Steps 5 to 7, and whether the ink is bright. */
 function strokesOf(picture: Grid, bright: boolean): { bright: boolean; found: Ink } {
-  const turned = (isBright: boolean) => levelled(isBright ? picture : map(picture, (value) => 255 - value));
-  const first = thresholdOf(turned(bright));
-  const wide = meanStroke(first.mask);
-  if (8 * wide <= SIDE) return { bright, found: first };
-  const solid = isSolid(first.mask);
-  const small = floorDiv(SIDE, 10);
-  for (const [isBright, radius] of [[!bright], [bright, small], [!bright, small]] as [boolean, number?][]) {
-    let found: Ink;
-    try {
-      found = thresholdOf(turned(isBright), radius);
-    } catch (error) {
-      if (!(error instanceof NoDigit)) throw error;
-      continue;
-    }
-    const thin = meanStroke(found.mask);
-    const least = isBright === bright || solid ? 6 : 9; // eighths: the ink of a fat pen is darker than its loops
-    if (2 * thin > wide || 8 * (found.ink - found.paper) < least * (first.ink - first.paper)) continue;
-    const free = components(found.mask).pieces.filter(({ sides }) => !sides.some(Boolean));
-    const areas = free.map(({ area }) => area);
-    const longest = Math.max(0, ...free.map((piece) => Math.max(piece.height, piece.width)));
-    if (longest >= Math.max(floorDiv(SIDE, 4), 6 * thin) && 2 * Math.max(...areas) >= sum(areas)) {
-      return { bright: isBright, found };
-    }
-  }
-  return { bright, found: first };
-}
-
-/** Whether the largest piece, with its holes, fills 7/10 of its box. */
-function isSolid(mask: Grid): boolean {
-  const found = components(mask);
-  const largest = found.pieces.reduce((best, piece) => (piece.area > best.area ? piece : best));
-  const filled = filledOf(maskOf(found, mask.height, mask.width, (piece) => piece === largest));
-  return 10 * sum(filled.data) >= 7 * largest.height * largest.width;
-}
-
-/** The rise above the paper, the threshold, the means of paper and ink, and the ink. */
-interface Ink {
-  rise: Grid;
-  threshold: number;
-  paper: number;
-  ink: number;
-  mask: Grid;
+  const look = (isBright: boolean, radius?: number) =>
+    thresholdOf(levelled(isBright ? picture : map(picture, (value) => 255 - value)), radius);
+  return uponBlob(look(bright), look, bright, SIDE, floorDiv(SIDE, 4));
 }
 
 /** Steps 5 to 7, the paper being an opening of that radius. */

@@ -103,6 +103,13 @@ export function maskOf(
   return { data, height, width };
 }
 
+/** A mask with the holes that the paper outside does not reach. */
+export function filledOf({ data, height, width }: Grid): Grid {
+  const paper = components({ data: data.map((value) => 1 - value), height, width });
+  const outside = maskOf(paper, height, width, ({ sides }) => sides.some(Boolean));
+  return { ...outside, data: outside.data.map((value) => 1 - value) };
+}
+
 /** For each pixel of a mask the length of its run along the row; 0 elsewhere. */
 export function runLengths({ data, height, width }: Grid): Int32Array {
   const lengths = new Int32Array(data.length);

@@ -1,11 +1,13 @@
 // What the character stands on: lenet_zoo/pictures/ground.py in TypeScript, steps 4 to 6.
 
+import { components, filledOf, maskOf } from "./components";
 import {
   clip,
   extreme,
   floorDiv,
   map,
   MAX,
+  meanStroke,
   MIN,
   nearest,
   otsu,
@@ -87,6 +89,61 @@ export function riseAbovePaper(picture: Grid, opening?: number): Grid {
   const radius = Math.max(1, opening ?? floorDiv(3 * Math.max(picture.height, picture.width), 10));
   const paper = extreme(extreme(windowMean(picture, 1), radius, MIN), radius, MAX).data;
   return map(picture, (value, i) => value - Math.min(value, paper[i]));
+}
+
+/** The rise above the paper, the threshold, the means of paper and ink, and the ink. */
+export interface Ink {
+  rise: Grid;
+  threshold: number;
+  paper: number;
+  ink: number;
+  mask: Grid;
+}
+
+/**
+ * The strokes on what is taken for ink, and whether they are bright, where that is a blob; else what is given.
+ *
+ * `first`: what was found with that polarity and the usual opening; `look` finds it with others. `side`: S of step 7,
+ * which has the conditions. `smallest`: the longer side of a character, at least.
+ */
+export function uponBlob(
+  first: Ink,
+  look: (isBright: boolean, radius?: number) => Ink,
+  bright: boolean,
+  side: number,
+  smallest: number,
+): { bright: boolean; found: Ink } {
+  const wide = meanStroke(first.mask);
+  if (8 * wide <= side) return { bright, found: first };
+  const solid = isSolid(first.mask);
+  const small = floorDiv(side, 10);
+  for (const [isBright, radius] of [[!bright], [bright, small], [!bright, small]] as [boolean, number?][]) {
+    let found: Ink;
+    try {
+      found = look(isBright, radius);
+    } catch (error) {
+      if (!(error instanceof NoDigit)) throw error;
+      continue;
+    }
+    const thin = meanStroke(found.mask);
+    // In eighths: the ink of a fat pen is darker than what is in its loops.
+    const least = isBright === bright || solid ? 6 : 9;
+    if (2 * thin > wide || 8 * (found.ink - found.paper) < least * (first.ink - first.paper)) continue;
+    const free = components(found.mask).pieces.filter(({ sides }) => !sides.some(Boolean));
+    const large = free.filter((piece) => Math.max(piece.height, piece.width) >= Math.max(smallest, 6 * thin));
+    if (large.length && 2 * sum(large.map(({ area }) => area)) >= sum(free.map(({ area }) => area))) {
+      return { bright: isBright, found };
+    }
+  }
+  return { bright, found: first };
+}
+
+/** Whether the largest piece, with its holes, fills 7/10 of its box. */
+function isSolid(mask: Grid): boolean {
+  const found = components(mask);
+  const largest = found.pieces.reduce((best, piece) => (piece.area > best.area ? piece : best));
+  const filled = filledOf(maskOf(found, mask.height, mask.width, (piece) => piece === largest));
+  return 10 * sum(filled.data) >= 7 * largest.height * largest.width;
 }
 
 /**

@@ -3,7 +3,7 @@
 // (tests/fixtures/lines).
 
 import { components, maskOf, runLengths, type Piece } from "./components";
-import { abovePattern, inkIsBright, levelled, refuseNoise, riseAbovePaper } from "./ground";
+import { abovePattern, inkIsBright, levelled, refuseNoise, riseAbovePaper, uponBlob, type Ink } from "./ground";
 import {
   blockMeans,
   boxOf,
@@ -147,34 +147,38 @@ function fitted(grey: Grid): Grid {
   return scaleTo(grey, Math.min(Math.max(long, 8), WIDE));
 }
 
-/** The rise above the paper, the threshold, and the means of paper and ink. */
-type Risen = [rise: Grid, threshold: number, paper: number, ink: number];
-
 const over = (rise: Grid, threshold: number) => map(rise, (value) => Number(value >= threshold));
 
 /** Step 2. */
-function risenOf(picture: Grid): Risen {
-  const bright = inkIsBright(picture);
-  const risen = (inkAbove: boolean): Risen => {
-    const turned = inkAbove ? picture : map(picture, (value) => 255 - value);
-    const rise = riseAbovePaper(levelled(turned), floorDiv(3 * Math.min(picture.height, picture.width), 10));
-    return [rise, ...otsu(rise.data)];
+function risenOf(picture: Grid): Ink {
+  const side = Math.min(picture.height, picture.width);
+  const look = (isBright: boolean, radius?: number): Ink => {
+    const level = levelled(isBright ? picture : map(picture, (value) => 255 - value));
+    const rise = riseAbovePaper(level, radius === undefined ? floorDiv(3 * side, 10) : Math.max(1, radius));
+    const [threshold, paper, ink] = otsu(rise.data);
+    return { rise, threshold, paper, ink, mask: over(rise, threshold) };
   };
-  const found = risen(bright);
-  // Over half of the picture is the paper, within a frame of the ink's tone.
-  return 2 * sum(over(found[0], found[1]).data) > found[0].data.length ? risen(!bright) : found;
+  let bright = inkIsBright(picture);
+  let found = look(bright);
+  if (2 * sum(found.mask.data) > found.mask.data.length) {
+    // That is the paper, within a frame of the ink's tone.
+    bright = !bright;
+    found = look(bright);
+  }
+  if (found.ink - found.paper < LEAST_CONTRAST) return found;
+  return uponBlob(found, look, bright, side, floorDiv(side, 8)).found; // a digit may be an eighth as high as a note
 }
 
 /**
  * The rings and boxes around characters; null where there are none. Of a box the straight lines alone, if they are half
  * of it: characters may touch it.
  */
-function framesIn([rise, threshold, paper, ink]: Risen): Grid | null {
+function framesIn({ paper, ink, mask }: Ink): Grid | null {
   if (ink - paper < LEAST_CONTRAST) return null;
-  const { height, width } = rise;
-  const found = components(over(rise, threshold));
-  const around = new Uint8Array(rise.data.length);
-  for (const { piece } of framesOf(found, rise)) {
+  const { height, width } = mask;
+  const found = components(mask);
+  const around = new Uint8Array(mask.data.length);
+  for (const { piece } of framesOf(found, mask)) {
     const whole = maskOf(found, height, width, (each) => each === piece);
     const along = runLengths(whole);
     const down = runLengths(transpose(whole));
@@ -202,10 +206,9 @@ function paintedOver(crop: Grid, around: Grid): Grid {
 }
 
 /** Steps 3 to 6. */
-function written(risen: Risen, pixels: number, single: boolean): Writing {
-  let [rise, threshold, paper, ink] = risen;
+function written(risen: Ink, pixels: number, single: boolean): Writing {
+  let { rise, threshold, paper, ink, mask } = risen;
   const { height, width } = rise;
-  let mask = over(rise, threshold);
   const rules = ink - paper >= LEAST_CONTRAST ? rulesAlong(mask, Math.min(height, width)) : null;
   if (rules) {
     const rest = withoutRules(rise, mask, rules);

@@ -1,6 +1,6 @@
 // Which pieces of the ink are the character: lenet_zoo/pictures/pieces.py in TypeScript, step 8.
 
-import { central, components, maskOf, type Piece, type Pieces } from "./components";
+import { central, components, filledOf, maskOf, type Piece, type Pieces } from "./components";
 import { boxOf, extreme, floorDiv, map, MAX, meanStroke, ring, sum, type Grid } from "./kernels";
 import { NoDigit, SEVERAL } from "./refusals";
 
@@ -62,13 +62,6 @@ export function keptPieces(
   const stays = nearTo(found, mask, main, withoutUnderlines(main, keep));
   const kept = maskOf(found, height, width, (piece) => stays.includes(piece));
   return map(kept, (value, i) => value & mask.data[i]);
-}
-
-/** A mask with the holes that the paper outside does not reach. */
-export function filledOf(mask: Grid): Grid {
-  const paper = components(map(mask, (value) => 1 - value));
-  const outside = maskOf(paper, mask.height, mask.width, ({ sides }) => sides.some(Boolean));
-  return map(outside, (value) => 1 - value);
 }
 
 /** The rings and boxes that are drawn around another piece, the largest first, each with all that is within it. */
