@@ -161,16 +161,19 @@ class PartialConv2d(nn.Module):
         connections = f"connections={len(self.connection)} of {self.in_channels * self.out_channels}"
         return f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, {connections}"
 
+    @torch.jit.ignore
+    def _where(self) -> Tensor:
+        if isinstance(self.weight, torch.fx.Proxy):
+            return self.connection  # FX gives its graph the names of a weight file
+        if self._index.device != self.connection.device:  # in a copy of DataParallel, only buffers were moved
+            return self._places(self.connection.device)
+        return self._index
+
     def dense_weight(self) -> Tensor:
         """The kernel of the ordinary convolution that does the same, out×in×k×k with zeros for absent connections."""
         k = self.kernel_size
         dense = self.weight.new_zeros((self.out_channels * self.in_channels, k, k))
-        index = self.connection  # what TorchScript and FX make of it take the names of a weight file
-        if not torch.jit.is_scripting():
-            if not isinstance(self.weight, torch.fx.Proxy):
-                index = self._index
-                if index.device != self.connection.device:  # in a copy of DataParallel, only buffers were moved
-                    index = self._places(self.connection.device)
+        index = self.connection if torch.jit.is_scripting() else self._where()
         return dense.index_copy(0, index, self.weight).view(self.out_channels, self.in_channels, k, k)
 
     def forward(self, x: Tensor) -> Tensor:
