@@ -56,7 +56,7 @@ def list_(json: Json = False) -> None:
         return
     table = Table(box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
     table.add_column("name", overflow="fold")
-    wide = columns() >= 80  # a narrow terminal has no room for the data set, which the name ends in
+    wide = columns() >= 84  # a narrower terminal has no room for the data set, which the name ends in
     if wide:
         table.add_column("data set", no_wrap=True)
     for heading in ("params", "accuracy", "size"):

@@ -11,8 +11,8 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from lenet_zoo._files import parse_json, read_regular
-from lenet_zoo.errors import DataError, printable
-from lenet_zoo.figures.canvas import blank, panel
+from lenet_zoo.errors import DataError
+from lenet_zoo.figures.canvas import blank, drawable, panel
 from lenet_zoo.figures.theme import check_theme
 
 __all__ = ["ablation", "read_ablation"]
@@ -63,7 +63,7 @@ def ablation(document: Mapping[str, Any], theme: str = "light") -> Figure:
         axes.plot(errors, [place] * len(errors), "o", color=t.muted, markersize=3, alpha=0.8, linestyle="none")
         axes.plot([mean], [place], marker="|", markersize=11, markeredgewidth=2, color=t.ink)
     axes.set(xlim=(0, None), ylim=(len(rows) - 0.4, -0.6))
-    axes.set_yticks(range(len(rows)), [printable(row["switch"].replace("`", "")) for row in rows], fontsize=8)
+    axes.set_yticks(range(len(rows)), [drawable(row["switch"].replace("`", "")) for row in rows], fontsize=8)
     axes.grid(axis="x", color=t.muted, linewidth=0.4, alpha=0.4)
     axes.tick_params(labelleft=True, labelbottom=True, bottom=True, length=3)
     axes.set_xlabel("test error in %; each row keeps the switches above it", fontsize=8, color=t.ink)

@@ -11,8 +11,8 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from lenet_zoo._files import parse_json, read_regular
-from lenet_zoo.errors import DataError, printable
-from lenet_zoo.figures.canvas import blank, panel
+from lenet_zoo.errors import DataError
+from lenet_zoo.figures.canvas import blank, drawable, panel
 from lenet_zoo.figures.theme import check_theme
 
 __all__ = ["bench", "read_bench"]
@@ -82,7 +82,7 @@ def bench(document: Mapping[str, Any], theme: str = "light") -> Figure:
             axes.set_title(title, fontsize=8, color=t.ink, pad=4, loc="left")
             if j == 0:
                 axes.tick_params(labelleft=True)
-                axes.set_yticks(range(len(names)), list(map(printable, names)))
+                axes.set_yticks(range(len(names)), list(map(drawable, names)))
     whole_width, whole_height = figure.get_size_inches()
     heading = f"{document['model']}: pictures per second"
     figure.text(0.1 / whole_width, 1 - 0.22 / whole_height, heading, fontsize=9, weight="bold", color=t.ink)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
 from lenet_zoo.errors import printable
 from lenet_zoo.figures.theme import Theme
 
-__all__ = ["annotate", "blank", "frame_tiles", "panel", "sheet", "show", "show_picture"]
+__all__ = ["annotate", "blank", "drawable", "frame_tiles", "panel", "sheet", "show", "show_picture"]
 
 # Each pixel of a picture is drawn this many times as large: a viewer that smooths then softens only its edges.
 _ZOOM = 4
@@ -31,8 +35,28 @@ class _Page(Figure):
     def draw(self, renderer: Any) -> None:
         for text in self.findobj(Text):
             text.set_parse_math(False)
-            text.set_text("\n".join(map(printable, text.get_text().split("\n"))))
+            text.set_text("\n".join(map(drawable, text.get_text().split("\n"))))
         super().draw(renderer)
+
+
+def drawable(text: str) -> str:
+    """A text from elsewhere as one line, in characters that the fonts of matplotlib's `font.family` have.
+
+    A digit of a script that they lack is written as 0 to 9, and another character as its code point, as U+0BF0.
+    """
+    known = _characters(tuple(rcParams["font.family"]))
+    return "".join(c if c.isascii() or ord(c) in known else _named(c) for c in printable(text))
+
+
+@lru_cache(maxsize=8)
+def _characters(families: tuple[str, ...]) -> frozenset[int]:
+    """What the fonts of these families can write, as code points."""
+    return frozenset().union(*(get_font(findfont(FontProperties(family=[one]))).get_charmap() for one in families))
+
+
+def _named(character: str) -> str:
+    digit = unicodedata.digit(character, None)
+    return f"U+{ord(character):04X}" if digit is None else str(digit)
 
 
 def blank(width: float, height: float, theme: Theme) -> Figure:

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from lenet_zoo.errors import InputError, printable
-from lenet_zoo.figures.canvas import annotate, blank, panel
+from lenet_zoo.errors import InputError
+from lenet_zoo.figures.canvas import annotate, blank, drawable, panel
 from lenet_zoo.figures.theme import DARK, Theme, check_theme, mix
 
 __all__ = ["confusion"]
@@ -55,7 +55,7 @@ def confusion(matrix: np.ndarray, labels: Sequence[str], theme: str = "light") -
         _write_counts(axes, matrix, most, t)
     axes.tick_params(labelleft=True, labeltop=True, pad=2)
     ticks = [i + 0.5 for i in range(count)]
-    names_of_classes = list(map(printable, labels))
+    names_of_classes = list(map(drawable, labels))
     axes.set_xticks(ticks, names_of_classes, rotation=90 if longest > 2 else 0)
     axes.set_yticks(ticks, names_of_classes)
     axes.xaxis.set_label_position("top")

@@ -11,8 +11,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from lenet_zoo.classify.decoding import FIRST, STEP, spans
-from lenet_zoo.errors import printable
-from lenet_zoo.figures.canvas import annotate, blank, panel
+from lenet_zoo.figures.canvas import annotate, blank, drawable, panel
 from lenet_zoo.figures.theme import Theme, check_theme
 
 __all__ = ["line"]
@@ -63,7 +62,7 @@ def line(
     )
     below.set(xlim=(0, columns), ylim=(len(labels) - 0.5, -0.5))
     below.tick_params(labelleft=True)
-    below.set_yticks(range(len(labels)), list(map(printable, labels)), fontsize=7)
+    below.set_yticks(range(len(labels)), list(map(drawable, labels)), fontsize=7)
     below.set_xlabel(
         "the network's output every 2 px: a full colour is a probability of 1", fontsize=8, color=t.ink, labelpad=4
     )
@@ -81,7 +80,7 @@ def _mark(
         below.add_patch(Rectangle((left, label - 0.5), right - left, 1, **style))  # type: ignore[arg-type]
         place = ((left + right) / 2 / above.get_xlim()[1], 1.0)
         sure = float(np.exp(answers[first : last + 1, label].max()))
-        annotate(above, printable(labels[label]), place, (0, 15), ha="center", fontsize=13, color=theme.ink)
+        annotate(above, drawable(labels[label]), place, (0, 15), ha="center", fontsize=13, color=theme.ink)
         written = "> 99 %" if sure > 0.99 else f"{100 * sure:.0f} %"  # never rounded up to a certainty
         annotate(above, written, place, (0, 5), ha="center", fontsize=6.5, color=theme.muted)
     if not classes:

@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 
 from lenet_zoo.cards import Confidence
 from lenet_zoo.classify.confidence import probabilities
-from lenet_zoo.errors import printable
-from lenet_zoo.figures.canvas import annotate, blank, frame_tiles, panel, sheet, show, show_picture
+from lenet_zoo.figures.canvas import annotate, blank, drawable, frame_tiles, panel, sheet, show, show_picture
 from lenet_zoo.figures.theme import Theme, check_theme
 
 __all__ = ["maps"]
@@ -102,7 +101,7 @@ def _answer_bars(
     axes.set(xlim=(0, 1), ylim=(len(shown) - 0.5, -0.5))
     axes.spines[["top", "right", "bottom"]].set_visible(False)
     axes.tick_params(labelleft=True, labelbottom=True, bottom=True, length=2)
-    axes.set_yticks(range(len(shown)), [printable(labels[i]) for i in shown], fontsize=8)
+    axes.set_yticks(range(len(shown)), [drawable(labels[i]) for i in shown], fontsize=8)
     axes.get_yticklabels()[best].set_fontweight("bold")
     axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"], fontsize=7)
     axes.set_title("confidence", fontsize=8, color=theme.ink, pad=4)
