@@ -39,7 +39,10 @@ def read(
             help="lenet5_modern.numbers, lenet5_classic.numbers, or an .onnx file of such a network.",
         ),
     ],
-    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Pictures; a folder counts as its pictures.")],
+    images: Annotated[
+        list[str],
+        typer.Argument(metavar="IMAGE...", help="Pictures; a folder counts as those in it, without its subfolders."),
+    ],
     expect: Annotated[
         str | None,
         typer.Option("--expect", help=r"How many digits, or a regular expression for all of them, such as '\d{5}'."),

@@ -162,7 +162,10 @@ def _accuracy(correct: int, total: int) -> str:
 @app.command(cls=ReadsPictures, epilog="Example: lenet-zoo predict lenet5_modern.handwriting scans/ --top-k 3")
 def predict(
     name: Network,
-    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Pictures; a folder counts as its pictures.")],
+    images: Annotated[
+        list[str],
+        typer.Argument(metavar="IMAGE...", help="Pictures; a folder counts as those in it, without its subfolders."),
+    ],
     top_k: Annotated[int, typer.Option("--top-k", min=1, help="Answers per picture, best first.")] = 1,
     min_confidence: MinConfidence = 0.0,
     trusted: Trusted = False,
