@@ -121,8 +121,8 @@ class PartialConv2d(nn.Module):
         kernels = len(self._connections)
         self.weight = nn.Parameter(torch.empty(kernels, kernel_size, kernel_size, device=device, dtype=dtype))
         self.bias = nn.Parameter(torch.empty(len(table), device=device, dtype=dtype))
-        # Part of the state dict, so that a weight file says by itself which maps its 60 kernels join. Nothing computes
-        # with it: tools that average the states of a training average it, too, and rounding makes other integers of it.
+        # Part of the state dict, so that a weight file says by itself which maps its 60 kernels join. What computes is
+        # `_index`, the same: tools that average the buffers of a training make other integers of this one by rounding.
         self.register_buffer("connection", self._places(device))
         self._index = self._places(device)
         self._fan_in = [len(sources) * kernel_size**2 for sources in table for _ in sources]

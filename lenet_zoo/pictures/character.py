@@ -61,7 +61,7 @@ Grey to digit (`digit_from_grey`; `//` rounds down; S = 96 is the longer side of
        where the largest piece of the blob, its holes filled, has 7/10 of its box.
     8. Pieces (`pieces`): 8-connected; in a picture of twice S or more with ink on under 1/32 of it over gaps of 2 px,
        as a hair line may have broken.
-       Frames: a piece, at least half as wide as high, that holds another of 1/4 of its height within it, apart from it.
+       Frames: a piece, 8 px high or more and half as wide as high or more, that holds another of 1/4 of its height.
        What it encloses is half of it, holes filled, or more; and that fills 9/10 of its box, or 3/4 if it is 4/5 as
        wide as high (a 0 with a stroke in it is narrower and has no corners). Only what the largest one encloses is
        left.

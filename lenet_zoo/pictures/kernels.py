@@ -76,8 +76,10 @@ def edge_count(mask: Mask) -> int:
 
 
 def mean_stroke(mask: Mask) -> int:
-    """The mean width of the strokes of a mask that is not empty, in pixels, rounded down: a long bar has two edges to
-    each column, and its corners and a slant add a fourth."""
+    """The mean width of the strokes of a mask that is not empty, in whole pixels: 2.5 · area / edges, rounded down.
+
+    A level bar has two edges to each pixel of its length; slants and corners have more.
+    """
     return 5 * int(np.count_nonzero(mask)) // (2 * edge_count(mask))
 
 

@@ -4,8 +4,10 @@ The steps are those of `character`, with the height of the line in place of the 
 
     1. Fit: the picture is scaled to a height of 96 px (1,536 px wide at most).
     2. Polarity, slope of light, paper (`ground`), Otsu's threshold; one tone and noise are refused. Ink is less than
-       half of the picture, or the polarity was that of a frame. Rings and boxes around characters (`pieces.frames`) are
-       painted over with the picture's median level, and all begins anew (twice at most).
+       half of the picture, or the polarity was that of a frame. A note, a spot of light or a shadow is no ink where
+       there are strokes upon it (`ground.upon_blob`), of which a digit is 1/8 as high as the picture or more. Rings
+       and boxes around characters (`pieces.frames`) are painted over with the picture's median level, of boxes only
+       the lines, and all begins anew (twice at most).
     3. Rules along the line are taken out (`rules`), and those that the upper or lower border cuts. A pattern of the
        paper that is over the threshold raises it (`ground.above_pattern`).
     4. Pieces: edges of the paper, remnants that touch the border, specks and, unless nothing else is there, pale
@@ -197,7 +199,7 @@ def _fitted(grey: Bytes) -> Bytes:
 
 
 def _risen(picture: Bytes) -> Ink:
-    """Step 2."""
+    """The ink of step 2."""
     side = min(picture.shape)
 
     def look(is_bright: bool, radius: int | None = None) -> Ink:
@@ -216,7 +218,7 @@ def _risen(picture: Bytes) -> Ink:
 
 
 def _written(risen: Ink, pixels: int, single: bool) -> _Writing:
-    """Steps 3 to 6."""
+    """The refusals of step 2, and steps 3 to 5."""
     rise, threshold, paper, ink, mask = risen
     height, width = rise.shape
     if ink - paper >= _LEAST_CONTRAST:

@@ -100,11 +100,12 @@ def frames(pieces: Pieces) -> Iterator[tuple[int, Mask]]:
     """
     tops, bottoms, lefts, rights = pieces.boxes
     heights, widths = bottoms - tops, rights - lefts
-    for piece in np.argsort(-pieces.area, kind="stable").tolist():
+    sizes = np.where((heights >= 8) & (2 * widths >= heights), pieces.area, 0)
+    for piece in np.argsort(-sizes, kind="stable")[: np.count_nonzero(sizes)].tolist():
         height, width = int(heights[piece]), int(widths[piece])
         inner = (tops > tops[piece]) & (bottoms < bottoms[piece]) & (lefts > lefts[piece]) & (rights < rights[piece])
         inner &= 4 * heights >= height
-        if not inner.any() or 2 * width < height:
+        if not inner.any():
             continue
         frame = pieces.mask(np.arange(pieces.count) == piece)
         paper = components(~frame)

@@ -149,7 +149,7 @@ function fitted(grey: Grid): Grid {
 
 const over = (rise: Grid, threshold: number) => map(rise, (value) => Number(value >= threshold));
 
-/** Step 2. */
+/** The ink of step 2. */
 function risenOf(picture: Grid): Ink {
   const side = Math.min(picture.height, picture.width);
   const look = (isBright: boolean, radius?: number): Ink => {
@@ -205,7 +205,7 @@ function paintedOver(crop: Grid, around: Grid): Grid {
   });
 }
 
-/** Steps 3 to 6. */
+/** The refusals of step 2, and steps 3 to 5. */
 function written(risen: Ink, pixels: number, single: boolean): Writing {
   let { rise, threshold, paper, ink, mask } = risen;
   const { height, width } = rise;

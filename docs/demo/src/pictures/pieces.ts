@@ -66,13 +66,14 @@ export function keptPieces(
 
 /** The rings and boxes that are drawn around another piece, the largest first, each with all that is within it. */
 export function* framesOf(found: Pieces, { height, width }: Shape): Generator<{ piece: Piece; within: Grid }> {
-  for (const piece of [...found.pieces].sort((a, b) => b.area - a.area)) {
+  const large = found.pieces.filter((piece) => piece.height >= 8 && 2 * piece.width >= piece.height);
+  for (const piece of large.sort((a, b) => b.area - a.area)) {
     const [top, bottom, left, right] = piece.box;
     const inner = found.pieces.filter(
       ({ box, height: high }) =>
         box[0] > top && box[1] < bottom && box[2] > left && box[3] < right && 4 * high >= piece.height,
     );
-    if (!inner.length || 2 * piece.width < piece.height) continue;
+    if (!inner.length) continue;
     const frame = maskOf(found, height, width, (each) => each === piece);
     const filled = filledOf(frame);
     const within = map(filled, (value, i) => value & ~frame.data[i]);
