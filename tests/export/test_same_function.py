@@ -109,15 +109,17 @@ def test_half_precision_weights_are_exported_as_their_values(network: Build, tmp
 def test_model_keeps_mode_gradients_and_device(network: Build, tmp_path: Path) -> None:
     model = network("lenet5_classic").train()
     model.F6.eval()
-    before = {name: (value.data_ptr(), value.clone()) for name, value in model.state_dict().items()}
+    tensors = [*model.parameters(), *model.buffers()]
+    before = [(value.data_ptr(), value.clone()) for value in tensors]
     export_onnx(model, tmp_path / "m.onnx")
     assert model.training
     assert model.C1.training
     assert not model.F6.training
     assert all(parameter.requires_grad for parameter in model.parameters())
-    for name, value in model.state_dict().items():
-        assert value.data_ptr() == before[name][0]
-        assert torch.equal(value, before[name][1])
+    for value, place, (pointer, same) in zip(tensors, [*model.parameters(), *model.buffers()], before, strict=True):
+        assert value is place
+        assert value.data_ptr() == pointer
+        assert torch.equal(value, same)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device: the export of a GPU's network is not tested")
