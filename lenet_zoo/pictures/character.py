@@ -55,10 +55,10 @@ Grey to digit (`digit_from_grey`; `//` rounds down; S = 96 is the longer side of
        something off (`Found.at_edge`).
        Blobs (`ground.upon_blob`): where the mean stroke, ⌊2.5 · area / edges⌋ (as in step 13), is over S/8, the ink
        may be a sheet that lies askew, a spot of light or a shadow, with the strokes upon it. Steps 5 to 7 are tried
-       with the other polarity, with an opening of S // 10 = 9, and with both. The first of these is taken whose mean
-       stroke is at most half of that, whose pieces that measure S/4 and six mean strokes are half of all that are away
-       from the border, and whose class means are 9/8 as far apart as before; 3/4 is enough for the same polarity, and
-       where the largest piece of the blob, its holes filled, has 7/10 of its box.
+       with the other polarity, with an opening of S // 10 = 9, and with both. One counts if its mean stroke is at most
+       half of that, if the pieces that measure S/4 and six mean strokes are half of all that are away from the border,
+       and if the class means are 9/8 as far apart as before; 3/4 is enough for the same polarity, and where the largest
+       piece of the blob, its holes filled, has 7/10 of its box. The one with the class means farthest apart is taken.
     8. Pieces (`pieces`): 8-connected; in a picture of twice S or more with ink on under 1/32 of it over gaps of 2 px,
        as a hair line may have broken.
        Frames: a piece, 8 px high or more and half as wide as high or more, that holds another of 1/4 of its height.

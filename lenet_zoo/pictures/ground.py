@@ -135,7 +135,7 @@ def upon_blob(
     wide = mean_stroke(first.mask)
     if 8 * wide <= side:
         return bright, first
-    solid = _is_solid(first.mask)
+    solid, best = _is_solid(first.mask), (bright, first)
     for is_bright, radius in ((not bright, None), (bright, side // 10), (not bright, side // 10)):
         try:
             found = look(is_bright, radius)
@@ -150,9 +150,11 @@ def upon_blob(
         tops, bottoms, lefts, rights = pieces.boxes
         free = pieces.borders.max(0) == 0
         large = free & (np.maximum(bottoms - tops, rights - lefts) >= max(smallest, 6 * thin))
-        if large.any() and 2 * int(pieces.area[large].sum()) >= int(pieces.area[free].sum()):
-            return is_bright, found
-    return bright, first
+        if not large.any() or 2 * int(pieces.area[large].sum()) < int(pieces.area[free].sum()):
+            continue
+        if best[1] is first or found.ink - found.paper > best[1].ink - best[1].paper:
+            best = is_bright, found
+    return best
 
 
 def _is_solid(mask: Mask) -> bool:

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lenet_zoo.classify.torch import logits_of
 from lenet_zoo.errors import NoDigitError
 from lenet_zoo.pictures.character import digit_from_image, find_character
+from lenet_zoo.registry import load_network
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "pictures"
 EXPECTED = json.loads((FOLDER / "expected.json").read_text(encoding="ascii"))
@@ -26,6 +28,16 @@ def test_a_picture_becomes_the_same_bytes_as_in_the_browser(name: str) -> None:
     pixels, at_edge = find_character(FOLDER / name)
     np.testing.assert_array_equal(pixels, wanted)
     assert at_edge is EXPECTED[name]["at_edge"]
+
+
+@pytest.mark.parametrize("network", ["lenet5_modern.handwriting", "lenet5_classic.lecun1998_mnist"])  # the page's
+def test_those_that_show_a_digit_are_read(network: str) -> None:
+    found = {name: wanted for name, wanted in EXPECTED.items() if "digit" in wanted}
+    pixels = [np.frombuffer(base64.b64decode(wanted["digit"]), np.uint8).reshape(28, 28) for wanted in found.values()]
+    logits = logits_of(load_network(network))(np.stack(pixels))
+    assert dict(zip(found, logits.argmax(1).tolist(), strict=True)) == {
+        name: wanted["label"] for name, wanted in found.items()
+    }
 
 
 @pytest.mark.parametrize("name", [name for name, wanted in EXPECTED.items() if "error" in wanted])

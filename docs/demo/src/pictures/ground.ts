@@ -116,6 +116,7 @@ export function uponBlob(
   const wide = meanStroke(first.mask);
   if (8 * wide <= side) return { bright, found: first };
   const solid = isSolid(first.mask);
+  let best = { bright, found: first };
   const small = floorDiv(side, 10);
   for (const [isBright, radius] of [[!bright], [bright, small], [!bright, small]] as [boolean, number?][]) {
     let found: Ink;
@@ -131,11 +132,12 @@ export function uponBlob(
     if (2 * thin > wide || 8 * (found.ink - found.paper) < least * (first.ink - first.paper)) continue;
     const free = components(found.mask).pieces.filter(({ sides }) => !sides.some(Boolean));
     const large = free.filter((piece) => Math.max(piece.height, piece.width) >= Math.max(smallest, 6 * thin));
-    if (large.length && 2 * sum(large.map(({ area }) => area)) >= sum(free.map(({ area }) => area))) {
-      return { bright: isBright, found };
+    if (!large.length || 2 * sum(large.map(({ area }) => area)) < sum(free.map(({ area }) => area))) continue;
+    if (best.found === first || found.ink - found.paper > best.found.ink - best.found.paper) {
+      best = { bright: isBright, found };
     }
   }
-  return { bright, found: first };
+  return best;
 }
 
 /** Whether the largest piece, with its holes, fills 7/10 of its box. */
