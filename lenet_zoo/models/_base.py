@@ -366,8 +366,7 @@ def build(cls: type[LeNet5], variant: str, pretrained: bool, **kwargs: Any) -> L
         overlay = dict(kwargs.get("pretrained_cfg_overlay") or {}, state_dict=read_state(file))
         kwargs["pretrained_cfg_overlay"] = overlay
     elif cfg.source == "local-dir":
-        card = _card_in(Path(cfg.file), cfg.label_names)  # type: ignore[arg-type]  # timm sets it
-        labels_alone = not (Path(str(cfg.file)) / "card.json").is_file()
+        card, labels_alone = _card_in(Path(str(cfg.file)), cfg.label_names)
     try:
         model = build_model_with_cfg(cls, variant, pretrained, **kwargs)
         if isinstance(model, LeNet5) and card is not None:  # and not timm's wrapper for features_only
@@ -401,15 +400,19 @@ def _card_beside(file: Path) -> Card:
     return card
 
 
-def _card_in(folder: Path, label_names: Any) -> Card:
-    """The card of a folder that timm wrote: the labels of its config, and `card.json` if it has one."""
+def _card_in(folder: Path, label_names: Any) -> tuple[Card, bool]:
+    """The card of a folder that timm wrote: the labels of its config, and `card.json` if it has one.
+
+    And whether it holds no more than these labels.
+    """
     card = Card.parse({"labels": label_names or []}, f"{folder / 'config.json'}")
     path, file = folder / "card.json", folder / "model.safetensors"
-    if path.is_file():
-        card = Card.read(path, defaults=card)
-        if file.is_file():
-            card.check_weights(file, path)
-    return card
+    if not path.is_file():
+        return card, True
+    card = Card.read(path, defaults=card)
+    if file.is_file():
+        card.check_weights(file, path)
+    return card, False
 
 
 def check_keys(state_dict: Mapping[str, Tensor], model: nn.Module, variant: str) -> None:

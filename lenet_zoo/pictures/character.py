@@ -105,7 +105,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lenet_zoo.errors import InputError, NoDigitError
-from lenet_zoo.pictures.components import components
+from lenet_zoo.pictures.components import components, filled
 from lenet_zoo.pictures.grey import to_grey
 from lenet_zoo.pictures.ground import (
     Ink,
@@ -284,14 +284,13 @@ def _sheet(picture: Bytes) -> Box | None:
     top, bottom, left, right = box_of(~surround)
     if 5 * (bottom - top) < 3 * rows or 5 * (right - left) < 3 * columns:
         return None  # the largest piece is no larger: most pictures need no look at the pieces
-    ground = components(surround)
-    filled = components(~ground.mask(ground.borders.max(0) > 0))
-    if not filled.count:
+    sheets = components(filled(~surround))
+    if not sheets.count:
         return None
-    which = int(filled.area.argmax())
-    top, bottom, left, right = (int(edge[which]) for edge in filled.boxes)
+    which = int(sheets.area.argmax())
+    top, bottom, left, right = (int(edge[which]) for edge in sheets.boxes)
     height, width = bottom - top, right - left
-    if 100 * int(filled.area[which]) < 85 * height * width or max(height, width) >= 2 * min(height, width):
+    if 100 * int(sheets.area[which]) < 85 * height * width or max(height, width) >= 2 * min(height, width):
         return None
     if 5 * height < 3 * rows or 5 * width < 3 * columns:
         return None

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from lenet_zoo.pictures.kernels import Ints, Mask
 
-__all__ = ["Pieces", "components", "run_lengths"]
+__all__ = ["Pieces", "components", "filled", "run_lengths"]
 
 
 @dataclass(frozen=True)
@@ -128,3 +128,9 @@ def components(mask: Mask) -> Pieces:
     rows = starts // (width + 1)
     offset = rows * (width + 1)
     return Pieces((height, width), rows, starts - offset, ends - offset, np.array(labels, np.int64), count)
+
+
+def filled(mask: Mask) -> Mask:
+    """The mask and its holes: all that the paper at the border does not hang together with."""
+    paper = components(~mask)
+    return ~paper.mask(paper.borders.max(0) > 0)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lenet_zoo.errors import NoDigitError
-from lenet_zoo.pictures.components import components
+from lenet_zoo.pictures.components import components, filled
 from lenet_zoo.pictures.kernels import (
     Bytes,
     Ints,
@@ -160,10 +160,9 @@ def upon_blob(
 def _is_solid(mask: Mask) -> bool:
     """Whether the largest piece, with its holes, fills 7/10 of its box."""
     pieces = components(mask)
-    paper = components(~pieces.mask(np.arange(pieces.count) == int(pieces.area.argmax())))
-    filled = ~paper.mask(paper.borders.max(0) > 0)
-    top, bottom, left, right = box_of(filled)
-    return 10 * int(np.count_nonzero(filled)) >= 7 * (bottom - top) * (right - left)
+    whole = filled(pieces.mask(np.arange(pieces.count) == int(pieces.area.argmax())))
+    top, bottom, left, right = box_of(whole)
+    return 10 * int(np.count_nonzero(whole)) >= 7 * (bottom - top) * (right - left)
 
 
 def above_pattern(rise: Bytes, mask: Mask, threshold: int, paper: int) -> tuple[int, int, int] | None:

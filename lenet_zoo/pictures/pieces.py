@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from lenet_zoo.errors import NoDigitError
-from lenet_zoo.pictures.components import Pieces, components
+from lenet_zoo.pictures.components import Pieces, components, filled
 from lenet_zoo.pictures.kernels import Bytes, Ints, Mask, box_of, extreme, mean_stroke, ring
 
 __all__ = ["SEVERAL", "central", "frames", "kept_pieces", "without_tails"]
@@ -108,9 +108,8 @@ def frames(pieces: Pieces) -> Iterator[tuple[int, Mask]]:
         if not inner.any():
             continue
         frame = pieces.mask(np.arange(pieces.count) == piece)
-        paper = components(~frame)
-        filled = ~paper.mask(paper.borders.max(0) > 0)
-        within, area, box = filled & ~frame, np.count_nonzero(filled), height * width
+        whole = filled(frame)
+        within, area, box = whole & ~frame, np.count_nonzero(whole), height * width
         round_enough = 5 * width >= 4 * height and 4 * area >= 3 * box
         if 2 * np.count_nonzero(within) < area or not (round_enough or 10 * area >= 9 * box):
             continue

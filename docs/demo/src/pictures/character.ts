@@ -3,7 +3,7 @@
 // The steps are specified in the docstring of lenet_zoo/pictures/character.py, and functions here bear the names that
 // they have there. Both sides give the same bytes from the same pixels (tests/fixtures/pictures).
 
-import { components, maskOf } from "./components";
+import { components, filledOf } from "./components";
 import { inkIsBright, levelled, refuseNoise, refuseSoftLight, riseAbovePaper, uponBlob, type Ink } from "./ground";
 import {
   boxOf,
@@ -153,11 +153,9 @@ function sheetOf(picture: Grid): Box | null {
   const isBright = 2 * upper >= border.length;
   const surround = map(picture, (value) => Number(value >= threshold === isBright));
   const marked = map(surround, (value) => 1 - value);
-  const ground = components(surround);
-  const outside = maskOf(ground, rows, columns, ({ sides }) => sides.some(Boolean));
-  const filled = components(map(outside, (value) => 1 - value)).pieces;
-  if (!filled.length) return null;
-  const sheet = filled.reduce((largest, piece) => (piece.area > largest.area ? piece : largest));
+  const sheets = components(filledOf(marked)).pieces;
+  if (!sheets.length) return null;
+  const sheet = sheets.reduce((largest, piece) => (piece.area > largest.area ? piece : largest));
   const [top, bottom, left, right] = sheet.box;
   const { height, width } = sheet;
   if (100 * sheet.area < 85 * height * width || Math.max(height, width) >= 2 * Math.min(height, width)) return null;
