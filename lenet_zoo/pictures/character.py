@@ -21,11 +21,19 @@ Grey to digit (`digit_from_grey`; `//` rounds down; S = 96 is the longer side of
     1. A size×size picture that is a digit as MNIST has them, or its negative, is the answer: background 0, ink reaching
        250, the box 20 or 19 px, the centre of mass within 0.52 px of pixel 14 (all 70,000 of MNIST pass).
     2. Fit: the picture is scaled to S.
-    3. Sheet (`_sheet`): Otsu's threshold in two classes. The class that holds most of the border is the surround, as
-       far as it hangs together with the border. The largest piece of the rest is the sheet or the field of a frame when
-       it is a rectangle: it fills 85 % of its box, over 3/5 of the picture in both directions, shorter than 2:1. It is
-       neither, but a 0 or a block 8, when no piece of the class that is not the surround covers 2/3 of that box and
-       none within it is 1/5 as high. Cut to it, less 2 px on each side, and go back to 2 (three times at most).
+    3. Sheet (`sheet`): Otsu's threshold in two classes. The class that holds most of the border is the surround, as
+       far as it hangs together with the border. The largest piece of the rest may be a sheet or the field of a frame
+       if it measures 1/2 of the picture in both directions, is shorter than 2:1, and either fills 85 % of its box or is
+       a rectangle that lies askew: the middles of its first row, first column, last row and last column are the corners
+       of a quadrilateral of its area, within 1/6; the sums of opposite corners differ by at most 1/6 of the longer
+       side; and the sides meet at right angles (cosine at most 1/4).
+       What fills its box is neither, but a 0 or a block 8, when no piece of the class that is not the surround covers
+       2/3 of that box and none within it is 1/5 as high. The picture is cut to the box, less 2 px on each side.
+       It is a sheet with writing on it if it does not touch the border; if its rows and columns, each from its first
+       pixel to the last, have gaps of 1/20 in all at most; and if what is of the surround's class on it is up to 1/3
+       of its area, and a piece of that 1/8 as high as the root of that area. Then all that is not 3 px inside it gets
+       the median level of the rest before the cut. What lies askew has to be such a one. Go back to 2 (three times at
+       most).
     4. Polarity (`ground`): the sum of two skewnesses Σr³ / Σ|r|³, of r = the picture less the plane through its border,
        and of r = the picture, smoothed 3×3, less its mean over S/3 each way. Positive: the ink is bright. Otherwise the
        picture is turned to its negative. The first term asks what stands out from the border, however fat the pen; the
@@ -53,12 +61,22 @@ Grey to digit (`digit_from_grey`; `//` rounds down; S = 96 is the longer side of
        and the pixels around them go that are no ink and up to 1.5 times the rule's median rise, and the threshold is
        asked again. If ink is left on the border of the picture (of the sheet, where there is one), the edge cuts
        something off (`Found.at_edge`).
+       A box comes first: lying and upright rules that may end within the picture, 2/5 of it long or more, whose boxes
+       agree within S/24 on each side. They go, and others are not looked for, if the heaviest piece of the rest is 1/3
+       as high as the box.
        Blobs (`ground.upon_blob`): where the mean stroke, ⌊2.5 · area / edges⌋ (as in step 13), is over S/8, the ink
        may be a sheet that lies askew, a spot of light or a shadow, with the strokes upon it. Steps 5 to 7 are tried
        with the other polarity, with an opening of S // 10 = 9, and with both. One counts if its mean stroke is at most
        half of that, if the pieces that measure S/4 and six mean strokes are half of all that are away from the border,
        and if the class means are 9/8 as far apart as before; 3/4 is enough for the same polarity, and where the largest
        piece of the blob, its holes filled, has 7/10 of its box. The one with the class means farthest apart is taken.
+       Pattern (`ground.above_pattern`): Otsu's threshold parts the ink in two. The pale part is a stain or the squares
+       of the paper if 1/10 of the ink is pale and over 3 px away from what is dark, half of that outside the box of the
+       dark piece; if nothing dark is on the border; if 19/20 of what is dark, with gaps of 2 px bridged, is one piece,
+       6 mean strokes long; and if the mean levels of both parts in the picture are half as far apart as those of their
+       rise, or more (else a part of the ink lies in shadow). Then the threshold rises by 2/5 of the way to that between
+       pale and dark, the paper by 1/5 of the way to the pale part's mean, the ink is the dark part's, and soft light is
+       not asked for.
     8. Pieces (`pieces`): 8-connected; in a picture of twice S or more with ink on under 1/32 of it over gaps of 2 px,
        as a hair line may have broken.
        Frames: a piece, 8 px high or more and half as wide as high or more, that holds another of 1/4 of its height.
@@ -105,10 +123,10 @@ from typing import NamedTuple
 import numpy as np
 
 from lenet_zoo.errors import InputError, NoDigitError
-from lenet_zoo.pictures.components import components, filled
 from lenet_zoo.pictures.grey import to_grey
 from lenet_zoo.pictures.ground import (
     Ink,
+    above_pattern,
     ink_is_bright,
     levelled,
     refuse_noise,
@@ -121,6 +139,7 @@ from lenet_zoo.pictures.pieces import kept_pieces, without_tails
 from lenet_zoo.pictures.placing import even_stroke, is_normal, narrowed, place, upright
 from lenet_zoo.pictures.reading import PictureSource, load_picture, picture_name
 from lenet_zoo.pictures.rules import rules_in, without_rules
+from lenet_zoo.pictures.sheet import painted_over, sheet_in
 
 __all__ = ["Found", "digit_from_grey", "digit_from_image", "find_character"]
 
@@ -200,10 +219,10 @@ def _ink(grey: Bytes) -> tuple[Bytes, bool]:
     """Steps 2 to 10: the ink alone, 0 … 255, cut to its box; and whether ink reaches the edge of the picture."""
     crop, picture = grey, fit(grey, _SIDE)
     for _ in range(3):
-        sheet = _sheet(picture)
+        sheet = sheet_in(picture)
         if sheet is None:
             break
-        crop = _cut(crop, sheet, picture.shape)
+        crop = _cut(crop if sheet.inside is None else painted_over(crop, ~sheet.inside), sheet.box, picture.shape)
         picture = fit(crop, _SIDE)
     bright, at_edge = ink_is_bright(picture), False
     for turn in range(4):
@@ -213,7 +232,12 @@ def _ink(grey: Bytes) -> tuple[Bytes, bool]:
         pitch = max(2, -(-_SIDE // max(crop.shape)))
         if max(crop.shape) >= 16:
             refuse_noise(rise, mask, ink - paper, pitch)
-        refuse_soft_light(rise, mask, ink - paper, max(pitch, 4))
+        upon = above_pattern(rise, mask, threshold, paper, picture if bright else 255 - picture)
+        if upon is None:
+            refuse_soft_light(rise, mask, ink - paper, max(pitch, 4))
+        else:
+            threshold, paper, ink = upon
+            mask = rise >= threshold
         shrunk = max(crop.shape) >= 2 * _SIDE
         kept = without_tails(kept_pieces(rise, mask, (threshold + ink) // 2, shrunk, None if turn else crop.shape))
         top, bottom, left, right = box_of(kept)
@@ -269,37 +293,3 @@ def _cut(grey: Bytes, box: Box, frame: tuple[int, ...]) -> Bytes:
         max(0, top * rows // height) : -(-bottom * rows // height),
         max(0, left * columns // width) : -(-right * columns // width),
     ]
-
-
-def _sheet(picture: Bytes) -> Box | None:
-    """Step 3: the box of the sheet within a surround; None without a surround."""
-    rows, columns = picture.shape
-    threshold, dark, bright = otsu(picture)
-    if dark == bright:
-        return None
-    surround = picture >= threshold
-    border = ring(surround)
-    if 2 * np.count_nonzero(border) < border.size:
-        surround = ~surround
-    top, bottom, left, right = box_of(~surround)
-    if 5 * (bottom - top) < 3 * rows or 5 * (right - left) < 3 * columns:
-        return None  # the largest piece is no larger: most pictures need no look at the pieces
-    sheets = components(filled(~surround))
-    if not sheets.count:
-        return None
-    which = int(sheets.area.argmax())
-    top, bottom, left, right = (int(edge[which]) for edge in sheets.boxes)
-    height, width = bottom - top, right - left
-    if 100 * int(sheets.area[which]) < 85 * height * width or max(height, width) >= 2 * min(height, width):
-        return None
-    if 5 * height < 3 * rows or 5 * width < 3 * columns:
-        return None
-    marks = components(~surround)
-    tops, bottoms, lefts, rights = marks.boxes
-    if 3 * int(marks.area.max()) < 2 * height * width:
-        # A ring, not a solid sheet: a frame encloses another mark, a 0 or a block 8 does not.
-        inside = (tops > top) & (bottoms < bottom) & (lefts > left) & (rights < right)
-        if not (inside & (5 * (bottoms - tops) >= height)).any():
-            return None
-    edge = 1 + _SIDE // 64
-    return top + edge, bottom - edge, left + edge, right - edge

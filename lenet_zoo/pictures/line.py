@@ -2,7 +2,9 @@
 
 The steps are those of `character`, with the height of the line in place of the side of one character:
 
-    1. Fit: the picture is scaled to a height of 96 px (1,536 px wide at most).
+    1. Fit: the picture is scaled to a height of 96 px (1,536 px wide at most). Around a sheet with writing on it
+       (`sheet`; it measures 1/4 of the picture in both directions, and may be of any shape) it gets the median level of
+       that.
     2. Polarity, slope of light, paper (`ground`), Otsu's threshold; one tone and noise are refused. Ink is less than
        half of the picture, or the polarity was that of a frame. A note, a spot of light or a shadow is no ink where
        there are strokes upon it (`ground.upon_blob`), of which a digit is 1/8 as high as the picture or more. Rings
@@ -47,6 +49,7 @@ from lenet_zoo.pictures.kernels import Bytes, Mask, box_of, extreme, halved, nea
 from lenet_zoo.pictures.pieces import frames
 from lenet_zoo.pictures.reading import PictureSource, load_picture, picture_name, reduced
 from lenet_zoo.pictures.rules import rules_along, without_rules
+from lenet_zoo.pictures.sheet import painted_over, sheet_in
 from lenet_zoo.pictures.strip import Strip, strip_of
 
 __all__ = ["line_from_grey", "line_from_image", "lines_from_image"]
@@ -116,12 +119,16 @@ def _cut(crop: Bytes, corner: tuple[int, int], scale: tuple[float, float], singl
     """
     top, left = corner
     picture = _fitted(crop)
+    sheet = sheet_in(picture, of_lines=True)
+    if sheet is not None and sheet.inside is not None:
+        crop = painted_over(crop, ~sheet.inside)
+        picture = _fitted(crop)
     risen = _risen(picture)
     for _ in range(2):
         around = _frames(risen)
         if around is None:
             break
-        crop = _painted_over(crop, around)
+        crop = painted_over(crop, extreme(around, 2, np.logical_or))
         picture = _fitted(crop)
         risen = _risen(picture)
     for turn in range(4):
@@ -262,15 +269,6 @@ def _frames(risen: Ink) -> Mask | None:
         lines = (5 * run_lengths(whole) >= long) | (long <= 5 * run_lengths(np.ascontiguousarray(whole.T)).T)
         around |= lines if 2 * np.count_nonzero(lines) >= np.count_nonzero(whole) else whole
     return around if around.any() else None
-
-
-def _painted_over(crop: Bytes, around: Mask) -> Bytes:
-    """The picture with paper, its median level, in place of what is marked in a scaled copy, and 2 px of that more."""
-    (height, width), (rows, columns) = crop.shape, around.shape
-    marked = extreme(around, 2, np.logical_or)
-    large = marked[np.arange(height) * rows // height][:, np.arange(width) * columns // width]
-    level = np.partition(crop, crop.size // 2, axis=None)[crop.size // 2]
-    return np.where(large, level, crop)
 
 
 def _without_edges(mask: Mask) -> Mask:

@@ -18,6 +18,9 @@ _THICK = 7
 
 def rules_in(mask: Mask, rise: Bytes) -> Mask | None:
     """The pixels that belong to rules alone, not to a stroke that crosses one; None where there are none."""
+    box = _box(mask)
+    if box is not None:
+        return box
     upright, lying = _lying_rules(mask.T) or _lying_rules(mask.T, share=_THICK), _lying_rules(mask)
     if upright is None and lying is None:
         return None
@@ -47,6 +50,32 @@ def rules_in(mask: Mask, rise: Bytes) -> Mask | None:
         if 10 * rule_sum * np.count_nonzero(rest) >= 9 * rest_sum * np.count_nonzero(rules):
             return None
     return rules
+
+
+def _box(mask: Mask) -> Mask | None:
+    """The pixels of a box that lies within the picture around a character, which may touch it; None without a box."""
+    height, width = mask.shape
+    for axis, side in ((1, height), (0, width)):
+        full = np.flatnonzero(5 * np.count_nonzero(mask, axis=axis) >= 2 * mask.shape[axis])
+        if not full.size or 5 * int(full[-1] - full[0]) < 2 * side:
+            return None  # as nearly always
+    unit = max(height, width)
+    lying = _lying_rules(mask, unit, free=2 * width / 5)
+    upright = _lying_rules(mask.T, unit, free=2 * height / 5)
+    if lying is None or upright is None:
+        return None
+    rows, columns = lying[1], upright[1].T
+    top, bottom, left, right = box_of(rows)
+    corners = zip((top, bottom, left, right), box_of(columns), strict=True)
+    if any(24 * abs(of_rows - of_columns) > unit for of_rows, of_columns in corners):
+        return None
+    rules = lying[0] | upright[0].T | (rows & columns & mask)
+    rest = mask & ~rules
+    if not rest.any():
+        return None
+    pieces = components(rest)
+    first, last = (int(edge[central(pieces)]) for edge in pieces.boxes[:2])
+    return rules if 3 * (last - first) >= bottom - top else None  # a block 8 has its bar there
 
 
 def _fills(lying: Mask, character: Mask, rest: Mask) -> bool:
@@ -83,17 +112,19 @@ def rules_along(mask: Mask, unit: int) -> Mask | None:
     return None if found is None or not (mask & ~found[0]).any() else found[0]
 
 
-def _lying_rules(mask: Mask, unit: int | None = None, share: int = 9) -> tuple[Mask, Mask] | None:
+def _lying_rules(
+    mask: Mask, unit: int | None = None, share: int = 9, free: float | None = None
+) -> tuple[Mask, Mask] | None:
     """Pixels of the rules that go from left to right, and their course, crossing strokes included.
 
     `unit` is the side of one character's picture, if the mask is not that; 1/`share` of it is as deep as a rule gets.
+    What is at least `free` long is a rule wherever it ends, if there is a unit.
     """
     height, width = mask.shape
     single = unit is None
     if single and not mask[:, :2].any() and not mask[:, -2:].any():
         return None
-    # How long a stretch is a rule wherever it ends.
-    free = max(width / 2, 1.5 * unit) if unit else math.inf
+    free = free or (max(width / 2, 1.5 * unit) if unit else math.inf)
     unit = unit or max(height, width)
     thick, reach = unit // share, max(2, unit // 14)
     mask = np.ascontiguousarray(mask)

@@ -3,8 +3,16 @@
 // The steps are specified in the docstring of lenet_zoo/pictures/character.py, and functions here bear the names that
 // they have there. Both sides give the same bytes from the same pixels (tests/fixtures/pictures).
 
-import { components, filledOf } from "./components";
-import { inkIsBright, levelled, refuseNoise, refuseSoftLight, riseAbovePaper, uponBlob, type Ink } from "./ground";
+import {
+  abovePattern,
+  inkIsBright,
+  levelled,
+  refuseNoise,
+  refuseSoftLight,
+  riseAbovePaper,
+  uponBlob,
+  type Ink,
+} from "./ground";
 import {
   boxOf,
   clip,
@@ -25,6 +33,7 @@ import { keptPieces, withoutTails, type Shape } from "./pieces";
 import { evenStroke, isNormal, narrowed, place, upright } from "./placing";
 import { NoDigit, type Character } from "./refusals";
 import { rulesIn, withoutRules } from "./rules";
+import { paintedOver, sheetIn } from "./sheet";
 
 /** The longer side of the working picture. */
 const SIDE = 96;
@@ -48,9 +57,19 @@ export function findCharacter(grey: Uint8Array, height: number, width: number, s
   let crop: Grid = { data: grey, height, width };
   for (let i = 0; i < 3; i++) {
     const picture = fit(crop, SIDE);
-    const sheet = sheetOf(picture);
+    const sheet = sheetIn(picture);
     if (!sheet) break;
-    crop = cut(crop, sheet, picture);
+    const { box, inside } = sheet;
+    crop = cut(
+      inside
+        ? paintedOver(
+            crop,
+            map(inside, (value) => 1 - value),
+          )
+        : crop,
+      box,
+      picture,
+    );
   }
   const { ink, atEdge } = inkOf(crop, inkIsBright(fit(crop, SIDE)), false);
   return { pixels: asMnist(ink, size), atEdge };
@@ -78,12 +97,19 @@ function inkOf(crop: Grid, bright: boolean, drawn: boolean): { ink: Grid; atEdge
     const picture = fit(crop, SIDE);
     const strokes = drawn ? { bright, found: thresholdOf(picture) } : strokesOf(picture, bright);
     bright = strokes.bright;
-    const { rise, threshold, paper, ink, mask } = strokes.found;
+    let { threshold, paper, ink, mask } = strokes.found;
+    const { rise } = strokes.found;
     if (!turn) atEdge = ring(mask.data, mask.height, mask.width).some(Boolean);
     const original = Math.max(crop.height, crop.width);
     const pitch = Math.max(2, Math.ceil(SIDE / original));
     if (original >= 16) refuseNoise(rise, mask, ink - paper, pitch);
-    refuseSoftLight(rise, mask, ink - paper, Math.max(pitch, 4));
+    const level = bright ? picture : map(picture, (value) => 255 - value);
+    const upon = drawn ? null : abovePattern(rise, mask, threshold, paper, level);
+    if (upon) {
+      [threshold, paper, ink] = upon;
+      const least = threshold;
+      mask = map(rise, (value) => Number(value >= least));
+    } else refuseSoftLight(rise, mask, ink - paper, Math.max(pitch, 4));
     const pale = floorDiv(threshold + ink, 2);
     const pieces = keptPieces(rise, mask, pale, original >= 2 * SIDE, turn ? null : crop, !drawn);
     const kept = withoutTails(pieces);
@@ -141,31 +167,4 @@ function cut(grey: Grid, [top, bottom, left, right]: Box, frame: Shape): Grid {
     Math.max(0, Math.floor(column(left))),
     Math.min(grey.width, Math.ceil(column(right))),
   );
-}
-
-/** Step 3: the box of the sheet within a surround; null without a surround. */
-function sheetOf(picture: Grid): Box | null {
-  const { data, height: rows, width: columns } = picture;
-  const [threshold, dark, bright] = otsu(data);
-  if (dark === bright) return null;
-  const border = ring(data, rows, columns);
-  const upper = border.filter((value) => value >= threshold).length;
-  const isBright = 2 * upper >= border.length;
-  const surround = map(picture, (value) => Number(value >= threshold === isBright));
-  const marked = map(surround, (value) => 1 - value);
-  const sheets = components(filledOf(marked)).pieces;
-  if (!sheets.length) return null;
-  const sheet = sheets.reduce((largest, piece) => (piece.area > largest.area ? piece : largest));
-  const [top, bottom, left, right] = sheet.box;
-  const { height, width } = sheet;
-  if (100 * sheet.area < 85 * height * width || Math.max(height, width) >= 2 * Math.min(height, width)) return null;
-  if (5 * height < 3 * rows || 5 * width < 3 * columns) return null;
-  const marks = components(marked).pieces;
-  if (3 * Math.max(...marks.map(({ area }) => area)) < 2 * height * width) {
-    // A ring, not a solid sheet: a frame encloses another mark, a 0 or a block 8 does not.
-    const isInside = ({ box }: { box: Box }) => box[0] > top && box[1] < bottom && box[2] > left && box[3] < right;
-    if (!marks.some((mark) => isInside(mark) && 5 * mark.height >= height)) return null;
-  }
-  const edge = 1 + floorDiv(SIDE, 64);
-  return [top + edge, bottom - edge, left + edge, right - edge];
 }

@@ -26,6 +26,7 @@ import {
 import { framesOf } from "./pieces";
 import { NoDigit } from "./refusals";
 import { rulesAlong, withoutRules } from "./rules";
+import { paintedOver, sheetIn } from "./sheet";
 import { stripOf, type Place, type Span, type Strip } from "./strip";
 
 const [TALL, WIDE] = [96, 1536];
@@ -58,10 +59,18 @@ export function aroundDrawing({ height }: Grid): number {
 function cutOut(crop: Grid, corner: Pair, scale: Pair, single = false): Strip[] {
   let [top, left] = corner;
   let picture = fitted(crop);
+  const sheet = sheetIn(picture, true)?.inside;
+  if (sheet) {
+    crop = paintedOver(
+      crop,
+      map(sheet, (value) => 1 - value),
+    );
+    picture = fitted(crop);
+  }
   for (let turn = 0; turn < 2; turn++) {
     const around = framesIn(risenOf(picture));
     if (!around) break;
-    crop = paintedOver(crop, around);
+    crop = paintedOver(crop, extreme(around, 2, MAX));
     picture = fitted(crop);
   }
   for (let turn = 0; ; turn++) {
@@ -192,17 +201,6 @@ function framesIn({ paper, ink, mask }: Ink): Grid | null {
     });
   }
   return around.some(Boolean) ? { data: around, height, width } : null;
-}
-
-/** The picture with paper, its median level, in place of what is marked in a scaled copy, and 2 px of that more. */
-function paintedOver(crop: Grid, around: Grid): Grid {
-  const marked = extreme(around, 2, MAX).data;
-  const level = crop.data.slice().sort()[crop.data.length >> 1];
-  return map(crop, (value, i) => {
-    const row = floorDiv(floorDiv(i, crop.width) * around.height, crop.height);
-    const column = floorDiv((i % crop.width) * around.width, crop.width);
-    return marked[row * around.width + column] ? level : value;
-  });
 }
 
 /** The refusals of step 2, and steps 3 to 5. */

@@ -28,6 +28,8 @@ interface Rules {
 
 /** The pixels that belong to rules alone, not to a stroke that crosses one; null where there are none. */
 export function rulesIn(mask: Grid, rise: Grid): Grid | null {
+  const box = boxIn(mask);
+  if (box) return box;
   const { height, width } = mask;
   const turned = lyingRules(transpose(mask)) ?? lyingRules(transpose(mask), undefined, THICK);
   const upright = turned && { rules: transpose(turned.rules), courses: transpose(turned.courses) };
@@ -60,6 +62,34 @@ export function rulesIn(mask: Grid, rise: Grid): Grid | null {
     if (10 * risen(rules) * sum(rest.data) >= 9 * risen(rest) * sum(rules.data)) return null;
   }
   return rules;
+}
+
+/** The pixels of a box that lies within the picture around a character, which may touch it; null without a box. */
+function boxIn(mask: Grid): Grid | null {
+  const { height, width } = mask;
+  const spans = [mask, transpose(mask)].every((grid) => {
+    const full: number[] = [];
+    for (let y = 0; y < grid.height; y++) {
+      if (5 * sum(grid.data.subarray(y * grid.width, (y + 1) * grid.width)) >= 2 * grid.width) full.push(y);
+    }
+    return full.length > 0 && 5 * (full[full.length - 1] - full[0]) >= 2 * grid.height;
+  });
+  if (!spans) return null; // as nearly always
+  const unit = Math.max(height, width);
+  const lying = lyingRules(mask, unit, undefined, (2 * width) / 5);
+  const turned = lyingRules(transpose(mask), unit, undefined, (2 * height) / 5);
+  if (!lying || !turned) return null;
+  const columns = transpose(turned.courses).data;
+  const [rows, uprights] = [boxOf(lying.courses)!, boxOf(transpose(turned.courses))!];
+  if (rows.some((at, side) => 24 * Math.abs(at - uprights[side]) > unit)) return null;
+  const sides = transpose(turned.rules).data;
+  const rules = map(mask, (ink, i) =>
+    Number(lying.rules.data[i] || sides[i] || (lying.courses.data[i] && columns[i] && ink)),
+  );
+  const rest = map(mask, (ink, i) => ink & ~rules.data[i]);
+  if (!boxOf(rest)) return null;
+  // A block 8 has its bar there.
+  return 3 * central(components(rest).pieces).height >= rows[1] - rows[0] ? rules : null;
 }
 
 /**
@@ -101,12 +131,12 @@ export function rulesAlong(mask: Grid, unit: number): Grid | null {
  * The rules that go from left to right.
  *
  * `ofLine` is the side of one character's picture, if the mask is not that; 1/`share` of it is as deep as a rule gets.
+ * What is at least `long` pixels is a rule wherever it ends, if there is an `ofLine`.
  */
-function lyingRules(mask: Grid, ofLine?: number, share = 9): Rules | null {
+function lyingRules(mask: Grid, ofLine?: number, share = 9, long?: number): Rules | null {
   const { height, width } = mask;
   if (!ofLine && !mask.data.some((ink, i) => ink && Math.min(i % width, width - 1 - (i % width)) < 2)) return null;
-  // How long a stretch is a rule wherever it ends.
-  const free = ofLine ? Math.max(width / 2, 1.5 * ofLine) : Infinity;
+  const free = long ?? (ofLine ? Math.max(width / 2, 1.5 * ofLine) : Infinity);
   const unit = ofLine ?? Math.max(height, width);
   const thick = floorDiv(unit, share);
   const reach = Math.max(2, floorDiv(unit, 14));
