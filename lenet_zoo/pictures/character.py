@@ -61,9 +61,12 @@ Grey to digit (`digit_from_grey`; `//` rounds down; S = 96 is the longer side of
        and the pixels around them go that are no ink and up to 1.5 times the rule's median rise, and the threshold is
        asked again. If ink is left on the border of the picture (of the sheet, where there is one), the edge cuts
        something off (`Found.at_edge`).
-       A box comes first: lying and upright rules that may end within the picture, 2/5 of it long or more, whose boxes
-       agree within S/24 on each side. They go, and others are not looked for, if the heaviest piece of the rest is 1/3
-       as high as the box.
+       A box comes first, of lying and upright rules that may end within the picture and are 2/5 of it long or more.
+       With all pixels within 2 px of their courses, its sides are the outermost rows and columns that 9/10 of these are
+       in from side to side, and no more than 1/10 beyond; they are 2/5 of the picture apart. (The columns that rows are
+       first measured between are the outermost that hold 2/5 of the height.) Of its rules those go that lie along the
+       sides, as deep as the thickest of the four, if a piece of what is inside is 1/3 as high as the box. Others are
+       not looked for then.
        Blobs (`ground.upon_blob`): where the mean stroke, ⌊2.5 · area / edges⌋ (as in step 13), is over S/8, the ink
        may be a sheet that lies askew, a spot of light or a shadow, with the strokes upon it. Steps 5 to 7 are tried
        with the other polarity, with an opening of S // 10 = 9, and with both. One counts if its mean stroke is at most

@@ -182,6 +182,11 @@ def _shifts(height: int, slant: float) -> npt.NDArray[np.int64]:
 
 
 def _slant_of(ink: Mask) -> float:
+    """The slant of the writing; that of slashes in it is not asked for."""
+    return _heaped(ink & ~_leaning_bars(ink))
+
+
+def _heaped(ink: Mask) -> float:
     """The slant whose removal heaps the ink most: the largest sum of squared columns."""
     rows, columns = ink.nonzero()
     height, width = ink.shape
@@ -193,6 +198,30 @@ def _slant_of(ink: Mask) -> float:
         if value > best * 1.02:  # a slant has to be worth its name
             best, chosen = value, slant
     return chosen
+
+
+def _leaning_bars(ink: Mask) -> Mask:
+    """Straight strokes of the height of digits that lean to the right, and more than the digits beside them."""
+    pieces = components(ink)
+    if pieces.count < 2:
+        return np.zeros_like(ink)
+    tops, bottoms, _, _ = pieces.boxes
+    tall = bottoms - tops
+    # Each run of pixels adds its columns, and their squares, at once.
+    length, middle = pieces.ends - pieces.starts, pieces.ends + pieces.starts - 1  # twice the middle
+    n, y = pieces.area, pieces.total(length * pieces.rows)
+    x = pieces.total(length * middle)
+    yy = pieces.total(length * pieces.rows**2)
+    xy = pieces.total(length * middle * pieces.rows)
+    xx = pieces.total(length * middle**2 + length * (length * length - 1) // 3)
+    across, down, both = (n * xx - x * x) / 4.0, 1.0 * (n * yy - y * y), (n * xy - x * y) / 2.0
+    straight = 250 * (across * down - both * both) <= n * n * down * tall * tall
+    high = 2 * tall >= tall.max()
+    leaning = high & straight & (4 * -both > down)
+    if not leaning.any() or not (high & ~leaning).any():
+        return np.zeros_like(ink)
+    slant = _heaped(pieces.mask(~leaning))
+    return pieces.mask(leaning & (-both > (slant + 0.125) * down))
 
 
 def _equals_sign(ink: Mask, tall: int) -> bool:

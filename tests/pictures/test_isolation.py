@@ -44,6 +44,12 @@ def alike(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.corrcoef(one.ravel().astype(float), other.ravel().astype(float))[0, 1])
 
 
+def alike_within_a_pixel(one: np.ndarray, other: np.ndarray) -> float:
+    """Where one has lost or gained a little ink, its middle is elsewhere."""
+    steps = (-1, 0, 1)
+    return max(alike(np.roll(one, (down, right), (0, 1)), other) for down in steps for right in steps)
+
+
 def alone(stroke: Points = THREE, **options: int) -> Image.Image:
     return write(page(), stroke, 65, 50, 100, **options)
 
@@ -166,6 +172,52 @@ def test_dots_along_the_border_as_of_a_dotted_line() -> None:
     for place in range(4, 200, 14):
         ImageDraw.Draw(image).ellipse((place, 190, place + 5, 195), fill=40)
     assert alike(digit(image), digit(alone(THREE))) > 0.97
+
+
+@pytest.mark.parametrize("angle", [-40, -20, -8, -2, 3, 12, 30, 45])
+@pytest.mark.parametrize(("desk", "paper", "ink"), [(40, 220, 50), (200, 60, 230)])
+def test_the_desk_around_a_sheet_that_lies_askew(angle: int, desk: int, paper: int, ink: int) -> None:
+    sheet = write(page(180, 150, paper), THREE, 50, 45, 85, ink=ink)
+    turned = sheet.rotate(angle, Image.Resampling.BICUBIC, expand=True)
+    around = page(turned.height + 60, turned.width + 80, desk)
+    around.paste(turned, (40, 30), Image.new("L", sheet.size, 255).rotate(angle, expand=True))
+    wanted = sheet.rotate(angle, Image.Resampling.BICUBIC, expand=True, fillcolor=paper)
+    assert alike_within_a_pixel(digit(around), digit(wanted)) > 0.93
+
+
+@pytest.mark.parametrize("stroke", [THREE, FOUR, SEVEN])
+@pytest.mark.parametrize("away", [(0, 0), (-8, 6), (10, 12), (4, -14)])
+def test_a_box_that_the_character_runs_across(stroke: Points, away: tuple[int, int]) -> None:
+    left, top = 55 + away[0], 32 + away[1]
+    image, wanted = (write(page(), stroke, left, top, 140, pen=9) for _ in range(2))
+    ImageDraw.Draw(image).rectangle((35, 52, 165, 148), outline=60, width=3)
+    assert alike_within_a_pixel(digit(image), digit(wanted)) > 0.85
+
+
+def test_a_stain_that_is_paler_than_the_ink_upon_it() -> None:
+    stained = page()
+    ImageDraw.Draw(stained).ellipse((-30, 60, 110, 200), outline=150, width=8)
+    assert alike_within_a_pixel(digit(write(stained, THREE, 65, 50, 100)), digit(alone())) > 0.85
+
+
+def test_no_part_of_a_stroke_is_a_stain_where_a_shadow_lies_on_it() -> None:
+    rows, columns = np.mgrid[:200, :200]
+    shadow = np.where(rows + columns / 3 > 130, 0.6, 1.0)
+    shaded = (np.asarray(alone(SEVEN)) * shadow).astype(np.uint8)
+    assert alike(digit_from_grey(shaded), digit(alone(SEVEN))) > 0.9
+
+
+@pytest.mark.parametrize("angle", [25, 45, 80])
+def test_a_fat_zero_is_no_sheet_however_it_lies(angle: int) -> None:
+    """A ring, and the outline of a rectangle: neither is paper with something written upon it."""
+    fat = page()
+    draw = ImageDraw.Draw(fat)
+    draw.ellipse((50, 30, 150, 170), fill=40)
+    draw.ellipse((86, 75, 114, 125), fill=235)
+    turned = fat.rotate(angle, Image.Resampling.BICUBIC, fillcolor=235)
+    found = digit(turned)
+    assert found[14, 14] < 100 < found[14].max()
+    assert np.flatnonzero(found.any(1)).size == 20 or np.flatnonzero(found.any(0)).size == 20
 
 
 # ---- What stays ------------------------------------------------------------------------------------------------------

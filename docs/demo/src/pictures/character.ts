@@ -95,7 +95,7 @@ function inkOf(crop: Grid, bright: boolean, drawn: boolean): { ink: Grid; atEdge
   let atEdge = false;
   for (let turn = 0; ; turn++) {
     const picture = fit(crop, SIDE);
-    const strokes = drawn ? { bright, found: thresholdOf(picture) } : strokesOf(picture, bright);
+    const strokes = drawn ? { bright, found: thresholdOf(picture, undefined, false) } : strokesOf(picture, bright);
     bright = strokes.bright;
     let { threshold, paper, ink, mask } = strokes.found;
     const { rise } = strokes.found;
@@ -140,12 +140,12 @@ function strokesOf(picture: Grid, bright: boolean): { bright: boolean; found: In
   return uponBlob(look(bright), look, bright, SIDE, floorDiv(SIDE, 4));
 }
 
-/** Steps 5 to 7, the paper being an opening of that radius. */
-function thresholdOf(picture: Grid, radius?: number): Ink {
+/** Steps 5 to 7, the paper being an opening of that radius; `boxed`: whether the character may stand in a box. */
+function thresholdOf(picture: Grid, radius?: number, boxed = true): Ink {
   let rise = riseAbovePaper(picture, radius);
   let [threshold, paper, ink] = otsu(rise.data);
   let mask = map(rise, (value) => Number(value >= threshold));
-  const rules = ink - paper >= LEAST_CONTRAST ? rulesIn(mask, rise) : null;
+  const rules = ink - paper >= LEAST_CONTRAST ? rulesIn(mask, rise, boxed) : null;
   if (rules) {
     const rest = withoutRules(rise, mask, rules);
     rise = rest.rise;

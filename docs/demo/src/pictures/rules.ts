@@ -11,8 +11,10 @@ import {
   MAX,
   MIN,
   nearest,
+  slice,
   sum,
   transpose,
+  type Box,
   type Grid,
 } from "./kernels";
 
@@ -26,9 +28,12 @@ interface Rules {
   courses: Grid;
 }
 
-/** The pixels that belong to rules alone, not to a stroke that crosses one; null where there are none. */
-export function rulesIn(mask: Grid, rise: Grid): Grid | null {
-  const box = boxIn(mask);
+/**
+ * The pixels that belong to rules alone, not to a stroke that crosses one; null where there are none. `boxed`: whether
+ * the character may stand in a box.
+ */
+export function rulesIn(mask: Grid, rise: Grid, boxed: boolean): Grid | null {
+  const box = boxed ? boxIn(mask) : null;
   if (box) return box;
   const { height, width } = mask;
   const turned = lyingRules(transpose(mask)) ?? lyingRules(transpose(mask), undefined, THICK);
@@ -67,29 +72,65 @@ export function rulesIn(mask: Grid, rise: Grid): Grid | null {
 /** The pixels of a box that lies within the picture around a character, which may touch it; null without a box. */
 function boxIn(mask: Grid): Grid | null {
   const { height, width } = mask;
-  const spans = [mask, transpose(mask)].every((grid) => {
-    const full: number[] = [];
-    for (let y = 0; y < grid.height; y++) {
-      if (5 * sum(grid.data.subarray(y * grid.width, (y + 1) * grid.width)) >= 2 * grid.width) full.push(y);
-    }
-    return full.length > 0 && 5 * (full[full.length - 1] - full[0]) >= 2 * grid.height;
-  });
-  if (!spans) return null; // as nearly always
+  const apart = (rows: number[], tall: number) => rows.length > 0 && 5 * (rows[rows.length - 1] - rows[0]) >= 2 * tall;
+  if (![mask, transpose(mask)].every((lines) => apart(fullRows(lines, 4), lines.height))) return null; // as nearly always
   const unit = Math.max(height, width);
   const lying = lyingRules(mask, unit, undefined, (2 * width) / 5);
   const turned = lyingRules(transpose(mask), unit, undefined, (2 * height) / 5);
   if (!lying || !turned) return null;
-  const columns = transpose(turned.courses).data;
-  const [rows, uprights] = [boxOf(lying.courses)!, boxOf(transpose(turned.courses))!];
-  if (rows.some((at, side) => 24 * Math.abs(at - uprights[side]) > unit)) return null;
-  const sides = transpose(turned.rules).data;
+  const [rows, columns] = [extreme(lying.courses, 2, MAX), extreme(turned.courses, 2, MAX)];
+  const full = fullRows(columns, 4);
+  let ends = full.length ? sidesIn(rows, [full[0], full[full.length - 1]]) : null;
+  const sides = ends && sidesIn(columns, ends);
+  ends = sides && sidesIn(rows, sides);
+  if (!ends || !sides) return null;
+  const [[top, bottom], [left, right]] = [ends, sides];
+  const [upright, courses] = [transpose(turned.rules).data, transpose(turned.courses).data];
   const rules = map(mask, (ink, i) =>
-    Number(lying.rules.data[i] || sides[i] || (lying.courses.data[i] && columns[i] && ink)),
+    Number(lying.rules.data[i] || upright[i] || (lying.courses.data[i] && courses[i] && ink)),
   );
-  const rest = map(mask, (ink, i) => ink & ~rules.data[i]);
-  if (!boxOf(rest)) return null;
-  // A block 8 has its bar there.
-  return 3 * central(components(rest).pieces).height >= rows[1] - rows[0] ? rules : null;
+  // As thick as the thickest of the four; all are seen here with 2 px more.
+  const deep = floorDiv(unit, 9) + 2;
+  const framed = slice(rules, top, bottom + 1, left, right + 1);
+  const thick = [framed, transpose(framed)].flatMap((lines) => {
+    const { height: tall, width: long } = lines;
+    const depth = Math.min(deep, tall);
+    return [slice(lines, 0, depth, 0, long), slice(lines, tall - depth, tall, 0, long)];
+  });
+  const edge = 3 + Math.max(...thick.map((side) => fullRows(side, 5).length));
+  const inside: Box = [top + edge, bottom + 1 - edge, left + edge, right + 1 - edge];
+  if (inside[1] <= inside[0] || inside[3] <= inside[2]) return null;
+  const within = components(slice(mask, ...inside)).pieces;
+  // A block 8 has its bar there, and the corners of a 0 may be round.
+  if (!within.length || 3 * Math.max(...within.map((piece) => piece.height)) < bottom - top) return null;
+  return map(rules, (value, i) => {
+    const [y, x] = [floorDiv(i, width), i % width];
+    const framing = y >= top && y <= bottom && x >= left && x <= right;
+    const inner = y >= inside[0] && y < inside[1] && x >= inside[2] && x < inside[3];
+    return Number(value && framing && !inner);
+  });
+}
+
+/** The rows that so much of the width is in. */
+function fullRows({ data, height, width }: Grid, tenths: number): number[] {
+  const isFull = (y: number) => 10 * sum(data.subarray(y * width, (y + 1) * width)) >= tenths * width;
+  return Array.from({ length: height }, (_, y) => y).filter(isFull);
+}
+
+/**
+ * The first and the last row that lines go along from one column to another, and not on beyond; null for others.
+ *
+ * They are 2/5 of the picture apart.
+ */
+function sidesIn({ data, height, width }: Grid, [first, last]: [number, number]): [number, number] | null {
+  const long = last + 1 - first;
+  const rows = Array.from({ length: height }, (_, y) => y).filter((y) => {
+    const within = sum(data.subarray(y * width + first, y * width + last + 1));
+    const beyond = sum(data.subarray(y * width, (y + 1) * width)) - within;
+    return 10 * within >= 9 * long && 10 * beyond <= long;
+  });
+  if (!rows.length || 5 * (rows[rows.length - 1] - rows[0]) < 2 * height) return null;
+  return [rows[0], rows[rows.length - 1]];
 }
 
 /**

@@ -2,7 +2,7 @@
 // what stands in the strip stands in the picture.
 
 import { digitFromGrey } from "./character";
-import { components } from "./components";
+import { components, maskOf, type Piece } from "./components";
 import { boxOf, floorDiv, map, max, roundEven, scaleTo, sheared, slice, type Grid } from "./kernels";
 import { evenStroke } from "./placing";
 import { NoDigit } from "./refusals";
@@ -85,8 +85,47 @@ function shiftsOf(height: number, slant: number): number[] {
   return Array.from({ length: height }, (_, y) => roundEven(slant * (y - (height - 1) / 2)));
 }
 
+/** The slant of the writing; that of slashes in it is not asked for. */
+function slantOf(ink: Grid): number {
+  const bars = leaningBars(ink).data;
+  return heapedSlant(map(ink, (value, i) => value & (1 - bars[i])));
+}
+
+/** Straight strokes of the height of digits that lean to the right, and more than the digits beside them. */
+function leaningBars(ink: Grid): Grid {
+  const { height, width } = ink;
+  const found = components(ink);
+  const sums = found.pieces.map(() => ({ x: 0, y: 0, xx: 0, xy: 0, yy: 0 }));
+  found.labels.forEach((label, i) => {
+    if (!label) return;
+    const [y, x] = [floorDiv(i, width), 2 * (i % width)];
+    const of = sums[label - 1];
+    of.x += x;
+    of.y += y;
+    of.xx += x * x;
+    of.xy += x * y;
+    of.yy += y * y;
+  });
+  const tallest = Math.max(...found.pieces.map((piece) => piece.height));
+  const lean = new Map<Piece, [both: number, down: number]>();
+  found.pieces.forEach((piece, i) => {
+    const { area: n, height: tall } = piece;
+    const { x, y, xx, xy, yy } = sums[i];
+    const [across, down, both] = [(n * xx - x * x) / 4, n * yy - y * y, (n * xy - x * y) / 2];
+    if (2 * tall < tallest || 250 * (across * down - both * both) > n * n * down * tall * tall) return;
+    if (4 * -both > down) lean.set(piece, [both, down]);
+  });
+  const others = found.pieces.some((piece) => 2 * piece.height >= tallest && !lean.has(piece));
+  if (!lean.size || !others) return map(ink, () => 0);
+  const slant = heapedSlant(maskOf(found, height, width, (piece) => !lean.has(piece)));
+  return maskOf(found, height, width, (piece) => {
+    const [both, down] = lean.get(piece) ?? [0, 0];
+    return -both > (slant + 0.125) * down;
+  });
+}
+
 /** The slant whose removal heaps the ink most: the largest sum of squared columns. */
-function slantOf({ data, height, width }: Grid): number {
+function heapedSlant({ data, height, width }: Grid): number {
   let [best, chosen] = [0, 0];
   for (const slant of SLANTS) {
     const shifts = shiftsOf(height, slant);
