@@ -1,5 +1,7 @@
 """Digits as a pen draws them, in the forms that people learn at school and in those that their hands make of them.
 
+And the signs that people write among digits, as / and $, for networks that read numbers.
+
 MNIST shows how Americans wrote in the 1990s. Elsewhere, and in haste, a 9 hangs its loop to the right of its stem, a 2
 and a 7 end or begin in a loop, a 4 is a bolt or stands open, a 0 has a bar through it or does not close, a 1 has an
 upstroke as long as itself. Each form is a few strokes of a few points, and no two pictures of one are alike: points
@@ -21,7 +23,7 @@ from lenet_zoo.datasets.writers import drawn
 from lenet_zoo.pictures.kernels import Bytes, Ints, box_of
 from lenet_zoo.pictures.placing import place
 
-__all__ = ["Pen", "Way", "digits", "ellipse", "framed", "hurried", "inside", "plain"]
+__all__ = ["Pen", "Way", "digits", "ellipse", "framed", "hurried", "inside", "mark", "plain"]
 
 Way: TypeAlias = NDArray[np.float64]
 """Points of a stroke, K×2: x to the right and y downwards."""
@@ -72,6 +74,18 @@ def hurried(label: int, random: np.random.Generator) -> Bytes:
             way[end] += (way[inner] - way[end]) * random.uniform(-0.25, 0.3)
         moved.append(_rounded(_rounded(way, random.uniform(0.15, 0.3)), 0.25))
     return drawn(framed(moved, -slant, frame), random.uniform(1.8, 3.4))
+
+
+def mark(random: np.random.Generator) -> list[Way]:
+    """A sign that stands among digits and is none: its strokes, in heights of a digit, whose head is at y = 0."""
+    names = list(_MARKS)
+    forms, straight = _MARKS[names[random.choice(len(names), p=_MARK_SHARES)]][1:]
+    strokes = [one + random.normal(0, 0.03, one.shape) for one in forms[random.integers(len(forms))]]
+    if not straight:
+        strokes = [_rounded(one, 0.25) for one in strokes]
+    frame = np.array([random.uniform(0.75, 1.3), random.uniform(0.85, 1.1)])
+    around = np.array([0, 0.5])  # what stands high, or low, goes on doing so
+    return [one + around for one in framed([one - around for one in strokes], -random.normal(0.08, 0.1), frame)]
 
 
 def _rounded(way: Way, share: float) -> Way:
@@ -288,3 +302,37 @@ _HURRIED: list[list[list[Way]]] = [
               (0.5, 0.75))],
     ],
 ]  # fmt: skip
+
+_S = _way(
+    (0.5, 0.15), (0.4, 0.02), (0.15, 0.05), (0.05, 0.25), (0.3, 0.5), (0.5, 0.7), (0.42, 0.95), (0.15, 0.98), (0, 0.82)
+)
+_C = _ring(0.45, 0.5, 0.4, 0.5, -45, -315)
+_OPEN, _CLOSED = _ring(0.75, 0.5, 0.7, 0.95, 222, 138), _ring(-0.45, 0.5, 0.7, 0.95, -42, 42)
+_POINT = _way((0, 0.88), (0.03, 0.93))
+# Share, forms, and whether their corners stay. None that a hand may take for a digit: a ! or | is a 1, a ? is a 7.
+_MARKS: dict[str, tuple[float, list[list[Way]], bool]] = {
+    "/": (0.22, [[_way((0.45, -0.1), (0, 1.1))], [_way((0.65, -0.15), (0, 1.15))], [_way((0.65, 0), (0, 1))],
+                 [_way((0.8, 0.05), (0, 0.95))]], True),
+    "$": (0.12, [[_S, _way((0.27, -0.15), (0.25, 1.15))], [_S, _way((0.2, -0.12), (0.2, 1.12)),
+                 _way((0.34, -0.12), (0.34, 1.12))], [_S, _way((0.3, -0.15), (0.28, 0.1)),
+                 _way((0.26, 0.9), (0.25, 1.15))]], False),
+    "€": (0.08, [[_C, _way((-0.1, 0.4), (0.6, 0.38)), _way((-0.1, 0.6), (0.5, 0.58))]], False),
+    "£": (0.05, [[_way((0.6, 0.2), (0.5, 0), (0.25, 0.05), (0.25, 0.5), (0.25, 0.85), (0, 1), (0.35, 0.93), (0.7, 1)),
+                  _way((0.02, 0.5), (0.5, 0.5))]], False),
+    "¥": (0.02, [[_way((0, 0), (0.3, 0.45), (0.6, 0)), _way((0.3, 0.45), (0.3, 1)), _way((0.05, 0.55), (0.55, 0.55)),
+                  _way((0.05, 0.72), (0.55, 0.72))]], True),
+    "%": (0.12, [[_way((0.75, 0), (0.05, 1)), _ring(0.13, 0.2, 0.13, 0.17), _ring(0.7, 0.8, 0.13, 0.17)],
+                 [_way((0.65, 0), (0.1, 1)), _ring(0.05, 0.28, 0.15, 0.2), _ring(0.7, 0.72, 0.15, 0.2)]], False),
+    "(": (0.07, [[_OPEN]], False),
+    ")": (0.07, [[_CLOSED]], False),
+    "[ ]": (0.03, [[_way((0.25, -0.08), (0, -0.08), (0, 1.08), (0.25, 1.08))],
+                   [_way((0, -0.08), (0.25, -0.08), (0.25, 1.08), (0, 1.08))]], True),
+    "+": (0.06, [[_way((0.25, 0.22), (0.25, 0.78)), _way((0, 0.5), (0.5, 0.5))]], True),
+    "×": (0.05, [[_way((0, 0.3), (0.45, 0.8)), _way((0.45, 0.3), (0, 0.8))]], True),
+    ":": (0.05, [[_POINT, _POINT - [0, 0.5]], [_POINT, _POINT - [0, 0.75]], [_POINT - [0, 0.15], _POINT - [0, 0.5]]],
+          True),
+    "'": (0.03, [[_way((0.08, 0), (0.03, 0.25))]], True),
+    "< >": (0.02, [[_way((0.5, 0.2), (0, 0.5), (0.5, 0.8))], [_way((0, 0.2), (0.5, 0.5), (0, 0.8))]], True),
+    "~": (0.01, [[_way((0, 0.55), (0.2, 0.42), (0.4, 0.58), (0.6, 0.45))]], False),
+}  # fmt: skip
+_MARK_SHARES = np.array([share for share, _, _ in _MARKS.values()])

@@ -6,12 +6,15 @@ Nothing is drawn but by the generator that is given: a line is a function of its
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["add_strokes", "close", "enclose", "join", "on_paper", "separate"]
+from lenet_zoo.datasets.forms import mark
+
+__all__ = ["add_strokes", "close", "enclose", "join", "on_paper", "separate", "write_sign"]
 
 Canvas: TypeAlias = NDArray[np.float32]
 """A line, 28×W, 0 … 1."""
@@ -127,6 +130,28 @@ def enclose(canvas: Canvas, at: int, shift: float, random: np.random.Generator) 
     for stroke in strokes:
         _draw_stroke(canvas[:, at : at + math.ceil(wide)], stroke, half, level)
     return at + math.ceil(wide)
+
+
+def write_sign(canvas: Canvas, at: int, shift: float, random: np.random.Generator) -> int:
+    """Write what stands before, between or after digits and is none, as / $ € % ( + : do, at column `at`.
+
+    Returns: the column after it.
+    """
+    strokes = mark(random)
+    points = np.concatenate(strokes)
+    first, tall = float(points[:, 1].min()), float(np.ptp(points[:, 1]))
+    scale, top = 20.0, 4 + shift + random.uniform(-1, 1)
+    if tall > 0.5:  # brought to the size of a digit and centred, as `pictures.strip` does with what is no dot or dash
+        scale *= min(max(1 / tall, 0.75), 1.25)
+        top += 10 - (first + tall / 2) * scale
+    strokes = [way * scale for way in strokes]
+    half, level = random.uniform(0.7, 2.0), float(random.uniform(0.7, 1))
+    across = points[:, 0] * scale
+    left, end = at + half + 0.5 - across.min(), at + math.ceil(np.ptp(across) + 2 * half + 1)
+    for way in strokes:
+        for (x, y), (right, foot) in pairwise(way.tolist()):
+            _draw_stroke(canvas[:, :end], (left + x, top + y, left + right, top + foot), half, level)
+    return end
 
 
 def on_paper(canvas: Canvas, rules: float, edges: float, specks: float, random: np.random.Generator) -> Canvas:

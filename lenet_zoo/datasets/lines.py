@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lenet_zoo.datasets.augment import Draws, augment
-from lenet_zoo.datasets.line_marks import add_strokes, close, enclose, join, on_paper, separate
+from lenet_zoo.datasets.line_marks import add_strokes, close, enclose, join, on_paper, separate, write_sign
 from lenet_zoo.datasets.loading import Dataset
 from lenet_zoo.errors import InputError
 
@@ -30,6 +30,7 @@ __all__ = [
     "HEIGHT",
     "MEASURED",
     "MILD",
+    "SIGNED",
     "TOUCHING",
     "WRITTEN",
     "LineMaker",
@@ -44,6 +45,7 @@ HEIGHT = 28
 _FIELD = 36
 _NEAR = 2  # rows that ink of one row may touch
 _FAR = 10_000
+_SIGN = 32  # columns that a sign takes, and the gap before it, at most
 _ROOM = 8  # rows that a digit may be moved up or down
 
 
@@ -70,6 +72,7 @@ class LineStyle:
         joined: share of the neighbours that do not touch, but have a stroke from one to the next.
         separators: share of the gaps that hold a dot, a comma, a dash or two.
         enclosed: share of lines with #, =, * or a dash before the first digit, and of those with it after the last.
+        signs: share of the gaps, and of the beginnings and ends of lines, that hold a sign as / $ € % ( + or :.
         ends: share of lines with marks after the last digit: these, a long dash, or small raised ones.
         rules: share of lines with a rule along them, or two.
         edges: share of lines with an upright edge of a box at an end.
@@ -96,6 +99,7 @@ class LineStyle:
     joined: float = 0.0
     separators: float = 0.0
     enclosed: float = 0.0
+    signs: float = 0.0
     ends: float = 0.0
     rules: float = 0.0
     edges: float = 0.0
@@ -147,6 +151,9 @@ AMOUNT = replace(
     rules=0.2,
 )
 """As people write amounts of money, in haste: `WRITTEN`, and more of what makes those hard."""
+
+SIGNED = replace(WRITTEN, separators=0.05, signs=0.25, ends=0.1)
+"""`WRITTEN`, with signs: dates, prices, shares, telephone numbers."""
 
 MILD = replace(
     TOUCHING, height=(0.95, 1.05), uneven=0.05, aspect=0.08, slant=0.1, rotation=5.0, elastic=0.5, thickness=0.25
@@ -313,12 +320,15 @@ class LineMaker:
         digits: range,
     ) -> tuple[NDArray[np.uint8], tuple[int, ...], tuple[float, ...]]:
         random, style = self._random, self.style
-        canvas = np.zeros((HEIGHT, (84 if style.enclosed else 40) + _FIELD * (len(digits) + 1)), np.float32)
+        room = (84 if style.enclosed or style.signs else 40) + (_FIELD + _SIGN * bool(style.signs)) * (len(digits) + 1)
+        canvas = np.zeros((HEIGHT, room), np.float32)
         margin = last = int(random.integers(8, 15))
         reach = np.full(_FIELD, -_FAR)  # the column after the last ink so far, by row of the field
         line_shift, middle = random.uniform(-style.wander, style.wander), -math.inf
         if style.enclosed and random.random() < style.enclosed:
             margin = last = enclose(canvas, margin, line_shift, random) + int(random.integers(2, 8))
+        elif self._has_sign():
+            margin = last = write_sign(canvas, margin, line_shift, random) + int(random.integers(1, 8))
         text: list[int] = []
         centres: list[float] = []
         for i in digits:
@@ -335,6 +345,8 @@ class LineMaker:
                 at = margin - left
             elif gap > 3 and random.random() < style.separators:
                 at = separate(canvas, last, line_shift, random) + round(gap) - left
+            elif gap > 0 and self._has_sign():
+                at = write_sign(canvas, last + int(random.integers(1, 6)), line_shift, random) + round(gap) - left
             else:
                 at = _beside(reach, first) + round(gap)
             # A flat dash may fit below a 7: what is written next still stands further to the right.
@@ -349,11 +361,17 @@ class LineMaker:
                 centres.append(middle)
         if style.enclosed and random.random() < style.enclosed:
             last = enclose(canvas, last + int(random.integers(1, 8)), line_shift, random)
+        elif self._has_sign():
+            last = write_sign(canvas, last + int(random.integers(1, 8)), line_shift, random)
         elif random.random() < style.ends:
             last = close(canvas, last, line_shift, random)
         canvas = canvas[:, : last + int(random.integers(8, 15))]
         canvas = on_paper(canvas, style.rules, style.edges, style.specks, random)
         return (np.clip(canvas, 0, 1) * 255).astype(np.uint8), tuple(text), tuple(centres)
+
+    def _has_sign(self) -> bool:
+        # Nothing is drawn for a style without signs: its lines stay what they were before there were any.
+        return bool(self.style.signs) and self._random.random() < self.style.signs
 
     @staticmethod
     def _draw(canvas: NDArray[np.float32], picture: NDArray[np.float32], at: int, shift: int) -> None:

@@ -284,10 +284,13 @@ class RecipeLines(_Fields):
     columns: int = _doc(4000, "pixels of width of all lines of an update together, about", low=100)
     most: int = _doc(20, "digits of the longest line", low=1, high=40)
     reuse: int = _doc(4, "updates that each line is used for", low=1)
-    others: float = _doc(0.3, "part of the digits of `WRITTEN` that is taken from other writers than MNIST's", high=1)
+    others: float = _doc(
+        0.3, "part of the digits of lines as people write them that is taken from other writers than MNIST's", high=1
+    )
     hurried: float = _doc(
         0.0, "so many digits for each digit, among other writers', that a pen draws as quick hands do", high=1
     )
+    signs: float = _doc(0.0, "part of the lines that hold signs as / $ % and (, which are none", high=1)
     align: float = _doc(0.3, "weight of the loss that wants each digit in the middle of its window", high=10)
     alone: float = _doc(0.0, "weight of the loss on characters cut out of their line and placed alone", high=10)
     lr: float = _doc(0.002, "highest learning rate, of AdamW")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from lenet_zoo.datasets.lines import AMOUNT, APART, HEIGHT, TOUCHING, WRITTEN, LineMaker
+from lenet_zoo.datasets.lines import AMOUNT, APART, HEIGHT, SIGNED, TOUCHING, WRITTEN, LineMaker
 from lenet_zoo.datasets.loading import Dataset
 from lenet_zoo.errors import InputError
 from lenet_zoo.pictures.components import components
@@ -87,6 +87,21 @@ def test_what_encloses_an_amount_is_drawn_at_its_ends_and_not_read(few: Dataset)
         assert image[:, : round(first) - 3].any()
         assert image[:, round(last) + 3 :].any()
     assert LineMaker(few, AMOUNT, 1).make(60, (1, 20)).images.shape[0] == 60  # there is room for all of it
+
+
+def test_signs_stand_between_digits_and_around_them_and_are_not_read(few: Dataset) -> None:
+    whole = Dataset("bars", torch.zeros(1, 28, 28, dtype=torch.uint8), torch.tensor([1]), tuple("0123456789"))
+    whole.images[0, 4:24, 13:16] = 255
+    lines = LineMaker(whole, replace(APART, signs=1.0), 3).make(60, (2, 2))
+    assert lines.texts == ((1, 1),) * 60
+    for image, (first, last) in zip(lines.images.numpy(), lines.centres, strict=True):
+        assert image[:, : round(first) - 3].any()
+        assert image[:, round(first) + 3 : round(last) - 3].any()
+        assert image[:, round(last) + 3 :].any()
+    most = LineMaker(few, replace(SIGNED, signs=1.0, gap=(12.0, 12.0)), 1).make(
+        40, (1, 20)
+    )  # there is room for all of it
+    assert all(centres[-1] < width for centres, width in zip(most.centres, most.widths, strict=True) if centres)
 
 
 def test_joined_digits_have_a_stroke_between(few: Dataset) -> None:
