@@ -201,7 +201,7 @@ def _is_upon(dark: Mask, pattern: Mask, picture: Bytes, apart: int) -> bool:
     if max(bottom - top, right - left) < 6 * mean_stroke(dark):
         return False
     levels = int(picture[dark].sum()) * count - int(picture[pattern].sum()) * area
-    return 2 * levels >= apart * count * area
+    return bool(2 * levels >= apart * count * area)
 
 
 def refuse_noise(rise: Bytes, mask: Mask, contrast: int, pitch: int) -> None:

@@ -11,7 +11,6 @@ from lenet_zoo.pictures.kernels import Box, Bytes, Mask, box_of, extreme, otsu, 
 
 __all__ = ["Sheet", "painted_over", "sheet_in"]
 
-
 # Pixels of a sheet's edge that are no paper yet.
 _EDGE = 2
 
@@ -121,4 +120,6 @@ def painted_over(grey: Bytes, gone: Mask) -> Bytes:
     (height, width), (rows, columns) = grey.shape, gone.shape
     large = gone[np.arange(height) * rows // height][:, np.arange(width) * columns // width]
     levels = grey[~large]
+    if not levels.size:
+        return grey
     return np.where(large, np.partition(levels, levels.size // 2)[levels.size // 2], grey)

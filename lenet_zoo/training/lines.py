@@ -219,17 +219,17 @@ def _batches(data: Dataset, others: int, recipe: RecipeLines, seed: int, epoch: 
     random = np.random.default_rng((seed, epoch))
     # Half is as clean as what figures are given for: noise alone teaches caution where none is needed. The other half
     # has more of other writers than MNIST's: their 1, 4 and 7 are those of other countries.
-    styles = [WRITTEN, WRITTEN, AMOUNT, MILD, MILD, TOUCHING] + [SIGNED] * bool(recipe.signs)
+    usual = [WRITTEN, WRITTEN, AMOUNT, MILD, MILD, TOUCHING]
     foreign = (WRITTEN, AMOUNT, SIGNED)
     makers = [
         LineMaker(data, style, int(random.integers(2**31)), (others, recipe.others if style in foreign else 0.0))
-        for style in styles
+        for style in usual + [SIGNED] * bool(recipe.signs)
     ]
     made = []
     for _ in range(-(-recipe.updates // recipe.reuse)):
         least, most = (min(number, recipe.most) for number in _LENGTHS[random.integers(len(_LENGTHS))])
         signed = recipe.signs > 0 and random.random() < recipe.signs
-        maker = makers[-1] if signed else makers[random.integers(6)]
+        maker = makers[-1] if signed else makers[random.integers(len(usual))]
         lines = maker.make(max(2, round(recipe.columns / (_PITCH * (least + most) / 2 + 20))), (least, most))
         made.append((lines, alone(lines, _ALONE if recipe.alone else 0, len(data.classes), random)))
     order = random.permutation(np.repeat(np.arange(len(made)), recipe.reuse))

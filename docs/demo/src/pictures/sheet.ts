@@ -108,6 +108,7 @@ export function paintedOver(grey: Grid, gone: Grid): Grid {
     return gone.data[row * gone.width + column];
   });
   const levels = grey.data.filter((_, i) => !large.data[i]).sort();
+  if (!levels.length) return grey;
   const level = levels[levels.length >> 1];
   return map(grey, (value, i) => (large.data[i] ? level : value));
 }
