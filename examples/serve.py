@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import numpy as np
 import uvicorn
 from fastapi import FastAPI, HTTPException, Request, UploadFile
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
@@ -60,6 +61,12 @@ def service(classifier: OnnxClassifier, most_bytes: int = 8_000_000) -> FastAPI:
     @app.exception_handler(InputError)
     async def unreadable(request: Request, error: InputError) -> JSONResponse:
         return JSONResponse({"detail": " ".join(str(error).split())}, 422)
+
+    @app.exception_handler(RequestValidationError)
+    async def incomplete(request: Request, error: RequestValidationError) -> JSONResponse:
+        first, *more = error.errors()
+        where = ".".join(map(str, first["loc"]))
+        return JSONResponse({"detail": f"{where}: {first['msg']}" + (f", and {len(more)} more" if more else "")}, 422)
 
     # Not `async`: FastAPI then calls them in threads, and a large photo does not hold up the others.
     @app.post("/predict")
