@@ -215,6 +215,18 @@ def print_table(table: Table) -> None:
     console.file.write("".join(f"{line.rstrip()}\n" for line in wide.file.getvalue().splitlines()))  # type: ignore[attr-defined]
 
 
+def pictures_of(images: Sequence[str]) -> list[Path]:
+    """All pictures that a command is asked for; of a folder it says what is not looked into."""
+    from lenet_zoo.pictures.reading import passed_over, pictures_in
+
+    paths: list[Path] = []
+    for image in images:
+        paths += pictures_in(image)
+        if left_out := passed_over(image):
+            say(f"{printable(image)}: {left_out} left out")
+    return paths
+
+
 def answer_each(
     paths: Sequence[Path],
     ask: Callable[[Path], Any],

@@ -20,6 +20,7 @@ from lenet_zoo.cli._app import (
     is_onnx,
     messages,
     percent,
+    pictures_of,
     print_json,
     print_table,
     say,
@@ -55,11 +56,10 @@ def read(
     Of a few lines each has its own answer.
     """
     from lenet_zoo.classify.reader import Reading, expected
-    from lenet_zoo.pictures.reading import pictures_in
     from lenet_zoo.tags import reader_of
 
     pattern = expected(expect)
-    paths = [path for image in images for path in pictures_in(image)]
+    paths = pictures_of(images)
     reader = reader_of(name)
     answer_each(
         paths, lambda path: reader.read(path, min_confidence, pattern)[0], Reading(None, 0.0, ()), _answers, json

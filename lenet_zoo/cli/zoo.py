@@ -25,6 +25,7 @@ from lenet_zoo.cli._app import (
     console,
     is_onnx,
     percent,
+    pictures_of,
     print_json,
     print_line,
     print_table,
@@ -173,9 +174,8 @@ def predict(
 ) -> None:
     """Label and confidence of each picture of one character."""
     from lenet_zoo.classify import Prediction
-    from lenet_zoo.pictures.reading import pictures_in
 
-    paths = [path for image in images for path in pictures_in(image)]
+    paths = pictures_of(images)
     classifier = _fast_classifier(name, trusted)
     classifier.check_answers(top_k, min_confidence)  # the loop would repeat the error for every picture
     answer_each(

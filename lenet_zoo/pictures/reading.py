@@ -23,6 +23,7 @@ __all__ = [
     "bands",
     "load_picture",
     "means",
+    "passed_over",
     "picture_name",
     "picture_suffixes",
     "pictures_in",
@@ -99,6 +100,19 @@ def pictures_in(path: str | os.PathLike[str]) -> list[Path]:
     if not pictures:
         raise InputError(f"{path} has no pictures in it: a folder needs files such as .png, .jpg, .gif, .bmp or .tif")
     return pictures
+
+
+def passed_over(path: str | os.PathLike[str]) -> str:
+    """What `pictures_in` leaves out of a folder and a user may not expect, as "2 subfolders"; empty without such."""
+    path = Path(path)
+    if not path.is_dir():
+        return ""
+    seen = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
+    folders = sum(entry.is_dir() for entry in seen)
+    nowhere = sum(entry.is_symlink() and not entry.exists() for entry in seen)
+    told = [f"{folders} subfolder{'s' * (folders > 1)}"] * (folders > 0)
+    told += [f"{nowhere} link{'s' * (nowhere > 1)} to nothing"] * (nowhere > 0)
+    return " and ".join(told)
 
 
 def picture_suffixes() -> set[str]:

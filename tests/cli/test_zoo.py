@@ -192,6 +192,23 @@ def test_what_is_not_a_picture(capsys: pytest.CaptureFixture[str], tmp_path: Pat
     assert name in err
 
 
+@pytest.mark.parametrize("command", ["predict lenet5_modern.handwriting", "read lenet5_modern.numbers"])
+def test_what_a_folder_holds_beside_its_pictures_is_said(
+    capsys: pytest.CaptureFixture[str], digit: Path, tmp_path: Path, command: str
+) -> None:
+    folder = tmp_path / "scans"
+    (folder / "older").mkdir(parents=True)
+    (folder / ".hidden").mkdir()
+    (folder / "0.png").write_bytes(digit.read_bytes())
+    (folder / "notes.txt").write_text("none", encoding="ascii")
+    status, out, err = call(capsys, *command.split(), str(folder), "--json")
+    assert (status, len(json.loads(out)), err) == (0, 1, f"{folder}: 1 subfolder left out\n")
+    (folder / "newer").mkdir()
+    (folder / "lost.png").symlink_to(tmp_path / "nowhere.png")
+    assert call(capsys, *command.split(), str(folder))[2] == f"{folder}: 2 subfolders and 1 link to nothing left out\n"
+    assert call(capsys, *command.split(), str(digit))[2] == ""
+
+
 def test_a_folder_without_pictures(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     _, err = failed(capsys, "predict", "lenet5_modern", str(tmp_path))
     assert str(tmp_path) in err
