@@ -192,6 +192,32 @@ def test_what_is_not_a_picture(capsys: pytest.CaptureFixture[str], tmp_path: Pat
     assert name in err
 
 
+@pytest.mark.parametrize(
+    ("status", "command"),
+    [
+        (2, "predict lenet5_modern {folder}/missing.png"),
+        (2, "predict lenet5_modern {folder}/damaged.png"),
+        (1, "predict lenet5_modern {digit} {folder}/damaged.png"),
+        (2, "predict lenet5_modern {digit} {folder}/missing.png"),
+        (2, "predict lenet5_moderm {digit}"),
+        (2, "predict lenet5_modern {digit} --top-k 99"),
+        (1, "predict {folder}/missing.onnx {digit}"),
+        (1, "predict local-dir:{folder}/missing {digit}"),
+        (1, "evaluate lenet5_modern --data-root {folder}"),
+        (1, "finetune --data-dir {folder}/missing --out {folder}/run"),
+        (1, "export lenet5_modern -o {folder}/missing/network.onnx"),
+    ],
+)
+def test_the_exit_status_is_what_the_manual_says(
+    capsys: pytest.CaptureFixture[str], digit: Path, tmp_path: Path, status: int, command: str
+) -> None:
+    folder = tmp_path / "of"
+    folder.mkdir()
+    (folder / "damaged.png").write_bytes(digit.read_bytes()[:40])
+    arguments = [part.format(digit=digit, folder=folder) for part in command.split()]
+    assert call(capsys, *arguments)[0] == status
+
+
 @pytest.mark.parametrize("command", ["predict lenet5_modern.handwriting", "read lenet5_modern.numbers"])
 def test_what_a_folder_holds_beside_its_pictures_is_said(
     capsys: pytest.CaptureFixture[str], digit: Path, tmp_path: Path, command: str
