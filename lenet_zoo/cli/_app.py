@@ -217,12 +217,13 @@ def print_table(table: Table) -> None:
 
 def pictures_of(images: Sequence[str]) -> list[Path]:
     """All pictures that a command is asked for; of a folder it says what is not looked into."""
-    from lenet_zoo.pictures.reading import passed_over, pictures_in
+    from lenet_zoo.pictures.reading import looked_into
 
     paths: list[Path] = []
     for image in images:
-        paths += pictures_in(image)
-        if left_out := passed_over(image):
+        pictures, left_out = looked_into(image)
+        paths += pictures
+        if left_out:
             say(f"{printable(image)}: {left_out} left out")
     return paths
 

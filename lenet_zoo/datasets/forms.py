@@ -79,7 +79,7 @@ def hurried(label: int, random: np.random.Generator) -> Bytes:
 def mark(random: np.random.Generator) -> list[Way]:
     """A sign that stands among digits and is none: its strokes, in heights of a digit, whose head is at y = 0."""
     names = list(_MARKS)
-    forms, straight = _MARKS[names[random.choice(len(names), p=_MARK_SHARES)]][1:]
+    _, forms, straight = _MARKS[names[random.choice(len(names), p=_MARK_SHARES)]]
     strokes = [one + random.normal(0, 0.03, one.shape) for one in forms[random.integers(len(forms))]]
     if not straight:
         strokes = [_rounded(one, 0.25) for one in strokes]

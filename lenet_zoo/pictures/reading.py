@@ -22,8 +22,8 @@ __all__ = [
     "PictureSource",
     "bands",
     "load_picture",
+    "looked_into",
     "means",
-    "passed_over",
     "picture_name",
     "picture_suffixes",
     "pictures_in",
@@ -88,31 +88,37 @@ def pictures_in(path: str | os.PathLike[str]) -> list[Path]:
     Raises:
         InputError: the path is missing or cannot be read, or the folder has no picture.
     """
+    return looked_into(path)[0]
+
+
+def looked_into(path: str | os.PathLike[str]) -> tuple[list[Path], str]:
+    """`pictures_in`, and what a folder holds that these leave out, as "2 subfolders and 1 link to nothing", or "".
+
+    Raises: as `pictures_in`.
+    """
     path = Path(path)
+    files, folders, nowhere = [], 0, 0
     try:
         if not stat.S_ISDIR(path.stat().st_mode):
-            return [path]
-        files = sorted(entry for entry in path.iterdir() if not entry.name.startswith(".") and entry.is_file())
+            return [path], ""
+        for entry in path.iterdir():
+            if entry.name.startswith("."):
+                continue
+            if entry.is_file():
+                files.append(entry)
+            elif entry.is_dir():
+                folders += 1
+            elif entry.is_symlink():
+                nowhere += 1
     except (OSError, ValueError) as error:
         raise InputError(_why_unreadable(path, error)) from None
     known = picture_suffixes()
-    pictures = [file for file in files if file.suffix.lower() in known]
+    pictures = sorted(file for file in files if file.suffix.lower() in known)
     if not pictures:
         raise InputError(f"{path} has no pictures in it: a folder needs files such as .png, .jpg, .gif, .bmp or .tif")
-    return pictures
-
-
-def passed_over(path: str | os.PathLike[str]) -> str:
-    """What `pictures_in` leaves out of a folder and a user may not expect, as "2 subfolders"; empty without such."""
-    path = Path(path)
-    if not path.is_dir():
-        return ""
-    seen = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
-    folders = sum(entry.is_dir() for entry in seen)
-    nowhere = sum(entry.is_symlink() and not entry.exists() for entry in seen)
     told = [f"{folders} subfolder{'s' * (folders > 1)}"] * (folders > 0)
     told += [f"{nowhere} link{'s' * (nowhere > 1)} to nothing"] * (nowhere > 0)
-    return " and ".join(told)
+    return pictures, " and ".join(told)
 
 
 def picture_suffixes() -> set[str]:

@@ -82,9 +82,7 @@ def test_the_stroke_from_a_zero_to_what_is_cut_off_beside_it(tail: Points) -> No
     image = zero(page(height=160, width=140), (15, 15, 110, 145))
     ImageDraw.Draw(image).line(tail, fill=40, width=10)
     found, wanted = digit(image), digit(zero(page(height=160, width=140), (15, 15, 110, 145)))
-    # The stump that stays at the loop moves it by a pixel.
-    moved = [np.roll(found, (down, right), (0, 1)) for down in (-1, 0, 1) for right in (-1, 0, 1)]
-    assert max(alike(each, wanted) for each in moved) > 0.96
+    assert alike_within_a_pixel(found, wanted) > 0.96  # the stump that stays at the loop moves it
 
 
 def test_of_two_neighbours_the_one_in_the_middle_stays_even_if_it_is_the_smaller() -> None:
@@ -207,19 +205,6 @@ def test_no_part_of_a_stroke_is_a_stain_where_a_shadow_lies_on_it() -> None:
     assert alike(digit_from_grey(shaded), digit(alone(SEVEN))) > 0.9
 
 
-@pytest.mark.parametrize("angle", [25, 45, 80])
-def test_a_fat_zero_is_no_sheet_however_it_lies(angle: int) -> None:
-    """A ring, and the outline of a rectangle: neither is paper with something written upon it."""
-    fat = page()
-    draw = ImageDraw.Draw(fat)
-    draw.ellipse((50, 30, 150, 170), fill=40)
-    draw.ellipse((86, 75, 114, 125), fill=235)
-    turned = fat.rotate(angle, Image.Resampling.BICUBIC, fillcolor=235)
-    found = digit(turned)
-    assert found[14, 14] < 100 < found[14].max()
-    assert np.flatnonzero(found.any(1)).size == 20 or np.flatnonzero(found.any(0)).size == 20
-
-
 # ---- What stays ------------------------------------------------------------------------------------------------------
 
 
@@ -310,6 +295,19 @@ def test_a_hand_drawn_bar_from_side_to_side_is_no_rule(character: str, side: int
         if negative:
             crossing, free = 255 - crossing, 255 - free
         assert alike(digit_from_grey(crossing), digit_from_grey(free)) > 0.75  # as a rule it went: 0.65 at most
+
+
+@pytest.mark.parametrize("angle", [25, 45, 80])
+def test_a_fat_zero_is_no_sheet_however_it_lies(angle: int) -> None:
+    """Its loop is no writing on paper."""
+    fat = page()
+    draw = ImageDraw.Draw(fat)
+    draw.ellipse((50, 30, 150, 170), fill=40)
+    draw.ellipse((86, 75, 114, 125), fill=235)
+    turned = fat.rotate(angle, Image.Resampling.BICUBIC, fillcolor=235)
+    found = digit(turned)
+    assert found[14, 14] < 100 < found[14].max()
+    assert np.flatnonzero(found.any(1)).size == 20 or np.flatnonzero(found.any(0)).size == 20
 
 
 # ---- Several characters ----------------------------------------------------------------------------------------------
