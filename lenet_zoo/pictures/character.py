@@ -225,7 +225,7 @@ def _ink(grey: Bytes) -> tuple[Bytes, bool]:
         sheet = sheet_in(picture)
         if sheet is None:
             break
-        crop = _cut(crop if sheet.inside is None else painted_over(crop, ~sheet.inside), sheet.box, picture.shape)
+        crop = _cut(crop if sheet.around is None else painted_over(crop, sheet.around), sheet.box, picture.shape)
         picture = fit(crop, _SIDE)
     bright, at_edge = ink_is_bright(picture), False
     for turn in range(4):

@@ -121,8 +121,8 @@ def _cut(crop: Bytes, corner: tuple[int, int], scale: tuple[float, float], singl
     top, left = corner
     picture = _fitted(crop)
     sheet = sheet_in(picture, of_lines=True)
-    if sheet is not None and sheet.inside is not None:
-        crop = painted_over(crop, ~sheet.inside)
+    if sheet is not None and sheet.around is not None:
+        crop = painted_over(crop, sheet.around)
         picture = _fitted(crop)
     risen = _risen(picture)
     for _ in range(2):

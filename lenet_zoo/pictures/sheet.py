@@ -16,10 +16,10 @@ _EDGE = 2
 
 
 class Sheet(NamedTuple):
-    """Where a sheet lies in the working picture: a box within it, and its inside if what is around that is to go."""
+    """Where a sheet lies in the working picture: a box within it, and what is around it if that is to go."""
 
     box: Box
-    inside: Mask | None
+    around: Mask | None
 
 
 def sheet_in(picture: Bytes, of_lines: bool = False) -> Sheet | None:
@@ -55,12 +55,11 @@ def sheet_in(picture: Bytes, of_lines: bool = False) -> Sheet | None:
     sheet = sheets.mask(np.arange(sheets.count) == which)
     # What touches the border may be what a shadow leaves of the light.
     written = not ring(sheet).any() and _is_solid(sheet, area) and _is_written_upon(sheet & surround, area)
-    inside = extreme(sheet, _EDGE + 1, np.logical_and) if written else None
+    inside = extreme(sheet, _EDGE + 1, np.logical_and)
+    around = ~inside if written and inside.any() else None
     straight = 100 * area >= 85 * height * width
-    if inside is None or not inside.any():
-        if of_lines or not straight:
-            return None
-        inside = None
+    if around is None and (of_lines or not straight):
+        return None
     if not straight and not _lies_askew(sheet, area):
         return None
     if straight:
@@ -71,7 +70,7 @@ def sheet_in(picture: Bytes, of_lines: bool = False) -> Sheet | None:
             within = (tops > top) & (bottoms < bottom) & (lefts > left) & (rights < right)
             if not (within & (5 * (bottoms - tops) >= height)).any():
                 return None
-    return Sheet((top + _EDGE, bottom - _EDGE, left + _EDGE, right - _EDGE), inside)
+    return Sheet((top + _EDGE, bottom - _EDGE, left + _EDGE, right - _EDGE), around)
 
 
 def _is_solid(sheet: Mask, area: int) -> bool:

@@ -59,17 +59,8 @@ export function findCharacter(grey: Uint8Array, height: number, width: number, s
     const picture = fit(crop, SIDE);
     const sheet = sheetIn(picture);
     if (!sheet) break;
-    const { box, inside } = sheet;
-    crop = cut(
-      inside
-        ? paintedOver(
-            crop,
-            map(inside, (value) => 1 - value),
-          )
-        : crop,
-      box,
-      picture,
-    );
+    const { box, around } = sheet;
+    crop = cut(around ? paintedOver(crop, around) : crop, box, picture);
   }
   const { ink, atEdge } = inkOf(crop, inkIsBright(fit(crop, SIDE)), false);
   return { pixels: asMnist(ink, size), atEdge };

@@ -59,12 +59,9 @@ export function aroundDrawing({ height }: Grid): number {
 function cutOut(crop: Grid, corner: Pair, scale: Pair, single = false): Strip[] {
   let [top, left] = corner;
   let picture = fitted(crop);
-  const sheet = sheetIn(picture, true)?.inside;
-  if (sheet) {
-    crop = paintedOver(
-      crop,
-      map(sheet, (value) => 1 - value),
-    );
+  const desk = sheetIn(picture, true)?.around;
+  if (desk) {
+    crop = paintedOver(crop, desk);
     picture = fitted(crop);
   }
   for (let turn = 0; turn < 2; turn++) {

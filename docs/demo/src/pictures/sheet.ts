@@ -7,10 +7,10 @@ import { boxOf, extreme, floorDiv, map, MIN, otsu, ring, sum, transpose, type Bo
 /** Pixels of a sheet's edge that are no paper yet. */
 const EDGE = 2;
 
-/** Where a sheet lies in the working picture: a box within it, and its inside if what is around that is to go. */
+/** Where a sheet lies in the working picture: a box within it, and what is around it if that is to go. */
 interface Sheet {
   box: Box;
-  inside: Grid | null;
+  around: Grid | null;
 }
 
 /**
@@ -39,12 +39,10 @@ export function sheetIn(picture: Grid, ofLines = false): Sheet | null {
   const marks = components(map(sheet, (value, i) => value & surround.data[i]));
   // What touches the border may be what a shadow leaves of the light.
   const written = !ring(sheet.data, rows, columns).some(Boolean) && isSolid(sheet, area) && isWrittenUpon(marks, area);
-  let inside = written ? extreme(sheet, EDGE + 1, MIN) : null;
+  const inside = extreme(sheet, EDGE + 1, MIN);
+  const around = written && inside.data.some(Boolean) ? map(inside, (value) => 1 - value) : null;
   const straight = 100 * area >= 85 * height * width;
-  if (!inside?.data.some(Boolean)) {
-    if (ofLines || !straight) return null;
-    inside = null;
-  }
+  if (!around && (ofLines || !straight)) return null;
   if (!straight && !liesAskew(sheet, area)) return null;
   if (straight) {
     const pieces = components(marked).pieces;
@@ -54,7 +52,7 @@ export function sheetIn(picture: Grid, ofLines = false): Sheet | null {
       if (!pieces.some((each) => isWithin(each) && 5 * each.height >= height)) return null;
     }
   }
-  return { box: [top + EDGE, bottom - EDGE, left + EDGE, right - EDGE], inside };
+  return { box: [top + EDGE, bottom - EDGE, left + EDGE, right - EDGE], around };
 }
 
 /** Whether nothing of a piece is hollow: no row or column of it has gaps, but for 1/20 in all. */
