@@ -22,7 +22,7 @@ import torch
 from lenet_zoo._files import write_atomic
 from lenet_zoo.classify.torch import logits_of
 from lenet_zoo.evaluation import evaluate
-from lenet_zoo.finetuning import Start, learn, load_finetuning, load_splits
+from lenet_zoo.finetuning import Start, for_splits, learn, load_finetuning, load_splits
 from lenet_zoo.training.checkpoint import RunFolder
 
 UNDISTORTED = dict.fromkeys(("rotation", "scale", "aspect", "slant", "shift"), 0)
@@ -44,7 +44,7 @@ def measure(
     data = load_splits(dataset, few_shot=size, seed=seed, data_root=data_root)
     if len(data.train) > 20_000:
         changes = {**changes, "epochs": 10}
-    recipe = load_finetuning("finetune", start, data, dataset, changes)
+    recipe = for_splits(load_finetuning("finetune", start, dataset, changes), data)
     with tempfile.TemporaryDirectory() as folder:
         result = learn(start, data, recipe, RunFolder(folder), seed=seed)
     return dict(accuracy=evaluate(logits_of(result.model), data.test).accuracy, seconds=round(result.seconds, 2))

@@ -36,7 +36,7 @@ from lenet_zoo.training.publish import command_line, warn_at_chance
 from lenet_zoo.training.recipe import Recipe, check_seed, load_recipe
 from lenet_zoo.training.threads import check_threads, own_threads
 
-__all__ = ["FineTuned", "Splits", "Start", "finetune", "learn", "load_finetuning", "load_splits"]
+__all__ = ["FineTuned", "Splits", "Start", "finetune", "for_splits", "learn", "load_finetuning", "load_splits"]
 
 # An epoch has at least so many pictures: fewer are repeated within it, distorted anew each time.
 _LEAST_PER_EPOCH = 2_000
@@ -167,7 +167,7 @@ def finetune(
         raise InputError(f"in_chans and prepare are for pictures of your own (data_dir): {dataset} has its own form")
     # For a folder the preparation chooses the recipe's table: the folder's own name could be that of a data set.
     table = preparation.kind if data_dir is not None else dataset
-    load_recipe(recipe, architecture=start.architecture, dataset=table, changes=changes)  # before pictures are read
+    chosen = load_finetuning(recipe, start, table, changes)  # before pictures are read
     with ranks.first_on_its_machine() if download else nullcontext():
         data = load_splits(
             dataset,
@@ -182,7 +182,7 @@ def finetune(
             download=download,
             monitor=monitor,
         )
-    chosen = load_finetuning(recipe, start, data, table, changes)
+    chosen = for_splits(chosen, data)
     run = {
         **chosen.as_dict(),  # whose `start` is empty: fine-tuning has its own
         "start": start.identity(),
@@ -242,13 +242,12 @@ def _finished(home: Path, run: Mapping[str, Any]) -> FineTuned:
     return FineTuned(home, create_model(f"local-dir:{home}", pretrained=True), card.as_dict())
 
 
-def load_finetuning(name: str, start: Start, data: Splits, table: str, changes: Mapping[str, Any] | None) -> Recipe:
-    """A recipe for these data.
+def load_finetuning(name: str, start: Start, table: str, changes: Mapping[str, Any] | None) -> Recipe:
+    """A recipe for fine-tuning; see `for_splits`.
 
     Args:
         name: a shipped recipe, or a .toml file.
         start: the network, whose architecture chooses a table of the recipe.
-        data: without validation pictures, every epoch is trained.
         table: chooses another table: the data set's name; for a folder 'character' or 'picture', its preparation.
         changes: fields to set.
 
@@ -259,8 +258,12 @@ def load_finetuning(name: str, start: Start, data: Splits, table: str, changes: 
         raise InputError(f"recipe {name!r} has the method {chosen.method}, which trains from the start: take another")
     if chosen.start:
         raise InputError(f"recipe {name!r} has start={chosen.start}: fine-tuning is told by model, so set start=")
-    # Patience needs validation pictures.
-    return chosen if data.validation is not None else replace(chosen, patience=0)
+    return chosen
+
+
+def for_splits(recipe: Recipe, data: Splits) -> Recipe:
+    """The recipe for these pictures: without validation pictures, which patience needs, every epoch is trained."""
+    return recipe if data.validation is not None else replace(recipe, patience=0)
 
 
 def learn(
