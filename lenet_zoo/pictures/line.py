@@ -7,9 +7,11 @@ The steps are those of `character`, with the height of the line in place of the 
        that.
     2. Polarity, slope of light, paper (`ground`), Otsu's threshold; one tone and noise are refused. Ink is less than
        half of the picture, or the polarity was that of a frame. A note, a spot of light or a shadow is no ink where
-       there are strokes upon it (`ground.upon_blob`), of which a digit is 1/8 as high as the picture or more. Rings
-       and boxes around characters (`pieces.frames`) are painted over with the picture's median level, of boxes only
-       the lines, and all begins anew (twice at most).
+       there are strokes upon it (`ground.upon_blob`), of which a digit is 1/8 as high as the picture or more. Where the
+       mean stroke is up to 2 px, the extreme over 2·r + 1 px of the original, r = ⌊its height / (3 · that of the
+       working picture)⌋, takes its place if that doubles the distance of the class means: hair lines would break. Rings
+       and boxes around characters (`pieces.frames`) are painted over with the picture's median level, of boxes only the
+       lines, and all begins anew (twice at most).
     3. Rules along the line are taken out (`rules`), and those that the upper or lower border cuts. A pattern of the
        paper that is over the threshold raises it (`ground.above_pattern`).
     4. Pieces: edges of the paper, remnants that touch the border, specks and, unless nothing else is there, pale
@@ -46,7 +48,7 @@ from lenet_zoo.pictures.ground import (
     rise_above_paper,
     upon_blob,
 )
-from lenet_zoo.pictures.kernels import Bytes, Mask, box_of, extreme, halved, nearest, otsu, scale_to
+from lenet_zoo.pictures.kernels import Bytes, Mask, box_of, extreme, halved, mean_stroke, nearest, otsu, scale_to
 from lenet_zoo.pictures.pieces import frames
 from lenet_zoo.pictures.reading import PictureSource, load_picture, picture_name, reduced
 from lenet_zoo.pictures.rules import rules_along, without_rules
@@ -125,6 +127,7 @@ def _cut(crop: Bytes, corner: tuple[int, int], scale: tuple[float, float], singl
         crop = painted_over(crop, sheet.around)
         picture = _fitted(crop)
     risen = _risen(picture)
+    crop, picture, risen = _widened(crop, picture, risen)
     for _ in range(2):
         around = _frames(risen)
         if around is None:
@@ -225,6 +228,20 @@ def _risen(picture: Bytes) -> Ink:
     return upon_blob(found, look, bright, side, side // 8)[1]  # a digit may be an eighth as high as a note
 
 
+def _widened(crop: Bytes, picture: Bytes, risen: Ink) -> tuple[Bytes, Bytes, Ink]:
+    """A crop, its working picture and the ink on it, hair lines being as wide as a pixel of the working picture."""
+    reach = crop.shape[0] // (3 * picture.shape[0])
+    if not reach or not risen.mask.any() or mean_stroke(risen.mask) > 2:
+        return crop, picture, risen
+    for choose in (np.minimum, np.maximum):  # the one for the other polarity rubs them out
+        wide = extreme(crop, reach, choose)
+        thick = _fitted(wide)
+        found = _risen(thick)
+        if found.ink - found.paper >= 2 * (risen.ink - risen.paper):
+            return wide, thick, found
+    return crop, picture, risen
+
+
 def _written(risen: Ink, pixels: int, single: bool) -> _Writing:
     """The refusals of step 2, and steps 3 to 5."""
     rise, threshold, paper, ink, mask = risen
@@ -264,7 +281,7 @@ def _frames(risen: Ink) -> Mask | None:
         return None
     pieces = components(risen.mask)
     around = np.zeros(risen.mask.shape, np.bool_)
-    for piece, _ in frames(pieces):
+    for piece, _ in frames(pieces, of_lines=True):
         whole = pieces.mask(np.arange(pieces.count) == piece)
         long = 4 * int(pieces.boxes[1][piece] - pieces.boxes[0][piece])
         lines = (5 * run_lengths(whole) >= long) | (long <= 5 * run_lengths(np.ascontiguousarray(whole.T)).T)

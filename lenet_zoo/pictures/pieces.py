@@ -93,10 +93,11 @@ def kept_pieces(rise: Bytes, mask: Mask, pale: int, shrunk: bool, whole: tuple[i
     return pieces.mask(keep) & mask if hair else pieces.mask(keep)
 
 
-def frames(pieces: Pieces) -> Iterator[tuple[int, Mask]]:
+def frames(pieces: Pieces, of_lines: bool = False) -> Iterator[tuple[int, Mask]]:
     """The rings and boxes that are drawn around another piece, the largest first, each with all that is within it.
 
-    A 0 may hold a dot or a stroke of its own: what is drawn around a character is as wide as that, or has corners.
+    A 0 may hold a dot or a stroke of its own: what is drawn around a character is as wide as that, or has corners. In
+    lines, a narrow ring is one, too, around what is half as high.
     """
     tops, bottoms, lefts, rights = pieces.boxes
     heights, widths = bottoms - tops, rights - lefts
@@ -108,13 +109,38 @@ def frames(pieces: Pieces) -> Iterator[tuple[int, Mask]]:
         if not inner.any():
             continue
         frame = pieces.mask(np.arange(pieces.count) == piece)
-        whole = filled(frame)
+        tight = frame.copy()  # a line of single pixels, corner to corner, lets paper through: a pixel more does not
+        tight[:, 1:] |= frame[:, :-1]
+        whole = filled(tight)
         within, area, box = whole & ~frame, np.count_nonzero(whole), height * width
-        round_enough = 5 * width >= 4 * height and 4 * area >= 3 * box
-        if 2 * np.count_nonzero(within) < area or not (round_enough or 10 * area >= 9 * box):
+        if 2 * np.count_nonzero(within) < area or 5 * area < 3 * box:
+            continue
+        rings = _hills(whole, lefts[piece], rights[piece], height)
+        wide_enough = 5 * width >= 4 * height or (of_lines and (inner & (2 * heights >= height)).any())
+        round_enough = wide_enough and (4 * area >= 3 * box or (of_lines and rings > 1))
+        # Of rings that hang together each has a character in it, or that has become one with its ring.
+        if not (round_enough or 10 * area >= 9 * box) or np.count_nonzero(inner) < rings:
             continue
         if pieces.sums(within)[inner].any():
             yield piece, within
+
+
+def _hills(whole: Mask, left: int, right: int, height: int) -> int:
+    """Of how many hills the upper edge of a piece is, or the lower one if that has more: rings in a row.
+
+    Between two of them it falls and rises by 1/16 of the height.
+    """
+    most = 0
+    for rows in (whole, whole[::-1]):
+        hills, climbing, turn = 1, True, height
+        for level in rows[:, left:right].argmax(0).tolist():  # rows count downwards
+            if (level < turn) == climbing:
+                turn = level
+            elif 16 * abs(level - turn) > height:
+                climbing, turn = not climbing, level
+                hills += climbing
+        most = max(most, hills)
+    return most
 
 
 def _underlines(pieces: Pieces, main: int, keep: Mask) -> Mask:

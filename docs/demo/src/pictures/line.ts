@@ -13,7 +13,9 @@ import {
   map,
   max,
   MAX,
+  meanStroke,
   median,
+  MIN,
   nearest,
   otsu,
   pad,
@@ -64,6 +66,7 @@ function cutOut(crop: Grid, corner: Pair, scale: Pair, single = false): Strip[] 
     crop = paintedOver(crop, desk);
     picture = fitted(crop);
   }
+  [crop, picture] = widened(crop, picture);
   for (let turn = 0; turn < 2; turn++) {
     const around = framesIn(risenOf(picture));
     if (!around) break;
@@ -175,6 +178,22 @@ function risenOf(picture: Grid): Ink {
   return uponBlob(found, look, bright, side, floorDiv(side, 8)).found; // a digit may be an eighth as high as a note
 }
 
+/** A crop and its working picture, hair lines being as wide as a pixel of the working picture. */
+function widened(crop: Grid, picture: Grid): [crop: Grid, picture: Grid] {
+  const reach = floorDiv(crop.height, 3 * picture.height);
+  if (!reach) return [crop, picture];
+  const { paper, ink, mask } = risenOf(picture);
+  if (!mask.data.some(Boolean) || meanStroke(mask) > 2) return [crop, picture];
+  // The one for the other polarity rubs them out.
+  for (const choose of [MIN, MAX]) {
+    const wide = extreme(crop, reach, choose);
+    const thick = fitted(wide);
+    const found = risenOf(thick);
+    if (found.ink - found.paper >= 2 * (ink - paper)) return [wide, thick];
+  }
+  return [crop, picture];
+}
+
 /**
  * The rings and boxes around characters; null where there are none. Of a box the straight lines alone, if they are half
  * of it: characters may touch it.
@@ -184,7 +203,7 @@ function framesIn({ paper, ink, mask }: Ink): Grid | null {
   const { height, width } = mask;
   const found = components(mask);
   const around = new Uint8Array(mask.data.length);
-  for (const { piece } of framesOf(found, mask)) {
+  for (const { piece } of framesOf(found, mask, true)) {
     const whole = maskOf(found, height, width, (each) => each === piece);
     const along = runLengths(whole);
     const down = runLengths(transpose(whole));

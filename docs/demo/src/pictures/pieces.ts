@@ -65,7 +65,11 @@ export function keptPieces(
 }
 
 /** The rings and boxes that are drawn around another piece, the largest first, each with all that is within it. */
-export function* framesOf(found: Pieces, { height, width }: Shape): Generator<{ piece: Piece; within: Grid }> {
+export function* framesOf(
+  found: Pieces,
+  { height, width }: Shape,
+  ofLines = false,
+): Generator<{ piece: Piece; within: Grid }> {
   const large = found.pieces.filter((piece) => piece.height >= 8 && 2 * piece.width >= piece.height);
   for (const piece of large.sort((a, b) => b.area - a.area)) {
     const [top, bottom, left, right] = piece.box;
@@ -75,16 +79,47 @@ export function* framesOf(found: Pieces, { height, width }: Shape): Generator<{ 
     );
     if (!inner.length) continue;
     const frame = maskOf(found, height, width, (each) => each === piece);
-    const filled = filledOf(frame);
+    // A line of single pixels, corner to corner, lets paper through: a pixel more does not.
+    const tight = map(frame, (value, i) => value | (i % width ? frame.data[i - 1] : 0));
+    const filled = filledOf(tight);
     const within = map(filled, (value, i) => value & ~frame.data[i]);
     const area = sum(filled.data);
     const box = piece.height * piece.width;
-    // A 0 may hold a dot or a stroke of its own: what is drawn around a character is as wide as that, or has corners.
-    const isRound = 5 * piece.width >= 4 * piece.height && 4 * area >= 3 * box;
-    if (2 * sum(within.data) < area || !(isRound || 10 * area >= 9 * box)) continue;
+    if (2 * sum(within.data) < area || 5 * area < 3 * box) continue;
+    const rings = hillsOf(filled, left, right, piece.height);
+    const isWide =
+      5 * piece.width >= 4 * piece.height || (ofLines && inner.some(({ height: high }) => 2 * high >= piece.height));
+    const isRound = isWide && (4 * area >= 3 * box || (ofLines && rings > 1));
+    // Of rings that hang together each has a character in it, or that has become one with its ring.
+    if (!(isRound || 10 * area >= 9 * box) || inner.length < rings) continue;
     const inside = maskOf(found, height, width, (each) => inner.includes(each)).data;
     if (inside.some((value, i) => value & within.data[i])) yield { piece, within };
   }
+}
+
+/**
+ * Of how many hills the upper edge of a piece is, or the lower one if that has more: rings in a row. Between two of them
+ * it falls and rises by 1/16 of the height.
+ */
+function hillsOf(whole: Grid, left: number, right: number, high: number): number {
+  const { data, height, width } = whole;
+  const count = (levelAt: (column: number) => number) => {
+    let [hills, climbing, turn] = [1, true, high];
+    for (let column = left; column < right; column++) {
+      const level = levelAt(column);
+      if (level < turn === climbing) turn = level;
+      else if (16 * Math.abs(level - turn) > high) {
+        climbing = !climbing;
+        turn = level;
+        hills += Number(climbing);
+      }
+    }
+    return hills;
+  };
+  const rows = [...Array(height).keys()];
+  const first = (column: number) => rows.find((row) => data[row * width + column])!;
+  const last = (column: number) => rows.find((row) => data[(height - 1 - row) * width + column])!;
+  return Math.max(count(first), count(last));
 }
 
 /** Without flat pieces under all others, as wide as those together. */
