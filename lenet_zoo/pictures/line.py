@@ -59,7 +59,7 @@ __all__ = ["line_from_grey", "line_from_image", "lines_from_image"]
 
 # Chosen, as all constants here, on the dev halves of cheque amounts and of photos of numbers: accuracy on those is no
 # held-out figure.
-_TALL, _WIDE = 96, 1536
+_TALL, _WIDE, _LOWEST = 96, 1536, 8
 _MOST_LINES = 5
 _LEAST_CONTRAST = 4
 
@@ -74,7 +74,7 @@ def lines_from_image(image: PictureSource) -> tuple[Strip, ...]:
 
     Raises:
         NoDigitError: the picture is empty or noise, or a page of text.
-        InputError: the picture cannot be read, or is lower than 8 px.
+        InputError: the picture cannot be read, is lower than 8 px, or over 192 times as wide as high.
     """
     picture = load_picture(image)
     name, size = picture_name(image), (picture.height, picture.width)
@@ -106,9 +106,15 @@ def _lines(grey: Bytes, size: tuple[int, ...]) -> tuple[Strip, ...]:
     """All lines of a picture whose boxes are to be given in the pixels of one of this height and width."""
     if grey.ndim != 2 or grey.dtype != np.uint8 or not grey.size:
         raise InputError(f"grey must be uint8 H×W, not {grey.dtype} {'×'.join(map(str, grey.shape))}")
-    if grey.shape[0] < 8:
-        raise InputError(f"a picture {grey.shape[0]} px high: a line of digits needs at least 8 px")
-    return _cut(grey, (0, 0), (size[0] / grey.shape[0], size[1] / grey.shape[1]))
+    height, width = size
+    if height < _LOWEST:
+        raise InputError(f"a picture {height} px high: a line of digits needs at least {_LOWEST} px")
+    most = _WIDE // _LOWEST
+    if width > most * height:
+        raise InputError(
+            f"a picture {width:,} px wide and {height} px high: up to {most} times as wide as high is read; cut it"
+        )
+    return _cut(grey, (0, 0), (height / grey.shape[0], width / grey.shape[1]))
 
 
 def _cut(crop: Bytes, corner: tuple[int, int], scale: tuple[float, float], single: bool = False) -> tuple[Strip, ...]:
@@ -151,7 +157,7 @@ def _cut(crop: Bytes, corner: tuple[int, int], scale: tuple[float, float], singl
             max(0, int((begin - margin) * across)),
             min(crop.shape[1], int((end + margin) * across) + 1),
         )
-        if (cut[1] - cut[0]) * 4 >= 3 * crop.shape[0] or cut[1] - cut[0] < 8:
+        if (cut[1] - cut[0]) * 4 >= 3 * crop.shape[0] or cut[1] - cut[0] < _LOWEST:
             break
         crop = crop[cut[0] : cut[1], cut[2] : cut[3]]
         top, left = top + cut[0], left + cut[2]
@@ -174,8 +180,10 @@ def _each(
         above = max(first - margin, (rows[i - 1][1] + first) / 2 if i else 0, 0)
         below = min(last + margin, (last + rows[i + 1][0]) / 2 if i + 1 < len(rows) else crop.shape[0], crop.shape[0])
         part = crop[int(above) : math.ceil(below)]
+        if len(part) < _LOWEST:
+            continue
         try:
-            strips += _cut(part, (corner[0] + int(above), corner[1]), scale, single=True) if len(part) >= 8 else ()
+            strips += _cut(part, (corner[0] + int(above), corner[1]), scale, single=True)
         except NoDigitError as error:
             reason = error
     if not strips:

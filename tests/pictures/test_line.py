@@ -187,15 +187,28 @@ def test_each_of_several_lines_is_a_strip_with_boxes_in_the_picture(digits: Data
         assert box == pytest.approx(np.array(ink), abs=4)
 
 
-def test_a_picture_lower_than_8_px_is_refused(digits: Dataset) -> None:
-    with pytest.raises(InputError, match="a picture 6 px high: a line of digits needs at least 8 px"):
-        line_from_grey(np.zeros((6, 100), np.uint8))
+@pytest.mark.parametrize(
+    ("height", "width", "text"),
+    [
+        (6, 100, "a picture 6 px high: a line of digits needs at least 8 px"),
+        (6, 6400, "a picture 6 px high: a line of digits needs at least 8 px"),
+        (30, 6400, "a picture 6,400 px wide and 30 px high: up to 192 times as wide as high is read; cut it"),
+    ],
+)
+def test_a_picture_too_low_for_a_line_is_refused_by_its_own_size(height: int, width: int, text: str) -> None:
+    with pytest.raises(InputError, match=text):
+        line_from_image(Image.new("L", (width, height)))
+
+
+def test_the_widest_line_is_looked_at() -> None:
+    with pytest.raises(NoDigitError, match="of one tone"):
+        line_from_image(Image.new("L", (192 * 33, 33)))
 
 
 def test_a_line_too_long_is_refused(digits: Dataset) -> None:
     one = written(digits, (0, 3, 5, 8), 1, gap=4, margin=4)
     with pytest.raises(InputError, match="no number: the line is too long; give 100 digits at most"):
-        line_from_grey(np.concatenate([one] * 250, 1))
+        line_from_grey(np.concatenate([one] * 50, 1))
 
 
 def test_the_file_is_named(digits: Dataset, tmp_path) -> None:
