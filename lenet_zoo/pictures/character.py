@@ -21,12 +21,13 @@ Grey to digit (`digit_from_grey`; `//` rounds down; S = 96 is the longer side of
     1. A size×size picture that is a digit as MNIST has them, or its negative, is the answer: background 0, ink reaching
        250, the box 20 or 19 px, the centre of mass within 0.52 px of pixel 14 (all 70,000 of MNIST pass).
     2. Fit: the picture is scaled to S.
-    3. Sheet (`sheet`): Otsu's threshold in two classes. The class that holds most of the border is the surround, as
-       far as it hangs together with the border. The largest piece of the rest may be a sheet or the field of a frame
-       if it measures 1/2 of the picture in both directions, is shorter than 2:1, and either fills 85 % of its box or is
-       a rectangle that lies askew: the middles of its first row, first column, last row and last column are the corners
-       of a quadrilateral of its area, within 1/6; the sums of opposite corners differ by at most 1/6 of the longer
-       side; and the sides meet at right angles (cosine at most 1/4).
+    3. Sheet (`sheet`): Otsu's threshold in two classes. The class that holds most of the border is the surround, as far
+       as it hangs together with the border. The largest piece of the rest may be a sheet or the field of a frame if it
+       measures 1/2 of the picture in both directions (1/4 where 1/12 of the picture is not of the surround's class;
+       then it must have writing on it), is shorter than 2:1, and either fills 85 % of its box or is a rectangle that
+       lies askew: the middles of its first row, first column, last row and last column are the corners of a
+       quadrilateral of its area, within 1/6; the sums of opposite corners differ by at most 1/6 of the longer side; and
+       the sides meet at right angles (cosine at most 1/4).
        What fills its box is neither, but a 0 or a block 8, when no piece of the class that is not the surround covers
        2/3 of that box and none within it is 1/5 as high. The picture is cut to the box, less 2 px on each side.
        It is a sheet with writing on it if it does not touch the border; if its rows and columns, each from its first
@@ -67,12 +68,13 @@ Grey to digit (`digit_from_grey`; `//` rounds down; S = 96 is the longer side of
        first measured between are the outermost that hold 2/5 of the height.) Of its rules those go that lie along the
        sides, as deep as the thickest of the four, if a piece of what is inside is 1/3 as high as the box. Others are
        not looked for then.
-       Blobs (`ground.upon_blob`): where the mean stroke, ⌊2.5 · area / edges⌋ (as in step 13), is over S/8, the ink
+       Blobs (`ground.upon_blob`): where the mean stroke, ⌊2.5 · area / edges⌋ (as in step 13), is over S/10, the ink
        may be a sheet that lies askew, a spot of light or a shadow, with the strokes upon it. Steps 5 to 7 are tried
        with the other polarity, with an opening of S // 10 = 9, and with both. One counts if its mean stroke is at most
        half of that, if the pieces that measure S/4 and six mean strokes are half of all that are away from the border,
        and if the class means are 9/8 as far apart as before; 3/4 is enough for the same polarity, and where the largest
-       piece of the blob, its holes filled, has 7/10 of its box. The one with the class means farthest apart is taken.
+       piece of the blob has half of its box, and 7/10 with its holes filled. The one with the class means farthest
+       apart is taken.
        Pattern (`ground.above_pattern`): Otsu's threshold parts the ink in two. The pale part is a stain or the squares
        of the paper if 1/10 of the ink is pale and over 3 px away from what is dark, half of that outside the box of the
        dark piece; if nothing dark is on the border; if 19/20 of what is dark, with gaps of 2 px bridged, is one piece,
@@ -82,6 +84,9 @@ Grey to digit (`digit_from_grey`; `//` rounds down; S = 96 is the longer side of
        not asked for.
     8. Pieces (`pieces`): 8-connected; in a picture of twice S or more with ink on under 1/32 of it over gaps of 2 px,
        as a hair line may have broken.
+       Dots: 8 pieces or more of at most twice and at least half the median size (the longer side of the box, S/8 at
+       most), with 7/8 of the ink, are a dotted stroke if squares of up to twice that size and 3 px join 7/8 of them,
+       and what these cover is up to 3/5 of the square of its longer side. Nothing more of this step is asked then.
        Frames: a piece, 8 px high or more and half as wide as high or more, that holds another of 1/4 of its height.
        What it encloses is half of it, holes filled, or more; and that fills 9/10 of its box, or 3/4 if it is 4/5 as
        wide as high (a 0 with a stroke in it is narrower and has no corners). Rings that hang together are as many as
@@ -92,11 +97,12 @@ Grey to digit (`digit_from_grey`; `//` rounds down; S = 96 is the longer side of
        mean lies below the middle of threshold and ink are pale. The heaviest of the others is the character: area times
        nearness to the middle, which falls evenly to the border in both directions. Of the rest go shadows, which are
        pale and have their middle outside the character's box; those that touch the border; those under 1/20 of the
-       largest area; and those up to 1/5 of its longer side that have their middle outside its box. More than 12 pieces
-       are noise. And those up to 1/5 go that have nothing of it on one side in their rows, nor on one side in their
-       columns. After the question of several characters, which follows, there go: underlines, which are four times as
-       wide as high, begin 2 px under all that is not, and are as wide as that; and what is smaller than half of the
-       character and over 1/4 of its longer side away from all that stays.
+       largest area; and those up to 1/5 of its longer side that have their middle outside its box. Of more than 12
+       pieces those go that are above or below the character and up to 1/3 as high: printed text. If there still are
+       more, they are noise. And those up to 1/5 go that have nothing of it on one side in their rows, nor on one side
+       in their columns. After the question of several characters, which follows, there go: underlines, which are four
+       times as wide as high, begin 2 px under all that is not, and are as wide as that; and what is smaller than half
+       of the character and over 1/4 of its longer side away from all that stays.
        Several characters: others of 1/4 of its area and between half and twice its height, 5/8 of the taller's height
        level with it, and beside it (1/8 of the narrower's width may overlap). In a picture that is 9:5 or wider, those
        count that touch the border, too. In another one only those count that are S/24 of the width away from both
@@ -236,7 +242,7 @@ def _ink(grey: Bytes) -> tuple[Bytes, bool]:
         pitch = max(2, -(-_SIDE // max(crop.shape)))
         if max(crop.shape) >= 16:
             refuse_noise(rise, mask, ink - paper, pitch)
-        upon = above_pattern(rise, mask, threshold, paper, picture if bright else 255 - picture)
+        upon = above_pattern(rise, mask, threshold, paper, picture)
         if upon is None:
             refuse_soft_light(rise, mask, ink - paper, max(pitch, 4))
         else:

@@ -133,7 +133,7 @@ def upon_blob(
         smallest: the longer side of a character, at least.
     """
     wide = mean_stroke(first.mask)
-    if 8 * wide <= side:
+    if 10 * wide <= side:
         return bright, first
     solid, best = _is_solid(first.mask), (bright, first)
     for is_bright, radius in ((not bright, None), (bright, side // 10), (not bright, side // 10)):
@@ -158,50 +158,52 @@ def upon_blob(
 
 
 def _is_solid(mask: Mask) -> bool:
-    """Whether the largest piece, with its holes, fills 7/10 of its box."""
+    """Whether the largest piece fills half of its box, and with its holes 7/10."""
     pieces = components(mask)
-    whole = filled(pieces.mask(np.arange(pieces.count) == int(pieces.area.argmax())))
+    which = int(pieces.area.argmax())
+    whole = filled(pieces.mask(np.arange(pieces.count) == which))
     top, bottom, left, right = box_of(whole)
-    return 10 * int(np.count_nonzero(whole)) >= 7 * (bottom - top) * (right - left)
+    box = (bottom - top) * (right - left)
+    return 10 * int(np.count_nonzero(whole)) >= 7 * box and 2 * int(pieces.area[which]) >= box
 
 
 def above_pattern(
-    rise: Bytes, mask: Mask, threshold: int, paper: int, character: Bytes | None = None
+    rise: Bytes, mask: Mask, threshold: int, paper: int, picture: Bytes, of_lines: bool = False
 ) -> tuple[int, int, int] | None:
     """Threshold, level of the paper and of the ink, as `otsu` gives them, for ink upon a pattern that is in the mask.
 
     None where there is none. A pattern is a tenth of the mask, over 3 px away from what is dark in it: what is less
-    dark within a stroke, or beside it, is nearer. In the picture of one `character`, of bright ink, step 7 asks more: a
-    hair line is dark where the pen began and where it ended, and ink rises less above paper that lies in shadow.
+    dark within a stroke, or beside it, is nearer. And it is paler in the picture, too: ink rises less above paper that
+    lies in shadow. In the picture of one character, step 7 asks more: a hair line is dark where the pen began and where
+    it ended.
     """
     middle, pattern, ink = otsu(rise[mask])
     dark = rise >= middle
     away = mask & ~extreme(dark, 3, np.logical_or)
-    count = np.count_nonzero(away)
-    if not dark.any() or 10 * count < np.count_nonzero(mask):
+    count, area = np.count_nonzero(away), np.count_nonzero(dark)
+    if not area or 10 * count < np.count_nonzero(mask):
         return None
-    if character is not None and not _is_upon(dark, away, character, ink - pattern):
+    levels = int(picture[dark].sum()) * count - int(picture[away].sum()) * area
+    if 2 * abs(levels) < (ink - pattern) * count * area or not (of_lines or _is_upon(dark, away)):
         return None
     # A fifth of the way, or two: at the middle strokes that the pen drew lightly would break.
-    steps = 1 if character is None else 2
+    steps = 1 if of_lines else 2
     return threshold + steps * (middle - threshold) // 5, paper + (pattern - paper) // 5, ink
 
 
-def _is_upon(dark: Mask, pattern: Mask, picture: Bytes, apart: int) -> bool:
-    """What step 7 asks of a character that is dark upon a pattern, from which it is so many levels apart."""
+def _is_upon(dark: Mask, pattern: Mask) -> bool:
+    """What step 7 asks of a character that is dark upon a pattern."""
     if ring(dark).any():
         return False
     pieces = components(extreme(dark, 1, np.logical_or))
     inked = pieces.sums(dark)
     main = int(inked.argmax())
     top, bottom, left, right = (int(edge[main]) for edge in pieces.boxes)
-    count, area = np.count_nonzero(pattern), int(inked.sum())
-    if 20 * int(inked[main]) < 19 * area or 2 * np.count_nonzero(pattern[top:bottom, left:right]) > count:
+    if 20 * int(inked[main]) < 19 * int(inked.sum()):
         return False
-    if max(bottom - top, right - left) < 6 * mean_stroke(dark):
+    if 2 * np.count_nonzero(pattern[top:bottom, left:right]) > np.count_nonzero(pattern):
         return False
-    levels = int(picture[dark].sum()) * count - int(picture[pattern].sum()) * area
-    return bool(2 * levels >= apart * count * area)
+    return max(bottom - top, right - left) >= 6 * mean_stroke(dark)
 
 
 def refuse_noise(rise: Bytes, mask: Mask, contrast: int, pitch: int) -> None:

@@ -142,7 +142,7 @@ def _cut(crop: Bytes, corner: tuple[int, int], scale: tuple[float, float], singl
         picture = _fitted(crop)
         risen = _risen(picture)
     for turn in range(4):
-        found = _written(risen, crop.shape[0], single)
+        found = _written(picture, risen, crop.shape[0], single)
         down, across = (crop.shape[axis] / picture.shape[axis] for axis in (0, 1))
         if len(found.lines) > 1:
             return _each(crop, [(first * down, last * down) for first, last in found.lines], (top, left), scale)
@@ -250,7 +250,7 @@ def _widened(crop: Bytes, picture: Bytes, risen: Ink) -> tuple[Bytes, Bytes, Ink
     return crop, picture, risen
 
 
-def _written(risen: Ink, pixels: int, single: bool) -> _Writing:
+def _written(picture: Bytes, risen: Ink, pixels: int, single: bool) -> _Writing:
     """The refusals of step 2, and steps 3 to 5."""
     rise, threshold, paper, ink, mask = risen
     height, width = rise.shape
@@ -267,7 +267,7 @@ def _written(risen: Ink, pixels: int, single: bool) -> _Writing:
             refuse_noise(rise, mask, ink - paper, max(2, -(-height // pixels)))
         except NoDigitError:
             raise NoDigitError("no number: the picture is noise") from None
-    upon = above_pattern(rise, mask, threshold, paper)
+    upon = above_pattern(rise, mask, threshold, paper, picture, of_lines=True)
     if upon is not None:
         threshold, paper, ink = upon
         mask = rise >= threshold

@@ -58,6 +58,9 @@ def kept_pieces(rise: Bytes, mask: Mask, pale: int, shrunk: bool, whole: tuple[i
     within = next((within for _, within in frames(pieces)), None)
     if within is not None:
         return kept_pieces(rise, mask & within, pale, shrunk, whole)
+    dotted = _dotted(mask, pieces)
+    if dotted is not None:
+        return dotted
     tops, bottoms, lefts, rights = pieces.boxes
     heights, widths, area, weight = bottoms - tops, rights - lefts, pieces.area, _weight(pieces)
     sides = pieces.borders
@@ -83,6 +86,8 @@ def kept_pieces(rise: Bytes, mask: Mask, pale: int, shrunk: bool, whole: tuple[i
     sizes = np.maximum(heights, widths)
     small = 5 * sizes <= sizes[main]
     keep &= ~(outside & small)
+    if keep.sum() > 12:  # printed text, perhaps, above and below
+        keep &= ~((3 * heights <= heights[main]) & ((bottoms <= tops[main]) | (tops >= bottoms[main])))
     if keep.sum() > 12:
         raise NoDigitError("no digit: the picture is noise")
     for piece in np.flatnonzero(keep & small).tolist():
@@ -91,6 +96,32 @@ def kept_pieces(rise: Bytes, mask: Mask, pale: int, shrunk: bool, whole: tuple[i
         raise NoDigitError(SEVERAL)
     keep = _near(pieces, main, keep & ~_underlines(pieces, main, keep))
     return pieces.mask(keep) & mask if hair else pieces.mask(keep)
+
+
+def _dotted(mask: Mask, pieces: Pieces) -> Mask | None:
+    """The dots of a dotted stroke; None where there is none: 8 pieces alike, and near to each other in rows."""
+    tops, bottoms, lefts, rights = pieces.boxes
+    sizes = np.maximum(bottoms - tops, rights - lefts)
+    usual = int(np.median(sizes))
+    alike = (sizes <= 2 * usual) & (2 * sizes >= usual)
+    if np.count_nonzero(alike) < 8 or 8 * usual > max(mask.shape):
+        return None
+    total = int(pieces.area.sum())
+    if 8 * int(pieces.area[alike].sum()) < 7 * total:
+        return None
+    dots = pieces.mask(alike) & mask
+    count = np.count_nonzero(dots)
+    for reach in range(1, usual + 2):
+        wide = extreme(dots, reach, np.logical_or)
+        joined = components(wide)
+        inked = joined.sums(dots)
+        which = int(inked.argmax())
+        if 8 * int(inked[which]) >= 7 * count:
+            whole = joined.mask(np.arange(joined.count) == which)
+            top, bottom, left, right = box_of(whole)
+            long = max(bottom - top, right - left)
+            return whole & dots if 5 * int(joined.area[which]) <= 3 * long * long else None
+    return None
 
 
 def frames(pieces: Pieces, of_lines: bool = False) -> Iterator[tuple[int, Mask]]:

@@ -36,7 +36,7 @@ def sheet_in(picture: Bytes, of_lines: bool = False) -> Sheet | None:
     border = ring(surround)
     if 2 * np.count_nonzero(border) < border.size:
         surround = ~surround
-    share = 4 if of_lines else 2
+    share = 4 if of_lines or 12 * np.count_nonzero(~surround) >= surround.size else 2
     top, bottom, left, right = box_of(~surround)
     if share * (bottom - top) < rows or share * (right - left) < columns:
         return None  # the largest piece is no larger: most pictures need no look at the pieces
@@ -52,13 +52,14 @@ def sheet_in(picture: Bytes, of_lines: bool = False) -> Sheet | None:
         or not (of_lines or max(height, width) < 2 * min(height, width))
     ):
         return None
+    small = 2 * height < rows or 2 * width < columns
     sheet = sheets.mask(np.arange(sheets.count) == which)
     # What touches the border may be what a shadow leaves of the light.
     written = not ring(sheet).any() and _is_solid(sheet, area) and _is_written_upon(sheet & surround, area)
     inside = extreme(sheet, _EDGE + 1, np.logical_and)
     around = ~inside if written and inside.any() else None
     straight = 100 * area >= 85 * height * width
-    if around is None and (of_lines or not straight):
+    if around is None and (of_lines or small or not straight):
         return None
     if not straight and not _lies_askew(sheet, area):
         return None

@@ -94,8 +94,7 @@ function inkOf(crop: Grid, bright: boolean, drawn: boolean): { ink: Grid; atEdge
     const original = Math.max(crop.height, crop.width);
     const pitch = Math.max(2, Math.ceil(SIDE / original));
     if (original >= 16) refuseNoise(rise, mask, ink - paper, pitch);
-    const level = bright ? picture : map(picture, (value) => 255 - value);
-    const upon = drawn ? null : abovePattern(rise, mask, threshold, paper, level);
+    const upon = drawn ? null : abovePattern(rise, mask, threshold, paper, picture);
     if (upon) {
       [threshold, paper, ink] = upon;
       const least = threshold;

@@ -115,7 +115,7 @@ export function uponBlob(
   smallest: number,
 ): { bright: boolean; found: Ink } {
   const wide = meanStroke(first.mask);
-  if (8 * wide <= side) return { bright, found: first };
+  if (10 * wide <= side) return { bright, found: first };
   const solid = isSolid(first.mask);
   let best = { bright, found: first };
   const small = floorDiv(side, 10);
@@ -141,41 +141,46 @@ export function uponBlob(
   return best;
 }
 
-/** Whether the largest piece, with its holes, fills 7/10 of its box. */
+/** Whether the largest piece fills half of its box, and with its holes 7/10. */
 function isSolid(mask: Grid): boolean {
   const found = components(mask);
   const largest = found.pieces.reduce((best, piece) => (piece.area > best.area ? piece : best));
   const filled = filledOf(maskOf(found, mask.height, mask.width, (piece) => piece === largest));
-  return 10 * sum(filled.data) >= 7 * largest.height * largest.width;
+  const box = largest.height * largest.width;
+  return 10 * sum(filled.data) >= 7 * box && 2 * largest.area >= box;
 }
 
 /**
  * Threshold, level of the paper and of the ink, as `otsu` gives them, for ink upon a pattern that is in the mask.
  *
  * Null where there is none. A pattern is a tenth of the mask, over 3 px away from what is dark in it: what is less dark
- * within a stroke, or beside it, is nearer. In the picture of one `character`, of bright ink, step 7 asks more: a hair
- * line is dark where the pen began and where it ended, and ink rises less above paper that lies in shadow.
+ * within a stroke, or beside it, is nearer. And it is paler in the picture, too: ink rises less above paper that lies in
+ * shadow. In the picture of one character, step 7 asks more: a hair line is dark where the pen began and where it ended.
  */
 export function abovePattern(
   rise: Grid,
   mask: Grid,
   threshold: number,
   paper: number,
-  character?: Grid,
+  picture: Grid,
+  ofLines = false,
 ): [number, number, number] | null {
   const [middle, pattern, ink] = otsu(rise.data.filter((_, i) => mask.data[i]));
   const dark = map(rise, (value) => Number(value >= middle));
   const near = extreme(dark, 3, MAX).data;
   const away = map(mask, (inked, i) => Number(inked && !near[i]));
-  if (!dark.data.some(Boolean) || 10 * sum(away.data) < sum(mask.data)) return null;
-  if (character && !isUpon(dark, away, character, ink - pattern)) return null;
+  const [count, area] = [sum(away.data), sum(dark.data)];
+  if (!area || 10 * count < sum(mask.data)) return null;
+  const level = (part: Grid) => sum(picture.data.filter((_, i) => part.data[i]));
+  const levels = Math.abs(level(dark) * count - level(away) * area);
+  if (2 * levels < (ink - pattern) * count * area || !(ofLines || isUpon(dark, away))) return null;
   // A fifth of the way, or two: at the middle strokes that the pen drew lightly would break.
-  const steps = character ? 2 : 1;
+  const steps = ofLines ? 1 : 2;
   return [threshold + floorDiv(steps * (middle - threshold), 5), paper + floorDiv(pattern - paper, 5), ink];
 }
 
-/** What step 7 asks of a character that is dark upon a pattern, from which it is so many levels apart. */
-function isUpon(dark: Grid, pattern: Grid, picture: Grid, apart: number): boolean {
+/** What step 7 asks of a character that is dark upon a pattern. */
+function isUpon(dark: Grid, pattern: Grid): boolean {
   if (ring(dark.data, dark.height, dark.width).some(Boolean)) return false;
   const { pieces, labels } = components(extreme(dark, 1, MAX));
   const inked = pieces.map(() => 0);
@@ -184,11 +189,8 @@ function isUpon(dark: Grid, pattern: Grid, picture: Grid, apart: number): boolea
   });
   const most = Math.max(...inked);
   const { box, height, width } = pieces[inked.indexOf(most)];
-  const [count, area] = [sum(pattern.data), sum(inked)];
-  if (20 * most < 19 * area || 2 * sum(slice(pattern, ...box).data) > count) return false;
-  if (Math.max(height, width) < 6 * meanStroke(dark)) return false;
-  const level = (part: Grid) => sum(picture.data.filter((_, i) => part.data[i]));
-  return 2 * (level(dark) * count - level(pattern) * area) >= apart * count * area;
+  if (20 * most < 19 * sum(inked) || 2 * sum(slice(pattern, ...box).data) > sum(pattern.data)) return false;
+  return Math.max(height, width) >= 6 * meanStroke(dark);
 }
 
 /** Step 6, the background's steps from one original pixel to the next, which are `pitch` pixels apart. */

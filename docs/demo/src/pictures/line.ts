@@ -74,7 +74,7 @@ function cutOut(crop: Grid, corner: Pair, scale: Pair, single = false): Strip[] 
     picture = fitted(crop);
   }
   for (let turn = 0; ; turn++) {
-    const found = written(risenOf(picture), crop.height, single);
+    const found = written(picture, crop.height, single);
     const [down, across] = [crop.height / picture.height, crop.width / picture.width];
     if (found.lines.length > 1) {
       const rows = found.lines.map(([first, last]): Span => [first * down, last * down]);
@@ -220,8 +220,8 @@ function framesIn({ paper, ink, mask }: Ink): Grid | null {
 }
 
 /** The refusals of step 2, and steps 3 to 5. */
-function written(risen: Ink, pixels: number, single: boolean): Writing {
-  let { rise, threshold, paper, ink, mask } = risen;
+function written(picture: Grid, pixels: number, single: boolean): Writing {
+  let { rise, threshold, paper, ink, mask } = risenOf(picture);
   const { height, width } = rise;
   const rules = ink - paper >= LEAST_CONTRAST ? rulesAlong(mask, Math.min(height, width)) : null;
   if (rules) {
@@ -241,7 +241,7 @@ function written(risen: Ink, pixels: number, single: boolean): Writing {
       throw new NoDigit("no number: the picture is noise");
     }
   }
-  const upon = abovePattern(rise, mask, threshold, paper);
+  const upon = abovePattern(rise, mask, threshold, paper, picture, true);
   if (upon) {
     [threshold, paper, ink] = upon;
     mask = over(rise, threshold);

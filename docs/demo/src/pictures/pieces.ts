@@ -1,7 +1,7 @@
 // Which pieces of the ink are the character: lenet_zoo/pictures/pieces.py in TypeScript, step 8.
 
 import { central, components, filledOf, maskOf, type Piece, type Pieces } from "./components";
-import { boxOf, extreme, floorDiv, map, MAX, meanStroke, ring, sum, type Grid } from "./kernels";
+import { boxOf, extreme, floorDiv, map, MAX, meanStroke, median, ring, sum, type Grid } from "./kernels";
 import { NoDigit, SEVERAL } from "./refusals";
 
 /** Height and width of a picture. */
@@ -29,6 +29,8 @@ export function keptPieces(
     const inner = map(mask, (value, i) => value & within.data[i]);
     return keptPieces(rise, inner, pale, shrunk, whole);
   }
+  const dots = dotsOf(mask, found);
+  if (dots) return dots;
   const depths = found.pieces.map(() => 0); // of the ink beyond `pale`
   found.labels.forEach((label, i) => {
     if (label && mask.data[i]) depths[label - 1] += rise.data[i] - pale;
@@ -55,8 +57,12 @@ export function keptPieces(
   // A dot beside the character: no broken stroke, as those lie within the box, with ink around them.
   const isSmall = (piece: Piece) => 5 * longerSide(piece) <= longerSide(main);
   const near = uncut.filter((piece) => 20 * piece.area >= largest && !(isSmall(piece) && isOutside(piece, main)));
-  if (near.length > 12) throw new NoDigit("no digit: the picture is noise");
-  const keep = near.filter((piece) => !(isSmall(piece) && isInCorner(found, mask, main, piece)));
+  // Of many, printed text, perhaps, above and below.
+  const isText = ({ box, height: high }: Piece) =>
+    3 * high <= main.height && (box[1] <= main.box[0] || box[0] >= main.box[1]);
+  const few = near.length > 12 ? near.filter((piece) => !isText(piece)) : near;
+  if (few.length > 12) throw new NoDigit("no digit: the picture is noise");
+  const keep = few.filter((piece) => !(isSmall(piece) && isInCorner(found, mask, main, piece)));
   const cut = found.pieces.filter((piece) => isCut(piece) && !stray.has(piece));
   if (areSeveral(main, keep, cut, width, whole)) throw new NoDigit(SEVERAL);
   const stays = nearTo(found, mask, main, withoutUnderlines(main, keep));
@@ -95,6 +101,34 @@ export function* framesOf(
     const inside = maskOf(found, height, width, (each) => inner.includes(each)).data;
     if (inside.some((value, i) => value & within.data[i])) yield { piece, within };
   }
+}
+
+/** The dots of a dotted stroke; null where there is none: 8 pieces alike, and near to each other in rows. */
+function dotsOf(mask: Grid, found: Pieces): Grid | null {
+  const { height, width } = mask;
+  const usual = Math.floor(median(found.pieces.map(longerSide)));
+  const alike = new Set(
+    found.pieces.filter((piece) => longerSide(piece) <= 2 * usual && 2 * longerSide(piece) >= usual),
+  );
+  if (alike.size < 8 || 8 * usual > Math.max(height, width)) return null;
+  const areaOf = (pieces: Iterable<Piece>) => sum([...pieces].map(({ area }) => area));
+  if (8 * areaOf(alike) < 7 * areaOf(found.pieces)) return null;
+  const those = maskOf(found, height, width, (piece) => alike.has(piece));
+  const dots = map(mask, (value, i) => value & those.data[i]);
+  const count = sum(dots.data);
+  for (let reach = 1; reach < usual + 2; reach++) {
+    const joined = components(extreme(dots, reach, MAX));
+    const inked = joined.pieces.map(() => 0);
+    joined.labels.forEach((label, i) => {
+      if (label && dots.data[i]) inked[label - 1] += 1;
+    });
+    const most = Math.max(...inked);
+    if (8 * most < 7 * count) continue;
+    const stroke = joined.pieces[inked.indexOf(most)];
+    const whole = maskOf(joined, height, width, (piece) => piece === stroke);
+    return 5 * stroke.area <= 3 * longerSide(stroke) ** 2 ? map(dots, (value, i) => value & whole.data[i]) : null;
+  }
+  return null;
 }
 
 /**

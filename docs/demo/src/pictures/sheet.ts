@@ -27,7 +27,7 @@ export function sheetIn(picture: Grid, ofLines = false): Sheet | null {
   const isBright = 2 * upper >= border.length;
   const surround = map(picture, (value) => Number(value >= threshold === isBright));
   const marked = map(surround, (value) => 1 - value);
-  const share = ofLines ? 4 : 2;
+  const share = ofLines || 12 * sum(marked.data) >= marked.data.length ? 4 : 2;
   const sheets = components(filledOf(marked));
   if (!sheets.pieces.length) return null;
   const piece = sheets.pieces.reduce((largest, each) => (each.area > largest.area ? each : largest));
@@ -35,6 +35,7 @@ export function sheetIn(picture: Grid, ofLines = false): Sheet | null {
   const { area, height, width } = piece;
   if (share * height < rows || share * width < columns) return null;
   if (!ofLines && Math.max(height, width) >= 2 * Math.min(height, width)) return null;
+  const small = 2 * height < rows || 2 * width < columns;
   const sheet = maskOf(sheets, rows, columns, (each) => each === piece);
   const marks = components(map(sheet, (value, i) => value & surround.data[i]));
   // What touches the border may be what a shadow leaves of the light.
@@ -42,7 +43,7 @@ export function sheetIn(picture: Grid, ofLines = false): Sheet | null {
   const inside = extreme(sheet, EDGE + 1, MIN);
   const around = written && inside.data.some(Boolean) ? map(inside, (value) => 1 - value) : null;
   const straight = 100 * area >= 85 * height * width;
-  if (!around && (ofLines || !straight)) return null;
+  if (!around && (ofLines || small || !straight)) return null;
   if (!straight && !liesAskew(sheet, area)) return null;
   if (straight) {
     const pieces = components(marked).pieces;
