@@ -20,7 +20,7 @@ DOCS = Path(__file__).parent
 
 
 def percent(figures: dict[str, Any]) -> str:
-    return f"{100 * figures['correct'] / figures['total']:.2f} %"
+    return f"{100 * figures['correct'] / figures['total']:.2f}\N{NO-BREAK SPACE}%"
 
 
 def substitutions() -> dict[str, Any]:
@@ -37,7 +37,7 @@ def substitutions() -> dict[str, Any]:
             "mistakes": f"{test['total'] - test['correct']:,}",
             "total": f"{test['total']:,}",
             "params": f"{card['params']:,}",
-            "kilobytes": f"{cards.weight_path(name).stat().st_size / 1000:.0f} kB",
+            "kilobytes": f"{cards.weight_path(name).stat().st_size / 1000:.0f}\N{NO-BREAK SPACE}kB",
             "epochs": str(card["recipe"].get("epochs", card["recipe"].get("passes", ""))),
         }
     return found
@@ -48,15 +48,17 @@ def substitutions() -> dict[str, Any]:
 
 def results() -> str:
     """One line a tag."""
-    lines = ["| name | data set | parameters | test accuracy | seeds, mean ± sd |", "|---|---|--:|--:|--:|"]
+    lines = ["| name | data set | parameters | test accuracy | mean ± sd | seeds |", "|---|---|--:|--:|--:|--:|"]
     for name in cards.names():
         card = cards.load(name).as_dict()
         if card["preparation"] == "line":  # its test is another: see `lines`
             continue
         lines.append(
             f"| [`{name}`](cards.md#{_anchor(name)}) | {card['dataset']} | {card['params']:,} "
-            f"| {percent(card['metrics']['test'])} | {_spread(card) or '1'} |"
+            f"| {percent(card['metrics']['test'])} | {_spread(card)} | {card['seeds']['n']} |"
         )
+    numbers = " and ".join(f"`{name}`" for name in cards.names() if name.endswith(".numbers"))
+    lines += ["", f"{numbers} read lines of digits: see [how well](numbers.md#how-well-it-reads)."]
     return "\n".join(lines)
 
 
@@ -84,7 +86,7 @@ def _spread(card: dict[str, Any]) -> str:
     seeds = card["seeds"]
     if seeds["n"] < 2:
         return ""
-    return f"{seeds['n']}: {100 * seeds['mean']:.2f} ± {100 * seeds['sd']:.2f} %"
+    return f"{100 * seeds['mean']:.2f} ± {100 * seeds['sd']:.2f}\N{NO-BREAK SPACE}%"
 
 
 def _from_scratch(found: dict[str, Any]) -> str:
@@ -108,7 +110,7 @@ def _card(name: str, card: dict[str, Any]) -> str:
             rows[f"{split} accuracy"] = f"{figures['correct']:,}/{figures['total']:,}, {percent(figures)}"
             rows[f"{split} loss"] = f"{figures['loss']:.4f}"
     if _spread(card):
-        rows["seeds, mean ± sd"] = f"{_spread(card)} ({card['seeds']['split']})"
+        rows["mean ± sd"] = f"{_spread(card)} of {card['seeds']['n']} seeds ({card['seeds']['split']})"
     if "scratch" in card:
         rows["from random weights"] = _from_scratch(card["scratch"])
     if "command" in card:
@@ -138,7 +140,7 @@ def _card(name: str, card: dict[str, Any]) -> str:
 
 def _short(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_short(one)[:16]}" for key, one in value.items())
+        return ", ".join(f"{key} {_short(one)[:16] if key == 'sha256' else _short(one)}" for key, one in value.items())
     if isinstance(value, list):
         return "; ".join(_short(one) for one in value)
     return str(value).lower() if isinstance(value, bool) else str(value)
@@ -283,7 +285,7 @@ def precision() -> str:
     lines = ["| | size | right on MNIST's test set | the same answer as float32 |", "|---|--:|--:|--:|"]
     for row in rows:
         same = f"{100 * row['same'] / row['total']:.2f} %" if row["precision"] == "int8" else ""
-        lines.append(f"| `{row['name']}` {row['precision']} | {row['bytes'] / 1000:.0f} kB | {percent(row)} | {same} |")
+        lines.append(f"| `{row['name']}` {row['precision']} | {row['bytes'] / 1000:.0f}\N{NO-BREAK SPACE}kB | {percent(row)} | {same} |")
     return "\n".join(lines)
 
 
@@ -297,7 +299,7 @@ def converted() -> str:
     for row in found["rows"]:
         what = f"`{row['name']}` {row['target']} {row['runtime']} {row['precision']}"
         same = f"{100 * row['same'] / row['total']:.2f} %"
-        lines.append(f"| {what} | {row['bytes'] / 1000:.0f} kB | {percent(row)} | {same} | {row['ratio']:.2f} |")
+        lines.append(f"| {what} | {row['bytes'] / 1000:.0f}\N{NO-BREAK SPACE}kB | {percent(row)} | {same} | {row['ratio']:.2f} |")
     machine = ", ".join(f"{key} {value}" for key, value in found["machine"].items())
     return "\n".join([*lines, "", f"Machine: {machine}; one thread."])
 
@@ -309,7 +311,7 @@ def devices() -> str:
     for network in found["networks"]:
         for precision, file in network["files"].items():
             for row in file["cores"]:
-                sizes = f"{row['flash'] / 1000:.1f} kB | {row['ram'] / 1000:.1f} kB"
+                sizes = f"{row['flash'] / 1000:.1f}\N{NO-BREAK SPACE}kB | {row['ram'] / 1000:.1f}\N{NO-BREAK SPACE}kB"
                 lines.append(
                     f"| `{network['name']}` {precision} | {row['core']} | {row['instructions'] / 1e6:.2f} M | {sizes} |"
                 )
@@ -502,7 +504,7 @@ def scoring_outlook() -> str:
 
 
 def _duration(hours: float) -> str:
-    return f"{hours:,.1f} hours" if hours < 48 else f"{hours / 24:,.0f} days"
+    return f"{hours:,.1f}\N{NO-BREAK SPACE}hours" if hours < 48 else f"{hours / 24:,.0f}\N{NO-BREAK SPACE}days"
 
 
 PARTS: dict[str, Callable[[], str]] = {

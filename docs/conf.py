@@ -42,6 +42,7 @@ html_theme = "furo"
 html_title = "lenet_zoo"
 html_static_path = ["_static"]
 html_css_files = ["narrow.css"]
+html_favicon = "demo/src/icon.svg"
 html_theme_options = {"navigation_with_keys": True}
 
 DEMO = Path(__file__).parent / "demo" / "dist"

@@ -31,7 +31,7 @@ const page = {
     'What both networks see: the ink scaled into a box of 20&nbsp;×&nbsp;20 and centred by its mass, as MNIST’s digits are. In the layers below, <b class="positive">ink</b> is positive and <b class="negative">blue</b> negative.',
   changes: "What would change the answer",
   changesText:
-    'By occlusion: of each 5 × 5 square, what erasing it does to the lead of the best class over the second best. <b class="positive">Ink</b> where the lead shrinks, at its strongest where it is gone; <b class="negative">blue</b> where it grows. It shows what an answer rests on in this picture, not how the network comes to it.',
+    'By occlusion: each square of 5 × 5 pixels is erased in turn. <b class="positive">Ink</b>: without it the second best class comes nearer; at its strongest, the answer changes. <b class="negative">Blue</b>: without it the answer is surer. It shows what an answer rests on in this picture, not how the network comes to it.',
   units: "Point at a unit below, tap it, or go to it with the keyboard: its kernel and its part of the input appear.",
   numberLede:
     "Write a number. One network goes over the whole line and answers every two pixels: the paper’s space displacement network.",
