@@ -51,7 +51,7 @@ from lenet_zoo.training.publish import (
     with_validation,
 )
 from lenet_zoo.training.recipe import AnyRecipe, Recipe, Recipe1998, RecipeLines, check_seed, load_recipe
-from lenet_zoo.training.teachers import TEACHERS, load_teacher, penalty_in
+from lenet_zoo.training.teachers import TEACHERS, labels_of, load_teacher, penalty_in
 from lenet_zoo.training.threads import check_threads, own_threads
 
 __all__ = ["train"]
@@ -253,11 +253,18 @@ class _Plan:
     def _check_teachers(self) -> None:
         for one in self.teachers:
             if one not in TEACHERS:
-                teacher, classes = load_teacher(one), len(self.training.classes)
-                if teacher.num_classes != classes:
+                teacher, classes = load_teacher(one), self.training.classes
+                if teacher.num_classes != len(classes):
                     raise InputError(
-                        f"the teacher {one} knows {teacher.num_classes} classes, {self.training.name} has {classes}"
+                        f"the teacher {one} knows {teacher.num_classes} classes, {self.training.name} has "
+                        f"{len(classes)}"
                     )
+                for theirs, ours in zip(labels_of(one), classes, strict=False):  # without a card nothing is known
+                    if theirs != ours:
+                        raise InputError(
+                            f"the teacher {one} says {theirs!r} where {self.training.name} has {ours!r}: take a "
+                            "teacher of the same classes in the same order"
+                        )
                 if self.none_of_these is not None:
                     penalty_in(one)
 

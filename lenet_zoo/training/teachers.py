@@ -19,7 +19,7 @@ from lenet_zoo.errors import InputError, WeightsError
 from lenet_zoo.models._base import LeNet5
 from lenet_zoo.registry import load_network
 
-__all__ = ["TEACHERS", "LargeTeacher", "Teacher", "load_teacher", "penalty_in"]
+__all__ = ["TEACHERS", "LargeTeacher", "Teacher", "labels_of", "load_teacher", "penalty_in"]
 
 
 def _layer(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> list[nn.Module]:
@@ -128,6 +128,12 @@ def load_teacher(file: str) -> Teacher | LeNet5:
             f"{file} holds the weights of no teacher and no network of the zoo: give the model.safetensors of one"
         ) from error
     return teacher.eval()
+
+
+def labels_of(file: str) -> tuple[str, ...]:
+    """The classes of a teacher, by the card beside its weights; () where there is none to say it."""
+    path = cards.beside(Path(file))
+    return () if path is None else Card.read(path).labels
 
 
 def penalty_in(file: str) -> float:

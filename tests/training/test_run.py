@@ -252,6 +252,11 @@ def test_what_is_wrong_is_told_before_a_teacher_is_trained(small_mnist, tmp_path
 def test_the_1998_recipe_runs_and_goes_on(small_mnist, tmp_path):
     def passes(out, count, **more):
         return train(
+        (
+            dict(teacher="lenet5_modern.fashion_mnist"),
+            f"the teacher {cards.weight_path('lenet5_modern.fashion_mnist')} says 'T-shirt/top' where mnist has '0': "
+            "take a teacher of the same classes in the same order",
+        ),
             "lenet5_classic", dataset="mnist", recipe="lecun1998", out=tmp_path / out, changes=dict(passes=count),
             device="cpu", data_root=small_mnist, **more,
         )  # fmt: skip
