@@ -139,7 +139,8 @@ def labels_of(file: str) -> tuple[str, ...]:
 def penalty_in(file: str) -> float:
     """−the logit of none of these in the training of a teacher, by the card beside its weights.
 
-    Raises: InputError when there is no card, or it was not trained to know what is none of its classes.
+    Raises: InputError when there is no card, or it was not trained to know what is none of its classes; WeightsError
+        for a card without that number.
     """
     path = cards.beside(Path(file))
     if path is None:
@@ -152,4 +153,7 @@ def penalty_in(file: str) -> float:
             f"the teacher {file} was trained without no_digits, by the card beside it: it has no answer for pictures "
             "that are no digit"
         )
-    return float(recipe["j"])
+    j = recipe.get("j")
+    if not isinstance(j, int | float) or isinstance(j, bool):
+        raise WeightsError(f"the card {path} is damaged: its recipe has no_digits and j={j!r}, which must be a number")
+    return float(j)

@@ -1,5 +1,7 @@
 """Learning from a teacher: its logits, and the network that learns from them."""
 
+import json
+
 import pytest
 import torch
 import torch.nn.functional as F
