@@ -69,9 +69,15 @@ def check(
 
     Raises: InputError, TrainingError, as `fit`.
     """
-    if recipe.batch_norm:
+    if recipe.batch_norm or recipe.layer_decay != 1:
         with torch.random.fork_rng(devices=[]):
-            fuse(build(), recipe.batch_norm)
+            model = fuse(build(), recipe.batch_norm)
+        if recipe.layer_decay != 1 and not hasattr(model, "group_matcher"):
+            raise InputError(
+                f"layer_decay={recipe.layer_decay:g} is for lenet5_modern and lenet5_classic: a teacher's layers are "
+                "in no order; set layer_decay=1"
+            )
+    if recipe.batch_norm:
         pictures = math.ceil(len(data) * recipe.portion)
         if (pictures - 1) % recipe.batch_size == 0:
             raise InputError(
@@ -117,7 +123,7 @@ def fit(
             function, where there is a compiler; by default in a run that shows 80,000 pictures or more.
 
     Raises:
-        InputError: `batch_norm` for a teacher, or with a batch of one picture; distill > 0
+        InputError: `batch_norm` or `layer_decay` for a teacher; `batch_norm` with a batch of one picture; distill > 0
             without `teacher_logits`.
         TrainingError: patience without a validation set; the loss is no longer a finite number; the folder holds
             another run's checkpoint, or one and `resume` is False; the disk is full; another process was lost.

@@ -16,7 +16,7 @@ from lenet_zoo.training.distillation import TeacherLogits
 from lenet_zoo.training.publish import teacher_record
 from lenet_zoo.training.recipe import Recipe
 from lenet_zoo.training.run import train as train_job
-from lenet_zoo.training.teachers import TEACHERS, Teacher, load_teacher
+from lenet_zoo.training.teachers import TEACHERS, Teacher, load_teacher, penalty_in
 
 
 def test_a_student_learns_its_teachers_answers_and_not_the_labels(few, tmp_path, train):
@@ -127,6 +127,23 @@ def test_a_teacher_that_never_saw_what_is_no_digit_is_refused(small_mnist, tmp_p
     changes["teacher"] = str(tmp_path / "knows" / "model.safetensors")
     card = train_job("lenet5_classic", recipe="handwriting", changes=changes, out=tmp_path / "out", **common)
     assert card["recipe"]["teacher"]["architecture"] == "lenet5_modern"
+
+
+@pytest.mark.parametrize("j", [None, "x", True])
+def test_a_teachers_card_without_its_penalty_is_damaged(tmp_path, j):
+    card = tmp_path / "card.json"
+    recipe = {"no_digits": 0.5} | ({} if j is None else {"j": j})
+    card.write_text(json.dumps(dict(recipe=recipe)))
+    with pytest.raises(WeightsError) as refusal:
+        penalty_in(str(tmp_path / "model.safetensors"))
+    assert str(refusal.value) == (
+        f"the card {card} is damaged: its recipe has no_digits and j={j!r}, which must be a number"
+    )
+
+
+def test_layer_decay_is_refused_for_a_teacher(few, tmp_path, train):
+    with pytest.raises(InputError, match=r"^layer_decay=0\.5 is for lenet5_modern and lenet5_classic: a teacher's"):
+        train(few, tmp_path, Recipe(epochs=1, layer_decay=0.5), Teacher)
 
 
 @pytest.mark.parametrize("teacher", list(TEACHERS.values()))
