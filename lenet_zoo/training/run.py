@@ -302,6 +302,9 @@ def _folders(plan: _Plan) -> list[RunFolder]:
         raise TrainingError(f"{home} holds one run, and several seeds were asked for: name another folder")
     if places == [home] and any((place / "checkpoint.pt").is_file() for place in _of_seeds(home)):
         raise TrainingError(f"{home} holds runs of several seeds, and one was asked for: name another folder")
+    others = [place.name for place in _of_seeds(home) if place not in places and (place / "checkpoint.pt").is_file()]
+    if others:  # what sums them up would lose them
+        raise TrainingError(f"{home} also holds {', '.join(sorted(others))}: ask for all seeds, or name another folder")
     for place in {home, *places} - begun:
         for name in ("model.safetensors", "config.json", "README.md", "card.json"):
             if (place / name).exists():

@@ -182,6 +182,9 @@ def test_nothing_of_another_run_is_overwritten(small_mnist, tmp_path):
         with pytest.raises(TrainingError) as refusal:
             run_in(out, seeds)
         assert str(refusal.value) == text
+    # A summary over some of the seeds would take the place of that over all.
+    with pytest.raises(TrainingError, match=r"two also holds seed-1: ask for all seeds, or name another folder$"):
+        run_in("two", (0, 2), resume=True)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
     run_in("two", seeds=(0, 1), resume=True)
     with pytest.raises(InputError, match="--resume and --overwrite exclude each other"):
