@@ -17,12 +17,14 @@ from lenet_zoo.cards import Card, Confidence
 from lenet_zoo.classify.confidence import fitted_temperature
 from lenet_zoo.classify.torch import logits_of
 from lenet_zoo.datasets.loading import Dataset
+from lenet_zoo.errors import WeightsError
 from lenet_zoo.evaluation import Evaluation, evaluate
 from lenet_zoo.finetuning.splits import Splits
 from lenet_zoo.finetuning.start import Start
 from lenet_zoo.hub import hub_files
 from lenet_zoo.models._card import attach, weight_bytes
 from lenet_zoo.training.checkpoint import RunFolder
+from lenet_zoo.training.engine import diverged
 from lenet_zoo.training.monitor import Result
 from lenet_zoo.training.publish import figures_of, versions
 from lenet_zoo.training.recipe import Recipe
@@ -64,7 +66,10 @@ def write_results(
 
     home, network, classes = folder.path, result.model, data.test.classes
     run_network = logits_of(network)
-    logits = run_network(data.test.images.numpy())
+    try:
+        logits = run_network(data.test.images.numpy())
+    except WeightsError as error:  # no loss was measured after the last update
+        raise diverged("after the last update: no weights were written") from error
     watched = None if data.validation is None else run_network(data.validation.images.numpy())
     confidence = _confidence(watched, data.validation)
     found = evaluate(lambda pixels: logits, data.test, confidence)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from lenet_zoo.classify.torch import logits_of
 from lenet_zoo.datasets.loading import Dataset
-from lenet_zoo.errors import InputError, TrainingError
+from lenet_zoo.errors import InputError, TrainingError, WeightsError
 from lenet_zoo.evaluation import evaluate
 from lenet_zoo.training.batches import Batches, stream
 from lenet_zoo.training.checkpoint import RunFolder
@@ -36,7 +36,7 @@ from lenet_zoo.training.recipe import Recipe
 from lenet_zoo.training.stages import is_compiled
 from lenet_zoo.training.whole_batch import Gradients, WholeBatchDropout, normalise_whole_batches
 
-__all__ = ["check", "fit", "goes_through_compiled_layers", "measure"]
+__all__ = ["check", "diverged", "fit", "goes_through_compiled_layers", "measure"]
 
 # Compiling takes 4 s of a core (AMD EPYC), which 50,000 pictures get back.
 _WORTH_COMPILING = 80_000
@@ -45,6 +45,11 @@ _WORTH_COMPILING = 80_000
 def goes_through_compiled_layers(recipe: Recipe, pictures: int) -> bool:
     """Whether a run on a training set of so many pictures compiles the network's layers, unless it is told."""
     return recipe.epochs * math.ceil(pictures * recipe.portion) >= _WORTH_COMPILING
+
+
+def diverged(where: str) -> TrainingError:
+    """The error of a run whose figures are no longer numbers; `where` says since when, and what is left of it."""
+    return TrainingError(f"the loss is no longer a finite number, {where}; take a lower lr or set clip_norm")
 
 
 def measure(model: nn.Module, data: Mapping[str, Dataset], ranks: Ranks = ALONE) -> dict[str, float]:
@@ -273,7 +278,11 @@ class _Run:
             pictures_per_second=round(seen / seconds),
         )
         # The same on every rank, so that all see when patience ends.
-        return record | measure(self._result(), self.measured, self.ranks)
+        try:
+            return record | measure(self._result(), self.measured, self.ranks)
+        except WeightsError:  # the last update was too far, and no loss was measured after it
+            self._check_finite(math.nan, number)
+            raise
 
     def _report(self, epoch: int, sums: Tensor, seconds: float) -> None:
         lost, right, seen = (float(value) for value in sums)
@@ -313,9 +322,7 @@ class _Run:
     def _check_finite(self, loss: float, epoch: int) -> None:
         if not math.isfinite(loss):
             kept = f"the checkpoint after epoch {epoch - 1} is the last good one" if epoch > 1 else "nothing was saved"
-            raise TrainingError(
-                f"the loss is no longer a finite number, in epoch {epoch}: {kept}; take a lower lr or set clip_norm"
-            )
+            raise diverged(f"in epoch {epoch}: {kept}")
 
     def _finite_weights(self) -> bool:
         return all(bool(torch.isfinite(p).all()) for p in self.model.parameters())

@@ -24,7 +24,7 @@ from lenet_zoo.cards import DIGITS, Card, sha256_of
 from lenet_zoo.classify.torch import logits_of
 from lenet_zoo.datasets.loading import Dataset, load_dataset, validation_split
 from lenet_zoo.datasets.no_digits import with_made_pictures
-from lenet_zoo.errors import InputError, TrainingError, did_you_mean
+from lenet_zoo.errors import InputError, TrainingError, WeightsError, did_you_mean
 from lenet_zoo.evaluation import evaluate
 from lenet_zoo.hub import hub_files
 from lenet_zoo.models._base import LeNet5
@@ -34,7 +34,7 @@ from lenet_zoo.pictures.preparation import LINE, Preparation
 from lenet_zoo.registry import create_model, list_models
 from lenet_zoo.training.checkpoint import RunFolder, check_once, sole_writer
 from lenet_zoo.training.distillation import TeacherLogits
-from lenet_zoo.training.engine import check, fit, goes_through_compiled_layers
+from lenet_zoo.training.engine import check, diverged, fit, goes_through_compiled_layers
 from lenet_zoo.training.lines import build_for_lines, fit_lines, line_figures
 from lenet_zoo.training.monitor import Monitor, Result, TensorBoard
 from lenet_zoo.training.online import fit_online
@@ -384,7 +384,6 @@ def _train_seed(
 
 def _publish(plan: _Plan, seed: int, folder: RunFolder, result: Result, teachers: Sequence[dict[str, Any]]) -> Card:
     """Write weights, card and curves of one seed; gives the card."""
-    folder.save_weights(result.model.state_dict())
     classes, preparation = plan.training.classes, plan.training.preparation
     if isinstance(plan.recipe, RecipeLines):
         classes, preparation = (*classes, "none"), Preparation(LINE)
@@ -393,7 +392,11 @@ def _publish(plan: _Plan, seed: int, folder: RunFolder, result: Result, teachers
             plan.split if style == "apart" else f"{plan.split}_{style}": one.as_dict() for style, one in found.items()
         }
     else:
-        figures = {plan.split: figures_of(evaluate(logits_of(result.model), plan.held_out), classes)}
+        try:
+            figures = {plan.split: figures_of(evaluate(logits_of(result.model), plan.held_out), classes)}
+        except WeightsError as error:  # no loss was measured after the last update
+            raise diverged("after the last update: no weights were written") from error
+    folder.save_weights(result.model.state_dict())
     recipe = {"name": plan.recipe_name, **plan.recipe.as_dict()}
     if teachers:
         recipe["teacher"] = teachers[0] if len(teachers) == 1 else list(teachers)

@@ -228,6 +228,18 @@ def test_a_folder_has_one_writer(small_mnist, tmp_path):
     assert run_in(tmp_path / "killed")["sha256"] == card["sha256"]
 
 
+@pytest.mark.parametrize(("validate", "when"), [(False, "after the last update"), (True, "in epoch 1")])
+def test_a_last_update_that_goes_too_far_leaves_no_weights(small_mnist, tmp_path, validate, when):
+    with pytest.raises(TrainingError) as refusal:
+        train(
+            "lenet5_modern", dataset="mnist", recipe="baseline", out=tmp_path, changes=dict(epochs=1, lr=1e30),
+            device="cpu", data_root=small_mnist, validate=validate,
+        )  # fmt: skip
+    assert str(refusal.value).startswith(f"the loss is no longer a finite number, {when}: n")
+    assert str(refusal.value).endswith("; take a lower lr or set clip_norm")
+    assert not [*tmp_path.rglob("model.safetensors"), *tmp_path.rglob("README.md")]
+
+
 def test_another_networks_validation_does_not_enter_the_card(small_mnist, tmp_path):
     common = dict(dataset="mnist", recipe="baseline", out=tmp_path, changes=dict(epochs=1), device="cpu")
     train("lenet5_classic", validate=True, data_root=small_mnist, **common)
@@ -240,6 +252,11 @@ def test_another_networks_validation_does_not_enter_the_card(small_mnist, tmp_pa
         (dict(batch_norm=True, batch_size=599), "batch_norm=true needs two pictures in every batch: of 600 pictures"),
         (dict(patience=3), "patience needs a validation set to watch: train with --val, or set patience=0"),
         (dict(teacher="teacher,typo.safetensors"), "no teacher typo.safetensors: make one with "),
+        (
+            dict(teacher="lenet5_modern.fashion_mnist"),
+            f"the teacher {cards.weight_path('lenet5_modern.fashion_mnist')} says 'T-shirt/top' where mnist has '0': "
+            "take a teacher of the same classes in the same order",
+        ),
     ],
 )
 def test_what_is_wrong_is_told_before_a_teacher_is_trained(small_mnist, tmp_path, changes, text):
@@ -255,11 +272,6 @@ def test_what_is_wrong_is_told_before_a_teacher_is_trained(small_mnist, tmp_path
 def test_the_1998_recipe_runs_and_goes_on(small_mnist, tmp_path):
     def passes(out, count, **more):
         return train(
-        (
-            dict(teacher="lenet5_modern.fashion_mnist"),
-            f"the teacher {cards.weight_path('lenet5_modern.fashion_mnist')} says 'T-shirt/top' where mnist has '0': "
-            "take a teacher of the same classes in the same order",
-        ),
             "lenet5_classic", dataset="mnist", recipe="lecun1998", out=tmp_path / out, changes=dict(passes=count),
             device="cpu", data_root=small_mnist, **more,
         )  # fmt: skip
