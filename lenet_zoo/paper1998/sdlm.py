@@ -171,8 +171,10 @@ def _at_the_output(
     _, last, x, _ = calls[-1]
     if not isinstance(last, RBF):
         return full.diagonal(dim1=1, dim2=2)
-    # z_i = −|x − w_i|², so ∂z_i/∂x = −2(x − w_i) and ∂²z_i/∂x² = −2. Under Eq. 8 the sum is 2, whatever x.
-    slope = vmap(grad(error))(logits, target)
+    # z_i = −|x − w_i|², so ∂z_i/∂x = −2(x − w_i) and ∂²z_i/∂x² = −2. Under Eq. 8 the sum is 2, whatever x. The logit of
+    # a rubbish class, the last one, is −j and depends on no x.
+    classes = len(last.weight)
+    slope, full = vmap(grad(error))(logits, target)[:, :classes], full[:, :classes, :classes]
     jacobian = -2 * (x.flatten(1).unsqueeze(1) - last.weight)
     return -2 * slope.sum(1, keepdim=True) + torch.einsum("nia,nij,nja->na", jacobian, full, jacobian)
 

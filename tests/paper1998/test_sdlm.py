@@ -143,11 +143,12 @@ def test_above_one_layer_it_is_the_exact_gauss_newton_diagonal(layer, shape):
         torch.testing.assert_close(h[p], gauss_newton.diagonal().view_as(p), rtol=1e-10, atol=1e-14)
 
 
+@pytest.mark.parametrize("j", [None, 1.5])
 @pytest.mark.parametrize("loss", LOSSES, ids=repr)
-def test_at_the_output_it_is_the_exact_hessian_diagonal(loss):
-    """A linear layer below the RBF without squashing: nothing is neglected at all."""
-    net = randomize(nn.Sequential(nn.Linear(4, 6).double(), RBF(random_codes(5, 6))))
-    images, target = pictures(8, 4), torch.arange(8) % 5
+def test_at_the_output_it_is_the_exact_hessian_diagonal(loss, j):
+    """A linear layer below the RBF without squashing: nothing is neglected at all. A rubbish class has no place."""
+    net = randomize(nn.Sequential(nn.Linear(4, 6).double(), RBF(random_codes(5, 6), j)))
+    images, target = pictures(8, 4), torch.arange(8) % (5 if j is None else 6)
     h = curvature(net, images, target, loss)
 
     def error(weight):
