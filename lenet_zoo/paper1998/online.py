@@ -112,9 +112,10 @@ class OnlineTraining:
         compiled: False for autograd and `SDLM` even where a compiler exists; for comparisons.
 
     Raises:
-        InputError: pictures or labels of another shape, dtype or range; fewer pictures than `curvature_patterns`.
-        TrainingError: a model that is not `lenet5_classic` with 10 classes in float32 on the CPU; `run_pass` after the
-            last pass; in `load_state_dict`, the state of another run.
+        InputError: pictures or labels of another shape, dtype or range; fewer pictures than `curvature_patterns`; a
+            schedule without a pass.
+        TrainingError: a model that is not `lenet5_classic` with 10 classes in float32 on the CPU, all of it trained;
+            `run_pass` after the last pass; in `load_state_dict`, the state of another run.
     """
 
     def __init__(
@@ -133,6 +134,8 @@ class OnlineTraining:
     ) -> None:
         _check_model(model)
         _check_data(images, labels, curvature_patterns)
+        if not schedule:
+            raise InputError("schedule=(): give a learning rate for each pass, at least one")
         self.model = model
         self.images, self.labels = images, labels
         self.seed = seed
@@ -322,6 +325,12 @@ def _check_model(model: nn.Module) -> None:
         raise TrainingError("the 1998 method trains lenet5_classic with 1 channel and 10 classes, and no other network")
     if {(p.device.type, p.dtype) for p in model.parameters()} != {("cpu", torch.float32)}:
         raise TrainingError("the 1998 method runs on the CPU in float32: move the model there with .to('cpu').float()")
+    if not all(p.requires_grad for p in model.parameters()):
+        raise TrainingError("the 1998 method trains every layer: take the freeze off with .requires_grad_(True)")
+    if model.j is not None:
+        raise TrainingError("the 1998 method has its rubbish class in the loss: create lenet5_classic without j")
+    if model.global_pool == "":
+        raise TrainingError("the 1998 method needs one answer a picture: create lenet5_classic without global_pool=''")
     if model.drop_rate:
         raise TrainingError(
             f"the 1998 method knows no dropout: create lenet5_classic without drop_rate={model.drop_rate}"

@@ -321,6 +321,19 @@ def test_other_networks_are_refused(blobs):
         OnlineTraining(LeNet5Classic(pad=0), *blobs)
     with pytest.raises(TrainingError, match=r"knows no dropout: create lenet5_classic without drop_rate=0\.5"):
         OnlineTraining(LeNet5Classic(drop_rate=0.5), *blobs)
+    with pytest.raises(TrainingError, match=r"has its rubbish class in the loss: create lenet5_classic without j"):
+        OnlineTraining(LeNet5Classic(j=1), *blobs)
+    with pytest.raises(TrainingError, match=r"one answer a picture: create lenet5_classic without global_pool=''"):
+        OnlineTraining(LeNet5Classic(global_pool=""), *blobs)
+    frozen = LeNet5Classic()
+    frozen.C1.requires_grad_(False)
+    with pytest.raises(TrainingError, match=r"trains every layer: take the freeze off with \.requires_grad_\(True\)"):
+        OnlineTraining(frozen, *blobs)
+
+
+def test_a_schedule_without_a_pass_is_refused(blobs):
+    with pytest.raises(InputError, match=r"^schedule=\(\): give a learning rate for each pass, at least one$"):
+        OnlineTraining(fresh(), *blobs, schedule=())
 
 
 @pytest.mark.parametrize(
