@@ -19,7 +19,7 @@ from lenet_zoo.errors import InputError, LenetZooError, WeightsError
 from lenet_zoo.models._card import attach, card_of
 from lenet_zoo.models.weight_files import UNREADABLE, read_state
 
-__all__ = ["LeNet5", "build", "check_keys", "tag_cfg", "unwrapped"]
+__all__ = ["LeNet5", "asked_tag", "build", "check_keys", "tag_cfg", "unwrapped"]
 
 
 def check_batch(x: Tensor, channels: int, dtype: torch.dtype | None, smallest: int) -> Tensor:
@@ -342,6 +342,14 @@ def tag_cfg(cls: type[LeNet5], tag: str, labels: tuple[str, ...], description: s
         paper_ids="doi:10.1109/5.726791",
         origin_url="https://doi.org/10.1109/5.726791",
     )
+
+
+def asked_tag(variant: str, given: Mapping[str, Any]) -> str | None:
+    """The tag that a factory is `given` a pretrained_cfg of: by its name, or as a PretrainedCfg or a dict."""
+    from timm.models._builder import resolve_pretrained_cfg
+
+    tag: str | None = resolve_pretrained_cfg(variant, given.get("pretrained_cfg")).tag
+    return tag
 
 
 def build(cls: type[LeNet5], variant: str, pretrained: bool, **kwargs: Any) -> LeNet5:

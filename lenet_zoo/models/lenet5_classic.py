@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from lenet_zoo import cards
 from lenet_zoo.errors import InputError, WeightsError
-from lenet_zoo.models._base import LeNet5, build, check_keys, tag_cfg
+from lenet_zoo.models._base import LeNet5, asked_tag, build, check_keys, tag_cfg
 from lenet_zoo.models.plain import chain, convolution, head, linear, scaling, squared_distances, wide
 
 __all__ = [
@@ -527,7 +527,7 @@ CFGS: dict[str, dict[str, Any]] = {
 
 def lenet5_classic(pretrained: bool = False, **kwargs: Any) -> LeNet5Classic:
     """LeNet-5 of 1998, to the last of its 60,000 parameters (see `LeNet5Classic`)."""
-    if kwargs.get("pretrained_cfg") == "numbers":
+    if asked_tag("lenet5_classic", kwargs) == "numbers":
         kwargs.setdefault("global_pool", "")  # it answers at every position of a line
         overlay = kwargs.get("pretrained_cfg_overlay") or {}
         classes = kwargs.get("num_classes", overlay.get("num_classes", len(cards.NUMBERS)))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lenet_zoo import cards
-from lenet_zoo.models._base import LeNet5, build, check_keys, tag_cfg
+from lenet_zoo.models._base import LeNet5, asked_tag, build, check_keys, tag_cfg
 from lenet_zoo.models.plain import chain, head
 
 __all__ = ["LeNet5Modern"]
@@ -158,7 +158,7 @@ CFGS: dict[str, dict[str, Any]] = {
 
 def lenet5_modern(pretrained: bool = False, **kwargs: Any) -> LeNet5Modern:
     """LeNet-5 with ReLU, max pooling and a linear output: 61,706 parameters (see `LeNet5Modern`)."""
-    if kwargs.get("pretrained_cfg") == "numbers":
+    if asked_tag("lenet5_modern", kwargs) == "numbers":
         kwargs.setdefault("global_pool", "")  # it answers at every position of a line
     model = build(LeNet5Modern, "lenet5_modern", pretrained, pretrained_filter_fn=checkpoint_filter_fn, **kwargs)
     return model  # type: ignore[return-value]

@@ -277,6 +277,13 @@ def test_registry(name: str) -> None:
     assert name in timm.list_models(module=name)
 
 
+@pytest.mark.parametrize("form", [lambda cfg: cfg, lambda cfg: cfg.to_dict()], ids=["PretrainedCfg", "dict"])
+def test_a_tag_of_lines_is_known_in_every_form_of_its_cfg(name: str, form: Any) -> None:
+    cfg = timm.models.get_pretrained_cfg(f"{name}.numbers")
+    model = timm.create_model(name, pretrained=True, pretrained_cfg=form(cfg))
+    assert (model.global_pool, model.num_classes, model.card.tag) == ("", 11, "numbers")
+
+
 def test_timms_input_config(name: str) -> None:
     config = timm.data.resolve_data_config({}, model=create(name))
     assert (config["input_size"], config["crop_pct"], config["interpolation"]) == ((1, 28, 28), 1.0, "bilinear")
