@@ -42,7 +42,7 @@ _SOURCES = ("hf-hub:", "hf_hub:", "local-dir:")
 # Who writes what 'local-dir:' takes.
 _WRITTEN = "that `lenet-zoo train` or `finetune` wrote, or timm.models.save_for_hf"
 # What create_model takes beside its own arguments.
-_KEYWORDS = ("features_only", "out_indices", "pretrained_cfg_overlay", "pad", "characters", "device", "dtype")
+_KEYWORDS = ("features_only", "out_indices", "pretrained_cfg_overlay", "pad", "characters", "j", "device", "dtype")
 _DEFAULT_TAG = "mnist"  # timm's: the first of an architecture's cfgs
 _LAYERS = Path(__file__).parent / "models" / "tables" / "layers.json"
 
@@ -123,7 +123,7 @@ def create_model(
         global_pool: how C5's map is pooled when the input is larger than nominal: 'avg', 'max', or '' for not at all.
         drop_rate: dropout before the output layer, in training mode; a warning says that the network is not yet in it.
         **kwargs: what else `timm.create_model` takes (features_only, out_indices, pretrained_cfg_overlay, …), and what
-            the network does (pad, characters, device, dtype).
+            the network does (pad, characters, j, device, dtype).
 
     Returns:
         The network, an `nn.Module` in evaluation mode, whose forward takes a float batch N×C×28×28 (normalised as

@@ -333,7 +333,7 @@ class LeNet5Classic(LeNet5):
         pad: pixels of background that the model adds on each side; 0 for those who feed 32×32 fields.
         characters: the characters whose bitmaps the classes take, one per class (see `rbf_codes` for the default).
         j: the penalty of a rubbish class, "none of these" (Eq. 9), which is then the last class and has no bitmap; None
-            for no such class. Weights that are loaded bring their own.
+            for no such class. Weights of a network with such a class fit no other one, and bring their own penalty.
         device, dtype: of every parameter and buffer.
 
     Raises:
