@@ -421,6 +421,8 @@ def verify(path: str | os.PathLike[str]) -> Card | None:
     Raises: WeightsError with the file's name, and with both hashes when they differ.
     """
     path = Path(path).resolve()
+    if path.is_dir():
+        raise WeightsError(f"{path} is a folder: say local-dir:{path} in the network's place, or name a file in it")
     if not path.is_file():
         ours = ": reinstall lenet-zoo" if path.parent == _FOLDER else ""
         raise WeightsError(f"the weight file {path} is missing{ours}")

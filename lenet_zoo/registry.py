@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import math
 import os
 import re
 import warnings
@@ -230,10 +231,15 @@ def load_network(name: str, weights: Path | None = None) -> LeNet5:
         state = read_state(weights)
         shapes = {key: tensor.shape for key, tensor in state.items()}
         classes, channels = (
-            next((shapes[key][axis] for key in keys if len(shapes.get(key, ())) > axis), None)
+            next((shapes[key][axis] or None for key in keys if len(shapes.get(key, ())) > axis), None)
             for keys, axis in ((_CLASSIFIERS, 0), (FIRST_KEYS, 1))
         )
         more = _rubbish(name, state)
+        if more and not 0 < more["j"] < math.inf:
+            raise WeightsError(
+                f"the weights in {weights} are damaged: output.j, the penalty of a rubbish class, is {more['j']:g}, "
+                "and must be a finite number above 0"
+            )
         classes = classes + len(more) if classes is not None else None
         model = create_model(name, checkpoint_path=weights, num_classes=classes, in_chans=channels, **more)
     if not isinstance(model, LeNet5):

@@ -15,7 +15,7 @@ from timm.data import resolve_data_config
 
 import lenet_zoo
 from lenet_zoo import cards
-from lenet_zoo.errors import InputError, WeightsError
+from lenet_zoo.errors import WeightsError
 from lenet_zoo.registry import load_network
 
 NAMES = ("lenet5_modern", "lenet5_classic")
@@ -41,24 +41,41 @@ def test_a_rubbish_class_is_the_files(tmp_path: Path) -> None:
     assert (model.num_classes, model.j) == (11, 33.5)
     x = torch.zeros(1, 1, 28, 28)
     assert torch.equal(model(x), network.eval()(x))
-    with pytest.raises(WeightsError, match="the weights are not lenet5_modern's"):
+    with pytest.raises(WeightsError, match=r"the weights in \S+ are not lenet5_modern's"):
         load_network("lenet5_modern", tmp_path / "weights.safetensors")
 
 
 @pytest.mark.parametrize(
-    ("j", "error", "why"),
+    ("tensors", "why"),
     [
-        (torch.tensor([1.0, 2.0]), WeightsError, "do not fit lenet5_classic as it was asked for"),
-        (torch.tensor([float("nan")]), InputError, "j=nan: the penalty of a rubbish class is a finite number above 0"),
+        ({"output.j": torch.tensor([1.0, 2.0])}, "do not fit lenet5_classic as it was asked for: "),
+        ({"output.j": torch.tensor([float("nan")])}, "are damaged: output.j, the penalty of a rubbish class, is nan, "),
+        ({"output.j": torch.tensor([-1.0])}, "are damaged: output.j, the penalty of a rubbish class, is -1, and must"),
+        ({"C1.weight": torch.zeros(6, 0, 5, 5)}, "do not fit lenet5_classic as it was asked for: "),
+        ({"C5.weight": torch.zeros(120, 399)}, "as it was asked for: C5.weight is 120×399 and must be 120×16×5×5"),
+        ({"C1.weight": torch.tensor(1.0)}, "as it was asked for: C1.weight is one number and must be 6×1×5×5"),
+        ({"F6.bias": torch.ones(84, dtype=torch.int32)}, "are not lenet5_classic's: F6.bias is int32, and must be "),
+        ({"C1.bias": torch.ones(6, dtype=torch.complex64)}, "are not lenet5_classic's: C1.bias is complex64, and "),
     ],
 )
-def test_a_rubbish_class_that_is_none_is_refused(
-    tmp_path: Path, j: torch.Tensor, error: type[Exception], why: str
+def test_a_tensor_that_does_not_fit_is_named_with_its_file(
+    tmp_path: Path, tensors: dict[str, torch.Tensor], why: str
 ) -> None:
-    state = lenet_zoo.create_model("lenet5_classic", num_classes=11, j=20.0).state_dict() | {"output.j": j}
+    state = lenet_zoo.create_model("lenet5_classic", num_classes=11, j=20.0).state_dict() | tensors
+    path = tmp_path / "weights.safetensors"
+    safetensors.torch.save_file(state, path)
+    with pytest.raises(WeightsError) as error:
+        load_network("lenet5_classic", path)
+    assert str(error.value).startswith(f"the weights in {path} ")
+    assert why in str(error.value)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_output_without_classes_does_not_fit(tmp_path: Path, name: str) -> None:
+    state = lenet_zoo.create_model(name).state_dict() | {"output.weight": torch.zeros(0, 84)}
     safetensors.torch.save_file(state, tmp_path / "weights.safetensors")
-    with pytest.raises(error, match=why):
-        load_network("lenet5_classic", tmp_path / "weights.safetensors")
+    with pytest.raises(WeightsError, match=r"as it was asked for: output\.weight is 0×84 and must be 10×84"):
+        load_network(name, tmp_path / "weights.safetensors")
 
 
 @pytest.mark.parametrize("inside", ["model", "state_dict", "model_ema", "state_dict_ema"])

@@ -5,6 +5,7 @@ The networks themselves, their layers in the paper's order and with the paper's 
 timm is imported where it is used: it takes longer than torch, and a command such as `export` does without it.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -367,13 +368,16 @@ def build(cls: type[LeNet5], variant: str, pretrained: bool, **kwargs: Any) -> L
     cfg = resolve_pretrained_cfg(variant, kwargs.get("pretrained_cfg"), kwargs.get("pretrained_cfg_overlay"))
     file: Path | None = None
     card: Card | None = None
+    these = "the weights"
     labels_alone = False
     if pretrained and cfg.file and not cfg.state_dict and cfg.source not in ("hf-hub", "local-dir"):
         file = Path(cfg.file)
         card = cards.verify(file) or _card_beside(file)
         overlay = dict(kwargs.get("pretrained_cfg_overlay") or {}, state_dict=read_state(file))
         kwargs["pretrained_cfg_overlay"] = overlay
+        these = f"the weights in {file}"
     elif cfg.source == "local-dir":
+        these = f"the weights in {cfg.file}"
         card, labels_alone = _card_in(Path(str(cfg.file)), cfg.label_names)
     try:
         model = build_model_with_cfg(cls, variant, pretrained, **kwargs)
@@ -383,19 +387,30 @@ def build(cls: type[LeNet5], variant: str, pretrained: bool, **kwargs: Any) -> L
         if file is not None:
             model.pretrained_cfg.pop("state_dict")  # type: ignore[operator, union-attr]  # the network has them now
         return model
+    except WeightsError as error:  # a network's own filter does not know the file
+        raise WeightsError(str(error).replace("the weights", these, 1)) from error
     except LenetZooError:
         raise
     except UNREADABLE as error:
         if str(error).startswith("Error(s) in loading state_dict"):
             # torch lists every key over many lines; what was wrong fits on one.
-            what = "; ".join(line.strip() for line in str(error).splitlines()[1:3])
-            raise WeightsError(f"the weights do not fit {variant} as it was asked for: {what}") from error
+            what = "; ".join(_MISMATCH.sub(_shapes, line.strip()) for line in str(error).splitlines()[1:3])
+            raise WeightsError(f"{these} do not fit {variant} as it was asked for: {what}") from error
         if file is None:
             raise
         # If building it without weights fails too, that error is the right one (an unknown keyword, say).
         build_model_with_cfg(cls, variant, False, **kwargs)
         what = " ".join(str(error).split())
-        raise WeightsError(f"the weights in {file} do not fit {variant} as it was asked for: {what}") from error
+        raise WeightsError(f"{these} do not fit {variant} as it was asked for: {what}") from error
+
+
+# What torch says of a tensor of another shape.
+_MISMATCH = re.compile(r"size mismatch for (\S+): .*?Size\(\[(.*?)\]\).*?Size\(\[(.*?)\]\)\.")
+
+
+def _shapes(found: re.Match[str]) -> str:
+    given, wanted = (shape.replace(", ", "×") or "one number" for shape in found.groups()[1:])
+    return f"{found[1]} is {given} and must be {wanted}"
 
 
 def _card_beside(file: Path) -> Card:
@@ -424,15 +439,19 @@ def _card_in(folder: Path, label_names: Any) -> tuple[Card, bool]:
 
 
 def check_keys(state_dict: Mapping[str, Tensor], model: nn.Module, variant: str) -> None:
-    """Compare the keys of `state_dict` with `model`'s, except those of the output layer.
+    """Compare the keys of `state_dict` with `model`'s, except those of the output layer, and the kinds of numbers.
 
     When the number of classes differs, timm accepts missing keys, and the layers without weights would stay random.
+    Numbers of another kind, such as those of a quantised network, torch would convert without a word.
 
-    Raises: WeightsError that names a missing or an unknown key.
+    Raises: WeightsError that names a missing or an unknown key, or what are no floats.
     """
-    wanted, found = (
-        {key for key in keys if not key.startswith("output.")} for keys in (model.state_dict(), state_dict)
-    )
+    own = model.state_dict()
+    for key, value in state_dict.items():
+        if key in own and own[key].is_floating_point() and not value.is_floating_point():
+            kind = str(value.dtype).removeprefix("torch.")
+            raise WeightsError(f"the weights are not {variant}'s: {key} is {kind}, and must be float")
+    wanted, found = ({key for key in keys if not key.startswith("output.")} for keys in (own, state_dict))
     faults = [
         f"{verb} {min(keys)}" + (f" and {len(keys) - 1} more" if len(keys) > 1 else "")
         for verb, keys in (("lack", wanted - found), ("have an unknown", found - wanted))

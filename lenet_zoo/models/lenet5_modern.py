@@ -125,7 +125,7 @@ def checkpoint_filter_fn(state_dict: dict[str, Tensor], model: nn.Module) -> dic
         module, _, kind = key.rpartition(".")
         out[f"{_REFERENCE_NAMES.get(module, module)}.{kind}"] = value
     check_keys(out, model, "lenet5_modern")
-    if out["C5.weight"].ndim == 2:
+    if out["C5.weight"].shape == (120, 400):
         # The linear layer reads S4 flattened channel by channel, which is the kernel's own order.
         out["C5.weight"] = out["C5.weight"].view(120, 16, 5, 5)
     return out

@@ -54,6 +54,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
     Raises: WeightsError for a file that is missing, damaged or no weight file, that holds a pickled object, or the
     weights of several networks.
     """
+    if path.is_dir():
+        raise WeightsError(f"{path} is a folder: say local-dir:{path} in the network's place, or name a file in it")
     if not path.is_file():
         raise WeightsError(f"no weight file {path}")
     try:
