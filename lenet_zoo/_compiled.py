@@ -32,20 +32,22 @@ def load_library(source: Path, without: str) -> ctypes.CDLL | None:
     Returns: the loaded library, or None after a warning when there is no compiler or it fails.
     """
     asked = os.environ.get("CXX")
-    compiler = shutil.which(asked) if asked else next(filter(None, map(shutil.which, _COMPILERS)), None)
+    # $CXX is the path of a compiler, or a whole command such as 'ccache g++'.
+    known = [[asked], asked.split()] if asked else [[name] for name in _COMPILERS]
+    compiler = next((command for command in known if command and shutil.which(command[0])), None)
     if compiler is None:
         _warn(f"no C++ compiler found ({f'CXX={asked}' if asked else ', '.join(_COMPILERS)})", without)
         return None
     with tempfile.TemporaryDirectory(prefix="lenet-zoo-", ignore_cleanup_errors=True) as folder:
         library = Path(folder) / source.with_suffix(".so").name
         for extra in _TUNING:
-            command = [compiler, *_FLAGS, *extra, str(source), "-o", str(library)]
+            command = [*compiler, *_FLAGS, *extra, str(source), "-o", str(library)]
             done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
             if done.returncode == 0:
                 break
         else:
             reason = (done.stderr.strip().splitlines() or ["no message"])[0]
-            _warn(f"{compiler} cannot compile {source.name}: {reason}", without)
+            _warn(f"{' '.join(compiler)} cannot compile {source.name}: {reason}", without)
             return None
         try:
             return ctypes.CDLL(str(library))

@@ -110,6 +110,15 @@ def test_without_a_compiler_training_goes_on_with_a_warning(blobs, monkeypatch, 
     assert run.run_pass() == expected.run_pass()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell script")
+def test_the_compiler_may_be_a_command_of_several_words(monkeypatch, broken_compiler):
+    monkeypatch.setenv("CXX", f"{broken_compiler} -m64")
+    load_compiled_step.cache_clear()
+    with pytest.warns(RuntimeWarning, match=r"/cxx -m64 cannot compile lecun1998\.cpp: cxx: out of order"):
+        assert load_compiled_step() is None
+    load_compiled_step.cache_clear()
+
+
 # ------------------------------------------------------------------------------------------------------------ state
 
 
