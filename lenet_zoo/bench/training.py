@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from lenet_zoo.classify.torch import logits_of
+from lenet_zoo.datasets.by_hand import root_of
 from lenet_zoo.datasets.loading import Dataset, data_root, load_dataset
 from lenet_zoo.errors import InputError, did_you_mean
 from lenet_zoo.evaluation import evaluate
@@ -128,7 +129,7 @@ def time_training(
         progress(f"round {seed + 1} of {rounds}: fast")
         fast.append(_fast(build, train, test, recipe, seed, target))
         progress(f"round {seed + 1} of {rounds}: the DataLoader loop, {EPOCHS} epochs at most")
-        baseline.append(_baseline(build, test, data_root(root), plain.lr, seed, target))
+        baseline.append(_baseline(build, test, root_of("MNIST", data_root(root)), plain.lr, seed, target))
     times = [statistics.median(race.seconds for race in races) for races in (baseline, fast)]
     ratio = times[0] / times[1] if all(race.reached for race in fast) else None
     at_least = not all(race.reached for race in baseline)

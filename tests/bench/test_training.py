@@ -28,6 +28,12 @@ def test_each_side_runs_once_a_round_with_its_seed(small_mnist):
     )
 
 
+def test_the_folder_may_be_that_of_mnist_itself(small_mnist, monkeypatch):
+    monkeypatch.setattr(training, "_fast", lambda *a: training.Race(0, 1, 2.0, 0.99, True))
+    result = training.time_training(rounds=1, target=0.0, root=small_mnist / "MNIST")
+    assert result.baseline[0].reached
+
+
 def test_a_target_that_is_not_reached_is_told(small_mnist):
     result = training.time_training(rounds=1, target=1.1, root=small_mnist)
     assert (result.baseline[0].epochs, result.baseline[0].reached, result.fast[0].reached) == (3, False, False)
