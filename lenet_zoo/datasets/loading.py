@@ -83,12 +83,21 @@ DATASETS: dict[str, _Source | None] = {
 
 
 def data_root(root: str | os.PathLike[str] | None = None) -> Path:
-    """`root`, else the environment's LENET_ZOO_DATA, else lenet-zoo's folder in the user's cache."""
+    """`root`, else the environment's LENET_ZOO_DATA, else lenet-zoo's folder in the user's cache.
+
+    Raises: DataError for a user without a home, where the cache would be.
+    """
     if root:
         return Path(root)
     if os.environ.get("LENET_ZOO_DATA"):
         return Path(os.environ["LENET_ZOO_DATA"])
-    return user_cache() / "data"
+    try:
+        return user_cache() / "data"
+    except RuntimeError as error:
+        raise DataError(
+            "this user has no home folder, where data sets are kept: name their folder with --data-root or "
+            "LENET_ZOO_DATA"
+        ) from error
 
 
 def load_dataset(

@@ -80,6 +80,17 @@ def test_data_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert data_root() == tmp_path / ".cache" / "lenet-zoo" / "data"
 
 
+def test_a_user_without_a_home_is_told_to_name_the_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("LENET_ZOO_DATA", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    with pytest.raises(DataError, match=r"^this user has no home folder, .* with --data-root or LENET_ZOO_DATA$"):
+        data_root()
+
+
 def test_mnist(mnist_train: Dataset, mnist_test: Dataset) -> None:
     assert (len(mnist_train), len(mnist_test)) == (60_000, 10_000)
     assert mnist_train.labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
