@@ -203,15 +203,16 @@ def _read(name: str, source: _Source, train: bool, root: Path) -> Dataset:
         # torchvision's reader of a damaged file fails in many ways, from KeyError to AssertionError.
         raise DataError(f"{source.kind} in {root} is damaged: {remedy}") from error
     images, labels, classes = found.data, found.targets, [str(label) for label in found.classes]
-    if images.shape[1:] != (28, 28) or len(images) != len(labels) or len(images) == 0 or labels.max() >= len(classes):
+    if source.kind == "EMNIST" and classes[0] == "N/A":
+        # EMNIST's letters count from 1, after a class that has none.
+        classes, labels = classes[1:], labels - 1
+    whole = images.shape[1:] == (28, 28) and len(images) == len(labels) > 0
+    if not whole or labels.min() < 0 or labels.max() >= len(classes):
         raise DataError(
             f"{source.kind} in {root} is damaged ({len(labels)} labels for pictures {tuple(images.shape)}): {remedy}"
         )
-    if source.kind == "EMNIST":
-        # EMNIST's pictures are stored transposed, and its letters count from 1, after a class 'N/A' that has none.
+    if source.kind == "EMNIST":  # its pictures are stored transposed
         images = images.transpose(1, 2).contiguous()
-        if classes[0] == "N/A":
-            classes, labels = classes[1:], labels - 1
     if source.kind == "MNIST":
         classes = [label.split(" ")[0] for label in classes]
     preparation = Preparation("picture" if source.kind == "FashionMNIST" else "character")

@@ -153,6 +153,19 @@ def test_labels_that_do_not_match_the_pictures(root: Path) -> None:
         load_dataset("mnist", train=True, root=root)
 
 
+def test_a_letter_before_the_first_is_none(root: Path) -> None:
+    """EMNIST's letters count from 1: its label 0 would be −1 here."""
+    raw = root / "EMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for file in FILES[:2]:
+        content = idx(file) if "images" in file else idx(file)[:8] + bytes(1 + i % 26 for i in range(50))
+        (raw / f"emnist-letters-{file}").write_bytes(content)
+    assert load_dataset("emnist-letters", train=True, root=root).labels.max() == 25
+    (raw / f"emnist-letters-{FILES[1]}").write_bytes(content[:-1] + b"\x00")
+    with pytest.raises(DataError, match=r"^EMNIST in \S+ is damaged \(50 labels for pictures \(50, 28, 28\)\)"):
+        load_dataset("emnist-letters", train=True, root=root)
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_file_that_may_not_be_read(root: Path) -> None:
     (root / "MNIST" / "raw" / "train-images-idx3-ubyte").chmod(0)
