@@ -15,8 +15,13 @@ __all__ = ["attach", "card_of", "weight_bytes", "weights_sha256"]
 
 
 def weight_bytes(state: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
-    """The weights as a safetensors file, by default without metadata: equal weights give the same bytes."""
-    return save({key: value.detach().cpu().contiguous() for key, value in state.items()}, metadata)
+    """The weights as a safetensors file, by default without metadata: equal weights give the same bytes.
+
+    Those that are spread over ranks (`fully_shard`) are put together, for which every rank has to call.
+    """
+    # A DTensor is known by its method: importing its class takes half a second.
+    whole = {key: value.full_tensor() if hasattr(value, "full_tensor") else value for key, value in state.items()}
+    return save({key: value.detach().cpu().contiguous() for key, value in whole.items()}, metadata)
 
 
 def weights_sha256(state: Mapping[str, Tensor]) -> str:

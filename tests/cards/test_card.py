@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,25 @@ def test_a_card_beside_a_weight_file_is_the_networks(tmp_path: Path) -> None:
         WeightsError, match=r"card\.json belongs to other weights than .*: keep a weight file's own card"
     ):
         lenet_zoo.create_model("lenet5_classic", checkpoint_path=path, num_classes=2)
+
+
+@pytest.fixture
+def alone_in_a_group() -> Iterator[None]:
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("name", ["lenet5_modern", "lenet5_classic"])
+def test_a_network_that_is_spread_over_ranks_is_known(alone_in_a_group: None, name: str) -> None:
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    model: Any = lenet_zoo.create_model(name, pretrained=True)
+    fully_shard(model, mesh=init_device_mesh("cpu", (1,)))
+    assert model.card.tag == "mnist"
+    model.reset_classifier(5)
+    assert model.card.labels == tuple("01234")
 
 
 def saved(folder: Path, labels: list[str], **card: Any) -> str:
