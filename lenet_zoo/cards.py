@@ -193,7 +193,7 @@ class Card:
                 fields[key] = value
         try:
             if "labels" in fields:
-                fields["labels"] = _labels(fields["labels"])
+                fields["labels"] = _labels(fields["labels"]) or (defaults or cls()).labels
             if "preparation" in fields:
                 fields["preparation"] = Preparation(fields["preparation"])
             if "input" in fields:

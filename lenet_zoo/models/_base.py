@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from lenet_zoo import cards
 from lenet_zoo.cards import Card
 from lenet_zoo.errors import InputError, LenetZooError, WeightsError
-from lenet_zoo.models._card import attach, card_of
+from lenet_zoo.models._card import attach, card_of, input_of
 from lenet_zoo.models.weight_files import UNREADABLE, read_state
 
 __all__ = ["LeNet5", "asked_tag", "build", "check_keys", "tag_cfg", "unwrapped"]
@@ -308,7 +308,7 @@ class LeNet5(nn.Module):
         self._set_head(num_classes, self.global_pool if global_pool is None else global_pool)
         self.output = output
         # The old labels do not name the new classes. The preparation of pictures stays.
-        self._card = replace(card, labels=())
+        self._card, self._card_weights = replace(card, labels=()), ""
         self._card_weights = ""
 
 
@@ -383,11 +383,13 @@ def build(cls: type[LeNet5], variant: str, pretrained: bool, **kwargs: Any) -> L
         model = build_model_with_cfg(cls, variant, pretrained, **kwargs)
         if isinstance(model, LeNet5) and card is not None:  # and not timm's wrapper for features_only
             whole = (model.num_classes, model.in_chans) == (cfg.num_classes, (cfg.input_size or (1,))[0])
+            if whole and not {"mean", "std"} & (kwargs.get("pretrained_cfg_overlay") or {}).keys():
+                _check_input(card, model)
             attach(model, card, pretrained and whole, labels_alone)
         if file is not None:
             model.pretrained_cfg.pop("state_dict")  # type: ignore[operator, union-attr]  # the network has them now
         return model
-    except WeightsError as error:  # a network's own filter does not know the file
+    except WeightsError as error:  # whoever raised it does not know the file
         raise WeightsError(str(error).replace("the weights", these, 1)) from error
     except LenetZooError:
         raise
@@ -411,6 +413,16 @@ _MISMATCH = re.compile(r"size mismatch for (\S+): .*?Size\(\[(.*?)\]\).*?Size\(\
 def _shapes(found: re.Match[str]) -> str:
     given, wanted = (shape.replace(", ", "×") or "one number" for shape in found.groups()[1:])
     return f"{found[1]} is {given} and must be {wanted}"
+
+
+def _check_input(card: Card, model: LeNet5) -> None:
+    """Raises: WeightsError for a card that has other pictures go in than the network's cfg."""
+    said, taken = card.input, input_of(model)
+    if said is not None and (said.channels, said.mean, said.std) != (taken.channels, taken.mean, taken.std):
+        raise WeightsError(
+            f"the card of the weights has the input {said.as_dict()}, and their config {taken.as_dict()}: mend one of "
+            "them"
+        )
 
 
 def _card_beside(file: Path) -> Card:

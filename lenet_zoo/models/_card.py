@@ -11,7 +11,7 @@ from torch import Tensor
 from lenet_zoo import cards
 from lenet_zoo.cards import Card, InputConvention
 
-__all__ = ["attach", "card_of", "weight_bytes", "weights_sha256"]
+__all__ = ["attach", "card_of", "input_of", "weight_bytes", "weights_sha256"]
 
 
 def weight_bytes(state: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
@@ -69,7 +69,7 @@ def _known(model: Any, sha256: str) -> Card:
     architecture = model.architecture
     cfg: Any = getattr(model, "pretrained_cfg", None) or {}
     own: Card | None = getattr(model, "_card", None)
-    if own is not None and own.labels and sha256 == model._card_weights:
+    if own is not None and own != Card() and sha256 == model._card_weights:
         card = own
     elif (shipped := cards.shipped_as(architecture, sha256)) is not None:
         card = shipped
@@ -77,15 +77,22 @@ def _known(model: Any, sha256: str) -> Card:
         card = own.without_claims()
     else:
         card = Card.parse({"labels": cfg.get("label_names") or []}, "the network's cfg")
+    taken = input_of(model)
+    return replace(
+        card.fitted(model.num_classes, model.in_chans, min(taken.height, taken.width)),
+        architecture=architecture,
+        input=taken,
+        params=sum(p.numel() for p in model.parameters()),
+    )
+
+
+def input_of(model: Any) -> InputConvention:
+    """What the forward pass of a network of the zoo takes, by its cfg."""
+    cfg: Any = getattr(model, "pretrained_cfg", None) or {}
     height, width = model.picture_size()
     mean, std = (
         tuple(map(float, cfg.get(key) or (default,)))
         for key, default in zip(("mean", "std"), model.normalization, strict=True)
     )
     mean, std = (part * model.in_chans if len(part) == 1 else part for part in (mean, std))
-    return replace(
-        card.fitted(model.num_classes, model.in_chans, min(height, width)),
-        architecture=architecture,
-        input=InputConvention(model.in_chans, height, width, mean, std),
-        params=sum(p.numel() for p in model.parameters()),
-    )
+    return InputConvention(model.in_chans, height, width, mean, std)

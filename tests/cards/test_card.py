@@ -19,7 +19,7 @@ from PIL import Image
 import lenet_zoo
 from lenet_zoo import cards
 from lenet_zoo._files import parse_json
-from lenet_zoo.cards import Card
+from lenet_zoo.cards import Card, InputConvention
 from lenet_zoo.classify import read_metadata
 from lenet_zoo.errors import InputError, WeightsError
 from lenet_zoo.pictures.preparation import Preparation
@@ -168,6 +168,32 @@ def test_a_card_beside_a_weight_file_is_the_networks(tmp_path: Path) -> None:
         WeightsError, match=r"card\.json belongs to other weights than .*: keep a weight file's own card"
     ):
         lenet_zoo.create_model("lenet5_classic", checkpoint_path=path, num_classes=2)
+
+
+def test_a_card_without_names_keeps_what_else_it_says(tmp_path: Path) -> None:
+    name = saved(tmp_path, ["a", "b"], dataset="mine")
+    card = json.loads((tmp_path / "card.json").read_text())
+    (tmp_path / "card.json").write_text(json.dumps(card | dict(labels=[])))
+    model: Any = lenet_zoo.create_model(name, pretrained=True)
+    assert (model.card.labels, model.card.dataset) == (("a", "b"), "mine")
+    path = tmp_path / "model.safetensors"
+    model = lenet_zoo.create_model("lenet5_modern", checkpoint_path=path, num_classes=2)
+    assert (model.card.labels, model.card.dataset) == (("0", "1"), "mine")
+
+
+@pytest.mark.parametrize(
+    "other", [dict(mean=(0.5,)), dict(std=(0.5,)), dict(channels=3, mean=(0.0,) * 3, std=(1.0,) * 3)]
+)
+def test_a_card_that_contradicts_the_config_is_refused(tmp_path: Path, other: dict[str, Any]) -> None:
+    assert lenet_zoo.create_model(saved(tmp_path / "right", ["a", "b"], input=InputConvention()), pretrained=True)
+    name = saved(tmp_path / "wrong", ["a", "b"], input=InputConvention(**other))
+    with pytest.raises(WeightsError) as error:
+        lenet_zoo.create_model(name, pretrained=True)
+    said, taken = InputConvention(**other).as_dict(), InputConvention().as_dict()
+    assert str(error.value) == (
+        f"the card of the weights in {tmp_path / 'wrong'} has the input {said}, and their config {taken}: mend one of "
+        "them"
+    )
 
 
 @pytest.fixture
