@@ -43,6 +43,18 @@ def test_plain_layers_give_the_same_logits(name: str) -> None:
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
+@pytest.mark.parametrize(
+    ("name", "apart"), [("lenet5_modern.fashion_mnist", 0.0), ("lenet5_classic.fashion_mnist", 5e-4)]
+)
+def test_of_clothes_the_logits_differ_by_rounding(name: str, apart: float, fashion_test: Any) -> None:
+    """Those of the classic go down to −280, and are sums of larger terms in its plain form."""
+    model = lenet_zoo.create_model(name, pretrained=True)
+    mean, std = (model.pretrained_cfg[key][0] for key in ("mean", "std"))
+    x = (fashion_test.images[:2_000, None] / 255 - mean) / std
+    with torch.inference_mode():
+        torch.testing.assert_close(model.plain()(x), model(x), rtol=0, atol=apart)
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
     "options",
