@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -119,24 +121,37 @@ def finetune(
 
 
 def _summary(folder: Path, card: dict[str, Any]) -> None:
-    test, start, onnx = card["metrics"]["test"], card["start"], card["onnx"]
-    table = Table(show_header=False, box=None, pad_edge=False)
-    sizes = ", ".join(f"{count:,} {name}" for name, count in card["pictures"].items())
-    kept = start["classes_kept"]
-    known = f", {kept} of {len(card['labels'])} classes known" if kept else ""
-    frozen = f", {', '.join(start['frozen'])} frozen" if start["frozen"] else ""
-    rows = {
-        "start": f"{start['model']}{known}{frozen}",
-        "classes": f"{len(card['labels'])} of {card['dataset']}",
-        "pictures": sizes,
-        "training": f"{card['epochs']} epochs, {card['seconds']:g} s",
-        "test accuracy": f"{100 * test['accuracy']:.2f} %, {test['correct']:,} of {test['total']:,}",
-        "weakest class": _weakest(test["per_class"]),
-        "ONNX file": f"the same answer on {onnx['same_answer']:,} of {onnx['pictures']:,} test pictures",
-        "folder": str(folder),
+    def start() -> str:
+        kept, frozen = card["start"]["classes_kept"], card["start"]["frozen"]
+        known = f", {kept} of {len(card['labels'])} classes known" if kept else ""
+        return f"{card['start']['model']}{known}" + (f", {', '.join(frozen)} frozen" if frozen else "")
+
+    def training() -> str:
+        epochs = card["epochs"]
+        return f"{epochs} epoch{'s' * (epochs != 1)}, {card['seconds']:g} s"
+
+    def accuracy() -> str:
+        test = card["metrics"]["test"]
+        return f"{100 * test['accuracy']:.2f} %, {test['correct']:,} of {test['total']:,}"
+
+    def onnx() -> str:
+        same, pictures = card["onnx"]["same_answer"], card["onnx"]["pictures"]
+        return f"the same answer on {same:,} of {pictures:,} test pictures"
+
+    rows: dict[str, Callable[[], str]] = {
+        "start": start,
+        "classes": lambda: f"{len(card['labels'])} of {card['dataset']}",
+        "pictures": lambda: ", ".join(f"{count:,} {name}" for name, count in card["pictures"].items()),
+        "training": training,
+        "test accuracy": accuracy,
+        "weakest class": lambda: _weakest(card["metrics"]["test"]["per_class"]),
+        "ONNX file": onnx,
+        "folder": lambda: str(folder),
     }
-    for key, value in rows.items():
-        table.add_row(key, value)
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for key, fill in rows.items():
+        with suppress(LookupError, TypeError, ValueError, AttributeError):  # the card of a finished run may lack it
+            table.add_row(key, fill())
     print_table(table)
 
 

@@ -7,6 +7,7 @@ import inspect
 import json
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -54,8 +55,32 @@ def test_the_summary_names_what_was_reached(capsys: pytest.CaptureFixture[str], 
     assert f"{100 * test['accuracy']:.2f} %, {test['correct']} of 898" in stdout
     assert "the same answer on 898 of 898 test pictures" in stdout
     assert "20 train, 898 test" in stdout
+    assert "training       1 epoch, " in stdout
     assert "epoch 1: loss" in err
     assert lenet_zoo.OnnxClassifier(out / "model.onnx").labels == tuple("0123456789")
+
+
+def test_the_summary_of_a_finished_run_leaves_out_what_its_card_lacks(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    _, whole, _ = call(capsys, "--out", str(out), *QUICK)
+    card = json.loads((out / "card.json").read_text())
+
+    def words(table: str) -> list[list[str]]:
+        return [line.split() for line in table.splitlines()]
+
+    def lost(changed: dict[str, Any]) -> int:
+        (out / "card.json").write_text(json.dumps(changed))
+        status, stdout, _ = call(capsys, "--out", str(out), *QUICK, "--resume")
+        assert status == 0
+        return sum(row not in words(stdout) for row in words(whole))
+
+    assert lost(card) == 0
+    for lacks, left_out in (("start", 1), ("onnx", 1), ("pictures", 1), ("epochs", 1), ("metrics", 2)):
+        assert lost({key: value for key, value in card.items() if key != lacks}) == left_out, lacks
+    card["metrics"]["test"]["per_class"] = 3
+    assert lost(card) == 1
 
 
 def test_json_is_the_card(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
