@@ -17,6 +17,7 @@ from lenet_zoo.errors import ArtifactError, InputError, WeightsError
 from lenet_zoo.export.graph import InputSpec
 from lenet_zoo.models import LeNet5Classic, LeNet5Modern
 from lenet_zoo.models._base import unwrapped
+from lenet_zoo.models.weight_files import check_finite
 
 __all__ = ["INPUTS", "card_for", "check_choice", "check_path", "float_copy", "input_spec"]
 
@@ -54,9 +55,7 @@ def float_copy(model: nn.Module) -> LeNet5Modern | LeNet5Classic:
     for name, value in inner.state_dict().items():
         if value.is_meta:
             raise WeightsError(f"{name} is on the meta device and has no values: load weights before exporting")
-        bad = int((~torch.isfinite(value)).sum())
-        if bad:
-            raise WeightsError(f"{name} has {bad} values that are not finite (nan or inf): train it again")
+    check_finite(inner.state_dict())
     return copy.deepcopy(inner).to("cpu", torch.float32).eval()
 
 

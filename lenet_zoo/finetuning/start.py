@@ -19,6 +19,7 @@ from lenet_zoo.errors import InputError, did_you_mean
 from lenet_zoo.models import LeNet5Classic, LeNet5Modern
 from lenet_zoo.models._base import LeNet5
 from lenet_zoo.models._card import attach
+from lenet_zoo.models.weight_files import check_finite
 from lenet_zoo.pictures.preparation import LINE
 from lenet_zoo.registry import create_model, load_network, resolve
 
@@ -75,8 +76,10 @@ class Start:
                 f"{file or model} answers all along a line: start from a network of single characters, such as "
                 f"{network.architecture}.handwriting"
             )
+        state = network.state_dict()
+        check_finite(state)  # a loss of nan would be blamed on the learning rate
         digest = hashlib.sha256()
-        for key, value in network.state_dict().items():
+        for key, value in state.items():
             digest.update(key.encode() + value.contiguous().numpy().tobytes())
         return cls(
             model,

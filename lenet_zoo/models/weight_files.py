@@ -19,7 +19,7 @@ from torch import Tensor
 
 from lenet_zoo.errors import WeightsError
 
-__all__ = ["FIRST_KEYS", "UNREADABLE", "check_intact", "read_state"]
+__all__ = ["FIRST_KEYS", "UNREADABLE", "check_finite", "check_intact", "read_state"]
 
 # What torch, timm and safetensors raise for a file that is cut off, is no weight file, or holds no dictionary. The
 # second line is what unpickling arbitrary bytes may raise.
@@ -94,6 +94,14 @@ def check_intact(path: Path) -> None:
         raise WeightsError(
             f"{path} is damaged: the checksum of its part {damaged!r} is another: take a whole copy of it"
         )
+
+
+def check_finite(state: Mapping[str, Tensor]) -> None:
+    """Raises: WeightsError that names a tensor in which a value is nan or inf."""
+    for name, value in state.items():
+        bad = int((~torch.isfinite(value)).sum())
+        if bad:
+            raise WeightsError(f"{name} has {bad} values that are not finite (nan or inf): train it again")
 
 
 def _load(path: Path) -> Any:

@@ -95,6 +95,14 @@ def test_weights_of_another_shape(tmp_path: Path) -> None:
     assert "holds weights for 1 channels and in_chans=3 was asked for" in text
 
 
+def test_weights_that_are_no_numbers_are_not_blamed_on_the_learning_rate(tmp_path: Path) -> None:
+    state = lenet_zoo.create_model("lenet5_modern").state_dict()
+    state["F6.bias"][:3] = torch.nan
+    save_file(state, tmp_path / "nan.safetensors")
+    text = refused(WeightsError, tmp_path / "out", weights=tmp_path / "nan.safetensors")
+    assert text == "F6.bias has 3 values that are not finite (nan or inf): train it again"
+
+
 def test_nothing_of_another_is_overwritten(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
