@@ -140,12 +140,12 @@ def push(folder: str | os.PathLike[str], repository: str, *, private: bool = Fal
             )
     Card.read(home / "card.json").check_weights(home / "model.safetensors", home / "card.json")
     sent: dict[str, bytes] = {name: (home / name).read_bytes() for name in _SENT if (home / name).is_file()}
-    if "README.md" in sent:
-        sent["README.md"] = sent["README.md"].replace(_REPOSITORY.encode(), repository.encode())
-    operations = [CommitOperationAdd(name, content) for name, content in sent.items()]
     api = HfApi(library_name="lenet_zoo", library_version=__version__)
     try:
         url = api.create_repo(repository, private=private, exist_ok=True)
+        if "README.md" in sent:  # with the owner, who need not be typed
+            sent["README.md"] = sent["README.md"].replace(_REPOSITORY.encode(), url.repo_id.encode())
+        operations = [CommitOperationAdd(name, content) for name, content in sent.items()]
         api.create_commit(url.repo_id, operations, commit_message=f"Upload {home.resolve().name}")
     except HFValidationError as error:
         raise InputError(f"{repository!r} is no name of a repository, give OWNER/NAME: {_one_line(error)}") from error

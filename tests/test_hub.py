@@ -151,8 +151,10 @@ def push(hub_url: str, *argv: str, token: str = "hf_right") -> subprocess.Comple
     return subprocess.run([sys.executable, "-m", "lenet_zoo", "push", *argv], capture_output=True, text=True, env=env)
 
 
-def test_a_folder_is_sent_in_one_commit(hub: Hub, folder: Path) -> None:
-    done = push(hub.url, str(folder), "me/digits", "--private", "--json")
+@pytest.mark.parametrize("typed", ["me/digits", "digits"])
+def test_a_folder_is_sent_in_one_commit(hub: Hub, folder: Path, typed: str) -> None:
+    hub.files.clear()
+    done = push(hub.url, str(folder), typed, "--private", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["url"] == f"{hub.url}/me/digits"
     assert hub.created["name"] == "digits"
