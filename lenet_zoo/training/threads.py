@@ -26,7 +26,7 @@ from lenet_zoo.training.checkpoint import threads_in
 from lenet_zoo.training.engine import goes_through_compiled_layers
 from lenet_zoo.training.fused import fuse
 from lenet_zoo.training.processes import ALONE, Ranks
-from lenet_zoo.training.recipe import AnyRecipe, Recipe
+from lenet_zoo.training.recipe import AnyRecipe, Recipe, Recipe1998
 
 __all__ = ["check_threads", "own_threads"]
 
@@ -59,7 +59,7 @@ def own_threads(
         threads: how many; by default those of the first checkpoint, so that a resumed run rounds as it did, else as
             many as pay. These are looked for among the cores that this process may use, and never more than torch was
             set to (OMP_NUM_THREADS): on an accelerator, in several processes and by the method of 1998, which updates
-            after every pattern, that setting stays.
+            after every pattern, that setting stays, and so it does in a new run on lines.
         build, data, recipe, ranks: as in `fit`.
         checkpoints: of the runs to come.
         say: told when there are fewer threads than there could be.
@@ -68,16 +68,14 @@ def own_threads(
     most = min(before, cores())
     wanted = threads
     try:
-        if (
-            wanted is None
-            and ranks.device.type == "cpu"
-            and ranks.world == 1
-            and isinstance(recipe, Recipe)
-            and most > 1
-        ):
+        alone = ranks.device.type == "cpu" and ranks.world == 1 and not isinstance(recipe, Recipe1998)
+        if wanted is None and alone and most > 1:
             saved = next(filter(None, map(threads_in, checkpoints)), None)
-            wanted = min(saved, most) if saved else _that_pay(build, data, recipe, most)
-            if wanted < most:
+            if saved:
+                wanted = min(saved, most)
+            elif isinstance(recipe, Recipe):
+                wanted = _that_pay(build, data, recipe, most)
+            if wanted is not None and wanted < most:
                 one = "1 thread" if wanted == 1 else f"{wanted} threads"
                 say(f"training on {one}: {'as the run so far' if saved else 'more do not pay here now'} (--threads N)")
         if wanted is not None:

@@ -18,7 +18,7 @@ from lenet_zoo.errors import InputError
 from lenet_zoo.finetuning import finetune
 from lenet_zoo.training import threads as module
 from lenet_zoo.training.processes import ALONE, Ranks
-from lenet_zoo.training.recipe import Recipe, Recipe1998
+from lenet_zoo.training.recipe import Recipe, Recipe1998, RecipeLines
 from lenet_zoo.training.run import train
 from lenet_zoo.training.threads import fewest_that_pay, own_threads
 
@@ -110,6 +110,8 @@ def test_a_resumed_run_takes_the_threads_that_it_had(few: Dataset, four: None, t
     torch.save({"threads": 2}, tmp_path / "checkpoint.pt")
     found = _used(None, few, None, ALONE, tmp_path / "nothing", tmp_path / "checkpoint.pt")
     assert found == (2, "training on 2 threads: as the run so far (--threads N)")
+    assert _used(None, few, RecipeLines(), ALONE, tmp_path / "checkpoint.pt") == found
+    assert _used(None, few, RecipeLines()) == (4, "")
     (tmp_path / "checkpoint.pt").write_bytes(b"no checkpoint")
     assert _used(None, few, None, ALONE, tmp_path / "checkpoint.pt")[0] == 4
 
