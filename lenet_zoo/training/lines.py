@@ -123,6 +123,7 @@ def line_figures(
     }
 
 
+@torch.random.fork_rng(devices=[])  # what builds the network draws from the caller's generator
 def fit_lines(
     build: Callable[[], nn.Module],
     data: Dataset,
@@ -140,9 +141,8 @@ def fit_lines(
     Args, and what is raised: as in `engine.fit`. `measured` are digits that lines are made of after every epoch.
     """
     monitor = monitor or Monitor()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = build()
+    torch.manual_seed(seed)
+    model = build()
     assert isinstance(model, LeNet5)
     descent = recipe.descent
     model.C1.to(memory_format=torch.channels_last)  # three times as fast: torch's other kernels are for more maps

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import nn
 
 from lenet_zoo.datasets.loading import Dataset
@@ -22,6 +23,7 @@ from lenet_zoo.training.recipe import Recipe1998
 __all__ = ["fit_online"]
 
 
+@torch.random.fork_rng(devices=[])  # what builds the network draws from the caller's generator
 def fit_online(
     build: Callable[[], nn.Module],
     data: Dataset,

@@ -12,7 +12,9 @@ from lenet_zoo.datasets.loading import Dataset
 from lenet_zoo.datasets.no_digits import no_digits, with_made_pictures
 from lenet_zoo.errors import InputError
 from lenet_zoo.evaluation import evaluate
-from lenet_zoo.training.recipe import Recipe
+from lenet_zoo.training.checkpoint import RunFolder
+from lenet_zoo.training.online import fit_online
+from lenet_zoo.training.recipe import Recipe, Recipe1998
 
 modern = partial(create_model, "lenet5_modern")
 
@@ -58,6 +60,14 @@ def test_a_run_leaves_the_global_generator_alone(few, tmp_path, train):
     torch.manual_seed(5)
     before = torch.get_rng_state()
     train(few, tmp_path, Recipe(epochs=1, drop_rate=0.5))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_run_by_the_method_of_1998_leaves_the_global_generator_alone(few, tmp_path):
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    recipe = Recipe1998(passes=1, curvature_patterns=100)
+    fit_online(partial(create_model, "lenet5_classic"), few, recipe, RunFolder(tmp_path))
     assert torch.equal(torch.get_rng_state(), before)
 
 

@@ -74,7 +74,9 @@ def test_a_few_updates_lower_the_loss_and_a_resumed_run_is_the_same(
     few: Dataset, tmp_path: Path, architecture: str
 ) -> None:
     begun = partial(build, architecture)
+    random = torch.get_rng_state()
     whole = fit_lines(begun, few, QUICK, RunFolder(tmp_path / "whole"), seed=1)
+    assert torch.equal(torch.get_rng_state(), random)
     assert whole.history[1]["loss"] < whole.history[0]["loss"]
     folder = RunFolder(tmp_path / "parts")
 
