@@ -169,7 +169,7 @@ class RunFolder:
         for what, count in then.items():
             if count != now[what]:
                 say(
-                    f"the run so far used {count} {what} and this one uses {now[what]}: "
+                    f"the run so far had {what}={count} and this one has {what}={now[what]}: "
                     "the final weights will differ in rounding from those of an undisturbed run"
                 )
         return state
