@@ -18,7 +18,10 @@ __all__ = ["finetune"]
 
 @app.command(epilog="Example: lenet-zoo finetune --data-dir letters/ --out runs/letters")
 def finetune(
-    out: Annotated[Path, typer.Option("--out", help="The folder to make: weights, card, ONNX file, figures.")],
+    # A text: as a Path, an empty one would be the working directory.
+    out: Annotated[
+        str, typer.Option("--out", metavar="PATH", help="The folder to make: weights, card, ONNX file, figures.")
+    ],
     dataset: Annotated[
         str, typer.Option("--dataset", help="digits (scikit-learn's, no download), fashion_mnist, kmnist, emnist-….")
     ] = "digits",

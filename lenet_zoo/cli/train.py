@@ -6,7 +6,6 @@ import signal
 import threading
 import time
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -34,7 +33,10 @@ from lenet_zoo.errors import InputError, did_you_mean
 @app.command(epilog="Example: lenet-zoo train lenet5_modern --recipe best --out runs/best")
 def train(
     name: Annotated[str, typer.Argument(metavar="NAME", help="lenet5_modern or lenet5_classic.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder for checkpoint, log, curves, weights and card.")],
+    # A text: as a Path, an empty one would be the working directory.
+    out: Annotated[
+        str, typer.Option("--out", metavar="PATH", help="Folder for checkpoint, log, curves, weights and card.")
+    ],
     dataset: Annotated[str, typer.Option("--dataset", help="mnist, handwriting, fashion_mnist, emnist-….")] = "mnist",
     recipe: Annotated[str, typer.Option("--recipe", help="A shipped recipe (`lenet-zoo recipes`) or a .toml file.")] = (
         "best"

@@ -28,7 +28,7 @@ from lenet_zoo.finetuning.start import Start
 from lenet_zoo.models._card import attach
 from lenet_zoo.pictures.preparation import Preparation
 from lenet_zoo.registry import create_model
-from lenet_zoo.training.checkpoint import RunFolder, check_once, difference, sole_writer
+from lenet_zoo.training.checkpoint import RunFolder, check_folder, check_once, difference, sole_writer
 from lenet_zoo.training.engine import fit
 from lenet_zoo.training.monitor import Monitor, Result, TensorBoard
 from lenet_zoo.training.processes import find_ranks
@@ -144,6 +144,7 @@ def finetune(
 
     check_threads(threads)
     check_once(resume, overwrite)
+    check_folder(out)
     check_seed(seed)
     ranks = find_ranks(device)
     if monitor is None or ranks.rank > 0:

@@ -24,7 +24,7 @@ from lenet_zoo.models.weight_files import check_intact
 from lenet_zoo.training.processes import Ranks
 from lenet_zoo.training.recipe import defaults_of
 
-__all__ = ["RunFolder", "difference", "sole_writer", "threads_in"]
+__all__ = ["RunFolder", "check_folder", "check_once", "difference", "sole_writer", "threads_in"]
 
 # Checkpoint, weights, card, log and curves of one run, with room for the new and the old checkpoint side by side.
 _ROOM = 16 * 2**20
@@ -198,6 +198,12 @@ def check_once(resume: bool, overwrite: bool) -> None:
     """Raises: InputError when a run is to be both gone on with and begun anew."""
     if resume and overwrite:
         raise InputError("--resume and --overwrite exclude each other: go on with the run, or begin anew")
+
+
+def check_folder(out: str | os.PathLike[str]) -> None:
+    """Raises: InputError for an empty name of a run's folder, which would stand for the working directory."""
+    if not os.fspath(out):
+        raise InputError("out='': name a folder, or . for the one that you are in")
 
 
 def threads_in(checkpoint: Path) -> int | None:

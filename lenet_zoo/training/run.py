@@ -32,7 +32,7 @@ from lenet_zoo.models._card import attach
 from lenet_zoo.models.lenet5_modern import LeNet5Modern
 from lenet_zoo.pictures.preparation import LINE, Preparation
 from lenet_zoo.registry import create_model, list_models
-from lenet_zoo.training.checkpoint import RunFolder, check_once, sole_writer
+from lenet_zoo.training.checkpoint import RunFolder, check_folder, check_once, sole_writer
 from lenet_zoo.training.distillation import TeacherLogits
 from lenet_zoo.training.engine import check, diverged, fit, goes_through_compiled_layers
 from lenet_zoo.training.lines import build_for_lines, fit_lines, line_figures
@@ -111,6 +111,7 @@ def train(
     # Fail early: check everything before a folder is made or a teacher is trained.
     check_threads(threads)
     check_once(resume, overwrite)
+    check_folder(out)
     known = [*list_models(), *TEACHERS]
     if architecture not in known:
         raise InputError(f"no network {architecture!r}.{did_you_mean(architecture, known)} One of {', '.join(known)}")

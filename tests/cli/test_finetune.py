@@ -100,6 +100,7 @@ def test_json_is_the_card(capsys: pytest.CaptureFixture[str], tmp_path: Path) ->
         (["--freeze", "c9"], 2, "no layer 'c9' to freeze. Did you mean"),
         (["--in-chans", "2"], 2, "in_chans=2: pictures have 1 channel (grey) or 3 (colour)"),
         (["--few-shot", "1000"], 1, "fewer than the 1000 asked for"),
+        (["--out", ""], 2, "out='': name a folder, or . for the one that you are in"),
         (["--set", "epochs"], 2, "--set epochs: give FIELD=VALUE"),
         (["--model", "lenet5"], 2, "no network called 'lenet5'."),
         (["--in-chans", "3", "--as", "character", "--data-dir", "."], 2, "characters are brought to MNIST's form"),

@@ -444,6 +444,7 @@ def test_tensorboard_on_request(small_mnist, tmp_path):
         (["lenet5_modern", "--set", "epochs"], 2, "--set epochs: give FIELD=VALUE, such as --set epochs=5"),
         (["lenet5_modern", "--set", "lrr=1"], 2, "recipe best: a recipe has no field 'lrr'. Did you mean 'lr'?"),
         (["lenet5_modern", "--recipe", "bst"], 2, "no recipe called 'bst'. Did you mean 'best'?"),
+        (["lenet5_modern", "--out", ""], 2, "out='': name a folder, or . for the one that you are in"),
         (["lenet5_modern", "--device", "tpu"], 2, "no device 'tpu' here: take one of auto, cpu"),
         (["lenet5_modern", "--recipe", "lecun1998"], 2, "the 1998 method trains lenet5_classic"),
         (
@@ -454,7 +455,7 @@ def test_tensorboard_on_request(small_mnist, tmp_path):
     ],
 )
 def test_wrong_arguments_are_one_line(argv, status, text, small_mnist, tmp_path, capsys):
-    found, _, stderr = run(capsys, "train", *argv, "--out", str(tmp_path / "out"), "--data-root", str(small_mnist))
+    found, _, stderr = run(capsys, "train", "--out", str(tmp_path / "out"), "--data-root", str(small_mnist), *argv)
     assert found == status
     assert len(stderr.splitlines()) == 1
     assert text in stderr
