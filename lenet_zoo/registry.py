@@ -235,11 +235,6 @@ def load_network(name: str, weights: Path | None = None) -> LeNet5:
             for keys, axis in ((_CLASSIFIERS, 0), (FIRST_KEYS, 1))
         )
         more = _rubbish(name, state)
-        if more and not 0 < more["j"] < math.inf:
-            raise WeightsError(
-                f"the weights in {weights} are damaged: output.j, the penalty of a rubbish class, is {more['j']:g}, "
-                "and must be a finite number above 0"
-            )
         classes = classes + len(more) if classes is not None else None
         model = create_model(name, checkpoint_path=weights, num_classes=classes, in_chans=channels, **more)
     if not isinstance(model, LeNet5):
@@ -250,7 +245,9 @@ def load_network(name: str, weights: Path | None = None) -> LeNet5:
 def _rubbish(name: str, state: Mapping[str, Any]) -> dict[str, Any]:
     """The penalty of the rubbish class as lenet5_classic takes it, for weights of a network that has one."""
     j = state.get("output.j")
-    return dict(j=float(j)) if j is not None and j.numel() == 1 and name.startswith("lenet5_classic") else {}
+    if j is None or j.numel() != 1 or not name.startswith("lenet5_classic"):
+        return {}
+    return dict(j=float(j)) if 0 < float(j) < math.inf else {}  # another one is refused when it is loaded
 
 
 def _shipped(tag: str) -> LeNet5:

@@ -493,12 +493,16 @@ class LeNet5Classic(LeNet5):
 def checkpoint_filter_fn(state_dict: dict[str, Tensor], model: LeNet5Classic) -> dict[str, Tensor]:
     """Check that the weights are this network's, and keep the output codes of `characters` where they were asked for.
 
-    Raises: WeightsError when the weights are another network's, or C3's connections are not those of Table I.
+    Raises: WeightsError when the weights are another network's, C3's connections are not those of Table I, or the
+        penalty of the rubbish class is none.
     """
     check_keys(state_dict, model, "lenet5_classic")
     table = PartialConv2d(connection_table(), 6, 5, device="cpu").connection
     if not torch.equal(state_dict["C3.connection"].cpu(), table):
         raise WeightsError("the weights are not lenet5_classic's: C3's connections are not those of Table I")
+    j = state_dict.get("output.j")
+    if j is not None and not bool(((j > 0) & j.isfinite()).all()):
+        raise WeightsError(f"the weights are damaged: output.j is {j.tolist()}, and must be a finite number above 0")
     if model.characters and "output.weight" in state_dict:
         state_dict["output.weight"] = model.get_buffer("output.weight")
     return state_dict

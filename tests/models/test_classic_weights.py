@@ -161,6 +161,12 @@ def test_loaded_weights_bring_their_own_penalty() -> None:
     assert (network(paper_pictures(2, 1, 28, 28))[:, 2] == -2).all()
 
 
+def test_a_penalty_that_is_none_is_not_loaded() -> None:
+    state = LeNet5Classic(num_classes=11, j=40).state_dict() | {"output.j": torch.tensor([-1.0])}
+    with pytest.raises(WeightsError, match=r"^the weights are damaged: output\.j is \[-1\.0\], and must be a finite"):
+        timm.create_model("lenet5_classic.numbers", pretrained=True, pretrained_cfg_overlay=dict(state_dict=state))
+
+
 @pytest.mark.parametrize("name", ["lenet5_classic.numbers", "lenet5_modern.numbers"])
 def test_a_weight_file_has_the_classes_of_the_tag_it_is_loaded_as(name: str) -> None:
     model = lenet_zoo.create_model(name, checkpoint_path=cards.weight_path(name))
