@@ -96,8 +96,8 @@ def time_inference(
     Contestants: torch eager; torch.compile; a plain `torch.onnx.export` in onnxruntime; our float32 and int8 files in
     onnxruntime through `OnnxClassifier`; and, where they are installed, our files in OpenVINO, OpenCV, LiteRT and ncnn
     (the last two one picture at a time). Each is given the same random pictures in the form that it takes, float32 from
-    0 to 1 or pixels, and gives logits.
-    For a batch of 1, also the session alone and whole calls of `OnnxClassifier.predict`, as users make them.
+    0 to 1 or pixels, and gives logits. For a batch of 1, also the session alone and whole calls of
+    `OnnxClassifier.predict`, as users make them.
 
     Args:
         name: a network of the zoo, with weights.
