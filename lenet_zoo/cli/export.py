@@ -75,11 +75,12 @@ def export(
     from lenet_zoo.export import export as run
     from lenet_zoo.registry import load_network
 
-    wanted = _TARGETS.get(output.suffix.lower(), target)
+    wanted = _TARGETS.get(output.suffix.lower()) if output.suffix else target
     if wanted != target:
         own = next(suffix for suffix, of in _TARGETS.items() if of == target)
         kind = {"onnx": "an ONNX file", "c": "C"}.get(target, f"a file for --target {target}")
-        raise InputError(f"{output} would be {kind}: say --target {wanted}, or name it {output.stem}{own}")
+        other = f"say --target {wanted}, or " if wanted else ""
+        raise InputError(f"{output} would be {kind}: {other}name it {output.stem}{own}")
     with messages.status(f"exporting {name}"):
         done = run(
             load_network(name, weights),

@@ -391,6 +391,17 @@ def test_c_is_not_written_into_a_file_of_another_kind(capsys: pytest.CaptureFixt
     assert "x.onnx would be C: say --target onnx, or name it x.c" in err
 
 
+@pytest.mark.parametrize(("target", "own"), [("onnx", "photo.onnx"), ("c", "photo.c")])
+def test_an_export_does_not_overwrite_a_file_of_another_kind(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, target: str, own: str
+) -> None:
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(b"a photo")
+    status, err = failed(capsys, "export", "lenet5_modern", "--target", target, "-o", str(photo))
+    assert (status, photo.read_bytes()) == (2, b"a photo")
+    assert err.endswith(f": name it {own}\n")
+
+
 def test_nan_is_no_confidence(capsys: pytest.CaptureFixture[str], digit: Path) -> None:
     assert run(["predict", "lenet5_modern", str(digit), "--min-confidence", "nan"]) == 2
     assert "a number from 0 to 1" in capsys.readouterr().err
