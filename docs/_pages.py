@@ -23,6 +23,10 @@ def percent(figures: dict[str, Any]) -> str:
     return f"{100 * figures['correct'] / figures['total']:.2f}\N{NO-BREAK SPACE}%"
 
 
+def kilobytes(count: int, digits: int = 0) -> str:
+    return f"{count / 1000:.{digits}f}\N{NO-BREAK SPACE}kB"
+
+
 def substitutions() -> dict[str, Any]:
     """What `{{ … }}` in a page stands for: for each tag a mapping, under its name with `_` for `.`."""
     version = json.loads((DOCS.parent / "lenet_zoo" / "cli" / "schema.json").read_bytes())["version"]
@@ -37,7 +41,7 @@ def substitutions() -> dict[str, Any]:
             "mistakes": f"{test['total'] - test['correct']:,}",
             "total": f"{test['total']:,}",
             "params": f"{card['params']:,}",
-            "kilobytes": f"{cards.weight_path(name).stat().st_size / 1000:.0f}\N{NO-BREAK SPACE}kB",
+            "kilobytes": kilobytes(cards.weight_path(name).stat().st_size),
             "epochs": str(card["recipe"].get("epochs", card["recipe"].get("passes", ""))),
         }
     return found
@@ -285,7 +289,7 @@ def precision() -> str:
     lines = ["| | size | right on MNIST's test set | the same answer as float32 |", "|---|--:|--:|--:|"]
     for row in rows:
         same = f"{100 * row['same'] / row['total']:.2f} %" if row["precision"] == "int8" else ""
-        lines.append(f"| `{row['name']}` {row['precision']} | {row['bytes'] / 1000:.0f}\N{NO-BREAK SPACE}kB | {percent(row)} | {same} |")
+        lines.append(f"| `{row['name']}` {row['precision']} | {kilobytes(row['bytes'])} | {percent(row)} | {same} |")
     return "\n".join(lines)
 
 
@@ -299,7 +303,7 @@ def converted() -> str:
     for row in found["rows"]:
         what = f"`{row['name']}` {row['target']} {row['runtime']} {row['precision']}"
         same = f"{100 * row['same'] / row['total']:.2f} %"
-        lines.append(f"| {what} | {row['bytes'] / 1000:.0f}\N{NO-BREAK SPACE}kB | {percent(row)} | {same} | {row['ratio']:.2f} |")
+        lines.append(f"| {what} | {kilobytes(row['bytes'])} | {percent(row)} | {same} | {row['ratio']:.2f} |")
     machine = ", ".join(f"{key} {value}" for key, value in found["machine"].items())
     return "\n".join([*lines, "", f"Machine: {machine}; one thread."])
 
@@ -311,7 +315,7 @@ def devices() -> str:
     for network in found["networks"]:
         for precision, file in network["files"].items():
             for row in file["cores"]:
-                sizes = f"{row['flash'] / 1000:.1f}\N{NO-BREAK SPACE}kB | {row['ram'] / 1000:.1f}\N{NO-BREAK SPACE}kB"
+                sizes = f"{kilobytes(row['flash'], 1)} | {kilobytes(row['ram'], 1)}"
                 lines.append(
                     f"| `{network['name']}` {precision} | {row['core']} | {row['instructions'] / 1e6:.2f} M | {sizes} |"
                 )

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from matplotlib import ticker
 from matplotlib.figure import Figure
 
 from lenet_zoo.figures.canvas import blank, panel
 from lenet_zoo.figures.theme import check_theme
 
 __all__ = ["curvature"]
+
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def curvature(h: Mapping[str, np.ndarray], eta: float = 5e-4, mu: float = 0.02, theme: str = "light") -> Figure:
@@ -40,6 +43,8 @@ def curvature(h: Mapping[str, np.ndarray], eta: float = 5e-4, mu: float = 0.02, 
         "μ", (mu, 0), (3, -10), xycoords=("data", "axes fraction"), textcoords="offset points", color=t.positive
     )
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(ticker.FuncFormatter(_power_of_ten))  # matplotlib's own would be a formula
+    axes.xaxis.set_minor_formatter(ticker.NullFormatter())
     axes.set_ylim(len(h) - 0.4, -0.6)
     axes.set_yticks(range(len(h)), [f"{name} ({values.size:,})" for name, values in h.items()], fontsize=8)
     axes.grid(axis="x", color=t.muted, linewidth=0.4, alpha=0.4)
@@ -55,3 +60,7 @@ def curvature(h: Mapping[str, np.ndarray], eta: float = 5e-4, mu: float = 0.02, 
     for one in (axes, above):
         one.spines[:].set(color=t.muted, linewidth=0.5)
     return figure
+
+
+def _power_of_ten(value: float, _: int) -> str:
+    return "10" + f"{np.log10(value):.0f}".translate(_RAISED)

@@ -102,3 +102,6 @@ def test_curvature_draws_the_middle_of_each_layers_values_and_the_step_size_abov
     assert 0 < lines[8][0] < 0.02  # on the axis, though it has no place for 0
     steps = dict(zip(above.get_xticks(), [text.get_text() for text in above.get_xticklabels()], strict=True))
     assert steps[100.0] == "1e-05"
+    powers = dict(zip(axes.get_xticks(), [text.get_text() for text in axes.get_xticklabels()], strict=True))
+    assert (powers[100.0], powers[0.01]) == ("10²", "10⁻²")
+    assert not any("$" in text.get_text() for text in axes.get_xticklabels(minor=True))
