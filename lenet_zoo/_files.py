@@ -115,19 +115,24 @@ def utf8_name(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def read_regular(path: str | os.PathLike[str]) -> bytes:
+def read_regular(path: str | os.PathLike[str], most: int | None = None) -> bytes:
     """The content of a file; never of a pipe or a device, which may not end.
 
-    Raises: OSError, also for what is no regular file and for a name with a null character.
+    Args:
+        most: bytes that it may have.
+
+    Raises: OSError, also for what is no regular file or larger, and for a name with a null character.
     """
     try:
-        mode = os.stat(path).st_mode
+        found = os.stat(path)
     except ValueError:
         raise OSError(errno.EINVAL, "the name holds a null character", os.fspath(path)) from None
-    if stat.S_ISDIR(mode):
+    if stat.S_ISDIR(found.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
-    if not stat.S_ISREG(mode):
+    if not stat.S_ISREG(found.st_mode):
         raise OSError(errno.EINVAL, "it is not a regular file", os.fspath(path))
+    if most is not None and found.st_size > most:
+        raise OSError(errno.EINVAL, f"it has {found.st_size:,} bytes, and at most {most:,} are read", os.fspath(path))
     return Path(path).read_bytes()
 
 

@@ -42,8 +42,8 @@ class OnnxClassifier(Classifier):
         threads: how many cores a large array may take; by default all that this process may use.
         providers: onnxruntime's execution providers in order of preference; by default CUDA's and OpenVINO's where the
             installed onnxruntime has them, then the CPU's.
-        trusted: run any operators, whatever memory they take; by default only what networks of the zoo, and what
-            usual tools make of them, have.
+        trusted: run any operators, whatever memory they take, of a file of up to 2 GiB; by default only what networks
+            of the zoo, and what usual tools make of them, have, of a file of up to 16 MB.
 
     Attributes:
         path: the file.
@@ -70,7 +70,7 @@ class OnnxClassifier(Classifier):
     ) -> None:
         if threads is not None and threads < 1:
             raise InputError(f"threads={threads}: at least 1")
-        file = read_file(path)
+        file = read_file(path, trusted)
         if not trusted:
             refuse_unusual(
                 file,

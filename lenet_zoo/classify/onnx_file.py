@@ -25,6 +25,9 @@ _JSON = {"input": dict, "labels": list, "created_with": dict, "metrics": dict, "
 # whether used or not.
 _DOMAINS = ("", "org.pytorch.aten")
 _FAMILIES = ("ai.onnx.", "com.microsoft", "com.ms.internal.")
+# Bytes of a file at most: a network of the zoo has less than a million, and 20 million can be 10 million fields, which
+# take half a minute to read. Of a trusted file as many as protobuf allows.
+_MOST_BYTES, _MOST_BYTES_TRUSTED = 16_000_000, 2**31 - 1
 
 
 @dataclass
@@ -65,15 +68,18 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
     return dict(metadata_of(file), opset=file.opsets[""], ir_version=file.ir_version, bytes=len(file.data))
 
 
-def read_file(path: str | os.PathLike[str]) -> OnnxFile:
+def read_file(path: str | os.PathLike[str], trusted: bool = False) -> OnnxFile:
     """Read a file, and check all but its operators and weights.
 
-    Raises: ArtifactError for a file that is missing, not ONNX or truncated, that keeps tensors in other files, or
-    that names an operator set which onnxruntime does not have.
+    Args:
+        trusted: read it also when it has more than 16 MB, up to 2 GiB.
+
+    Raises: ArtifactError for a file that is missing, too large, not ONNX or truncated, that keeps tensors in other
+    files, or that names an operator set which onnxruntime does not have.
     """
     path = Path(path)
     try:
-        data = read_regular(path)
+        data = read_regular(path, _MOST_BYTES_TRUSTED if trusted else _MOST_BYTES)
     except OSError as error:
         raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
     file = OnnxFile(path, data)

@@ -198,6 +198,8 @@ def fields_of(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     while at < len(data):
         key, at = _varint(data, at)
         number, kind = key >> 3, key & 7
+        if number == 0:  # there is none: of a file of zeros each byte pair would be one
+            raise Damaged("a field without a number")
         if kind == 0:
             value, at = _varint(data, at)
             yield number, value

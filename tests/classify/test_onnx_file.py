@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from lenet_zoo import OnnxReader
 from lenet_zoo.classify import OnnxClassifier, read_metadata
 from lenet_zoo.errors import ArtifactError
 
@@ -69,6 +71,23 @@ def test_not_onnx(tmp_path: Path, data: bytes) -> None:
     path.write_bytes(data)
     for call in (OnnxClassifier, read_metadata):
         assert refused(path, call) == f"{path} is not an ONNX file"
+
+
+def test_zeros_are_no_fields(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(b"\x08\x08" + bytes(1000))
+    assert refused(path) == f"{path} is truncated or damaged: a field without a number"
+
+
+@pytest.mark.parametrize("call", [OnnxClassifier, OnnxReader, read_metadata])
+def test_a_large_file_is_not_read(tmp_path: Path, call: Callable[[Path], object]) -> None:
+    path = tmp_path / "m.onnx"
+    with path.open("wb") as stream:
+        stream.truncate(6_000_000_000)
+    size = "it has 6,000,000,000 bytes, and at most"
+    assert refused(path, call) == f"cannot read {path}: {size} 16,000,000 are read"
+    trusting = functools.partial(OnnxClassifier, trusted=True)
+    assert refused(path, trusting) == f"cannot read {path}: {size} 2,147,483,647 are read"
 
 
 def test_truncated_anywhere(exported: Any, tmp_path: Path) -> None:
