@@ -8,11 +8,12 @@ weights out of any file of this machine. Here every length is checked, and every
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from lenet_zoo.errors import ArtifactError
 
-__all__ = ["Damaged", "bytes_of", "fields_of", "inspect", "text_of", "with_all_maps"]
+__all__ = ["Damaged", "Node", "bytes_of", "fields_of", "inspect", "nodes_of", "text_of", "with_all_maps"]
 
 _DEEPEST = 20  # graphs within graphs; a network of the zoo has one
 _MOST_NODES = 2_000  # operators; a network of the zoo has some dozens
@@ -99,16 +100,24 @@ def _inspect(data: memoryview, message: str, path: Path, depth: int, found: list
 
 def _check_size(data: memoryview, found: list[str]) -> None:
     """Note an attribute that lets one value of a map take much work."""
-    # Of several names the last counts, as for those who read the file with protobuf.
-    name = {number: text_of(value) for number, value in fields_of(data) if number == 1}.get(1, "")
+    name = _name_of(data)
     if name not in _SIZES:
         return
-    for number, value in fields_of(data):
-        if number != 8:
-            continue
-        for size in [value] if isinstance(value, int) else _packed(value):
-            if size > _MOST_PIXELS:
-                found.append(f"{name} of {size - 2**64 if size >= 2**63 else size:,} pixels")
+    for size in _sizes(data):
+        if size > _MOST_PIXELS:
+            found.append(f"{name} of {size - 2**64 if size >= 2**63 else size:,} pixels")
+
+
+def _name_of(attribute: memoryview) -> str:
+    # Of several names the last counts, as for those who read the file with protobuf.
+    return {number: text_of(value) for number, value in fields_of(attribute) if number == 1}.get(1, "")
+
+
+def _sizes(attribute: memoryview) -> Iterator[int]:
+    """The numbers of an attribute that has several."""
+    for number, value in fields_of(attribute):
+        if number == 8:
+            yield from [value] if isinstance(value, int) else _packed(value)
 
 
 def _packed(values: memoryview) -> Iterator[int]:
@@ -130,8 +139,37 @@ def _refuse_external(data: memoryview, path: Path) -> None:
             )
 
 
+@dataclass(frozen=True)
+class Node:
+    """An operator: its name, the names of what it takes and gives, and the sizes of its window, where it has one."""
+
+    operator: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    window: tuple[int, ...]
+
+
+def nodes_of(data: bytes) -> Iterator[Node]:
+    """The operators of a model of which `inspect` has found no more than it should have, so without nested graphs."""
+    for number, graph in fields_of(memoryview(data)):
+        if number != 7:
+            continue
+        for inner, node in fields_of(bytes_of(graph)):
+            if inner != 1:
+                continue
+            fields = list(fields_of(bytes_of(node)))
+            texts = {one: tuple(text_of(value) for field, value in fields if field == one) for one in (1, 2, 4)}
+            windows = [window for field, value in fields if field == 5 and (window := _window(bytes_of(value)))]
+            yield Node(texts[4][-1], texts[1], texts[2], windows[-1] if windows else ())
+
+
+def _window(attribute: memoryview) -> tuple[int, ...]:
+    """The sizes in an attribute `kernel_shape`; of another nothing."""
+    return tuple(_sizes(attribute)) if _name_of(attribute) == "kernel_shape" else ()
+
+
 def with_all_maps(data: bytes, sizes: Sequence[int]) -> bytes:
-    """The model with every value that its operators give as an output, and nothing left open in its inputs.
+    """The model with every value that its operators take or give as an output, and nothing left open in its inputs.
 
     What the file says of the sizes of values is left out, since it may not be true.
 
@@ -150,8 +188,9 @@ def with_all_maps(data: bytes, sizes: Sequence[int]) -> bytes:
                 content = memoryview(_with_sizes(bytes_of(content), (2, 1, 2), sizes))
             if inner not in (12, 13):  # outputs, and what is said of the values between
                 graph.append(_field(inner, content))
-            if inner == 1:
-                outputs = [bytes_of(name) for field, name in fields_of(bytes_of(content)) if field == 2]
+            if inner in (1, 5):  # an operator with what it gives, and weights
+                named = 2 if inner == 1 else 8
+                outputs = [bytes_of(name) for field, name in fields_of(bytes_of(content)) if field == named]
                 graph += [_field(12, memoryview(_field(1, name))) for name in outputs if len(name)]
         model.append(_field(7, memoryview(b"".join(graph))))
     return b"".join(model)

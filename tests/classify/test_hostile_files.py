@@ -247,6 +247,41 @@ def test_maps_are_measured_before_anything_is_run(tmp_path: Path, properties: di
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400_000  # kB
 
 
+LABOUR: dict[str, tuple[list[Any], list[TensorProto]]] = {
+    "a window as large as its map": (
+        [helper.make_node("AveragePool", ["float"], ["big"], kernel_shape=[400, 400], pads=[399] * 4)],
+        [],
+    ),
+    "a convolution over many maps": (
+        [
+            helper.make_node("Conv", ["float", "W1"], ["maps"], pads=[20] * 4),
+            helper.make_node("Conv", ["maps", "W2"], ["big"], kernel_shape=[40, 40]),
+        ],
+        [weights("W1", 50, 1, 1, 1), weights("W2", 40, 50, 40, 40)],
+    ),
+    "the same product again and again": (
+        [helper.make_node("MatMul", ["row", "column"], [f"x{i}"]) for i in range(100)]
+        + [helper.make_node("Sum", [f"x{i}" for i in range(100)], ["big"])],
+        [weights("row", 800, 2_000), weights("column", 2_000, 800)],
+    ),
+    "the largest of a large map again and again": (
+        [helper.make_node("MatMul", ["column", "row"], ["all"])]
+        + [helper.make_node("ReduceMax", ["all"], [f"x{i}"]) for i in range(200)]
+        + [helper.make_node("Sum", [f"x{i}" for i in range(200)], ["big"])],
+        [weights("column", 20_000, 1), weights("row", 1, 20_000)],
+    ),
+}
+
+
+@pytest.mark.parametrize("how", LABOUR)
+def test_work_is_measured_before_anything_is_run(tmp_path: Path, properties: dict[str, str], how: str) -> None:
+    nodes, tensors = LABOUR[how]
+    last = with_most("big")
+    path = write(tmp_path / "m.onnx", properties, [*last[:2], *nodes, *last[2:]], [WEIGHTS, *tensors])
+    with pytest.raises(ArtifactError, match=r"has operators of \d[\d,]* thousand million steps, which no network of"):
+        OnnxClassifier(path)
+
+
 @pytest.mark.parametrize("operator", ["Expand", "Tile", "ConvTranspose", "Resize", "Range", "OneHot", "Loop", "Scan"])
 def test_operators_whose_only_use_is_to_grow(tmp_path: Path, properties: dict[str, str], operator: str) -> None:
     nodes = [helper.make_node(operator, ["plain", "one"], ["logits"])]
@@ -277,6 +312,14 @@ def test_an_input_that_stops_early(tmp_path: Path, properties: dict[str, str]) -
     more = b"\x3a\x04\x5a\x02\x12\x05"  # of the graph: an input of which 5 bytes are missing
     path.write_bytes(path.read_bytes() + more)
     with pytest.raises(ArtifactError, match=r"is truncated or damaged: 5 bytes are missing$"):
+        OnnxClassifier(path)
+
+
+def test_a_name_that_is_no_text(tmp_path: Path, properties: dict[str, str]) -> None:
+    nodes = [*FLAT[:2], helper.make_node("MatMul", ["flat", "W"], ["logits"])]
+    path = write(tmp_path / "m.onnx", properties, nodes, [WEIGHTS])
+    path.write_bytes(path.read_bytes().replace(b"flat", b"\xff\xfe\xfd\xfc"))
+    with pytest.raises(ArtifactError, match="is truncated or damaged: 'utf-8' codec can't decode byte 0xff"):
         OnnxClassifier(path)
 
 
