@@ -9,7 +9,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -58,11 +58,13 @@ class Reading:
 
     Attributes:
         text: the digits from left to right, or None when there is no number, or too little confidence in it. Of several
-            lines, those that have a text, each on a line of its own.
+            lines, those that are numbers, each on a line of its own.
         confidence: how probable the whole text is, with caution (`second_look`); 0 when there was nothing to read.
-        characters: of the likeliest text, from left to right, also when it was rejected; line by line.
+        characters: of the likeliest text, from left to right, also when it was rejected. Of several lines, of those
+            that are numbers, or of all where none is.
         reason: why there is no text, else None.
-        lines: where there are several, the answer to each, from top to bottom; else empty.
+        lines: where there are several, the answer to each, from top to bottom; else empty. One may be sure enough
+            alone where the whole text is not.
     """
 
     text: str | None
@@ -118,7 +120,7 @@ class Reader(ABC):
 
         Args:
             pictures: a picture, or several: a path, the bytes of a file, an open binary file or a PIL image each.
-            min_confidence: a number below this probability is rejected.
+            min_confidence: a number below this probability is rejected; of several lines, also all of them together.
             expect: how many digits the number has, or a regular expression that the whole of it matches: of the
                 likely texts the best that does is the answer. Of several lines it is said of each.
 
@@ -149,8 +151,8 @@ class Reader(ABC):
         self, strips: Sequence[Strip], min_confidence: float = 0.0, expect: re.Pattern[str] | None = None
     ) -> Reading:
         """Read a picture that is prepared already: its lines, from top to bottom."""
-        found = [self.read_strip(strip, min_confidence, expect) for strip in strips]
-        return found[0] if len(found) == 1 else _together(found)
+        found = [self.read_strip(strip, expect=expect) for strip in strips]
+        return _sure(found[0], min_confidence) if len(found) == 1 else _together(found, min_confidence)
 
     def read_strip(self, strip: Strip, min_confidence: float = 0.0, expect: re.Pattern[str] | None = None) -> Reading:
         """Read a line that is prepared already."""
@@ -177,10 +179,7 @@ class Reader(ABC):
         if expect is None and len(text) >= _MANY and each < _LIKELY:
             reason = f"no number: as {text!r} it has a probability of only {each:.2f} per digit"
             return Reading(None, confidence, characters, reason)
-        if confidence < min_confidence:
-            reason = f"the likeliest number, {text!r}, has confidence {confidence:.3f} < {min_confidence:g}"
-            return Reading(None, confidence, characters, reason)
-        return Reading(text, confidence, characters)
+        return _sure(Reading(text, confidence, characters), min_confidence)
 
     def along(self, strips: NDArray[np.uint8]) -> NDArray[np.float64]:
         """The answers along lines: uint8 N×28×W → float64 N×T×classes, each as `log_probabilities` has them."""
@@ -209,14 +208,27 @@ class Reader(ABC):
         return self.answers(padded).transpose(0, 2, 1)
 
 
-def _together(lines: Sequence[Reading]) -> Reading:
-    """The answer to a picture of several lines."""
+def _sure(reading: Reading, min_confidence: float) -> Reading:
+    """The answer without its text where that is less probable than is asked."""
+    if reading.text is None or reading.confidence >= min_confidence:
+        return reading
+    reason = f"the likeliest number, {reading.text!r}, has confidence {reading.confidence:.3f} < {min_confidence:g}"
+    return replace(reading, text=None, reason=reason)
+
+
+def _together(lines: Sequence[Reading], min_confidence: float) -> Reading:
+    """The answer to a picture of several lines, whose own answers are before any rejection.
+
+    The whole text must be as probable as is asked: if lines below that were left out, a picture that is rejected would
+    get an answer where more confidence is asked for.
+    """
+    each = tuple(_sure(line, min_confidence) for line in lines)
     read = [line for line in lines if line.text is not None]
-    characters = tuple(one for line in lines for one in line.characters)
+    characters = tuple(one for line in read or lines for one in line.characters)
     if not read:
-        return Reading(None, max(line.confidence for line in lines), characters, lines[0].reason, tuple(lines))
+        return Reading(None, max(line.confidence for line in lines), characters, lines[0].reason, each)
     text = "\n".join(str(line.text) for line in read)
-    return Reading(text, math.prod(line.confidence for line in read), characters, None, tuple(lines))
+    return _sure(Reading(text, math.prod(line.confidence for line in read), characters, None, each), min_confidence)
 
 
 def _characters(answers: NDArray[np.float64], classes: Sequence[int], strip: Strip) -> Iterable[Character]:

@@ -15,7 +15,7 @@ from PIL import Image
 
 import lenet_zoo
 from lenet_zoo.classify.decoding import best_path
-from lenet_zoo.classify.reader import OnnxReader, Reader, expected
+from lenet_zoo.classify.reader import Character, OnnxReader, Reader, Reading, _together, expected
 from lenet_zoo.datasets.loading import Dataset
 from lenet_zoo.errors import ArtifactError, InputError
 
@@ -104,7 +104,40 @@ def test_several_lines_have_an_answer_each(line: Image.Image) -> None:
     assert reader.read(line)[0].lines == ()
     (found,) = reader.read(sheet, min_confidence=1)
     assert (found.text, [part.text for part in found.lines]) == (None, [None, None])
-    assert found.reason == found.lines[0].reason
+    assert found.reason == f"the likeliest number, '42\\n42', has confidence {found.confidence:.3f} < 1"
+
+
+def test_all_lines_together_are_as_sure_as_is_asked(line: Image.Image) -> None:
+    reader, one = Told((4, 18, 22), (2, 40, 42)), np.asarray(line)
+    sheet = Image.fromarray(np.concatenate([one, np.full((20, one.shape[1]), 255, np.uint8), one]))
+    (found,) = reader.read(sheet)
+    least = (found.confidence + found.lines[0].confidence) / 2
+    (rejected,) = reader.read(sheet, min_confidence=least)
+    assert (rejected.text, [part.text for part in rejected.lines]) == (None, ["42", "42"])
+    assert (rejected.confidence, rejected.characters) == (found.confidence, found.characters)
+
+
+@pytest.mark.parametrize(
+    ("lines", "least", "text", "reason", "labels"),
+    [
+        ((("42", 0.9), (None, 0.2)), 0.5, "42", None, "42"),
+        ((("42", 0.9), ("7", 0.6)), 0.5, "42\n7", None, "427"),
+        ((("42", 0.9), ("7", 0.6)), 0.6, None, "the likeliest number, '42\\n7', has confidence 0.540 < 0.6", "427"),
+        (((None, 0.2), ("7", 0.6)), 0.7, None, "the likeliest number, '7', has confidence 0.600 < 0.7", "7"),
+        (((None, 0.2), (None, 0.3)), 0.5, None, "no number", "88"),
+    ],
+)
+def test_the_digits_of_several_lines_are_those_of_the_text(
+    lines: Any, least: float, text: str | None, reason: str | None, labels: str
+) -> None:
+    def reading(text: str | None, confidence: float) -> Reading:
+        digits = tuple(Character(digit, 0.9, (0, 0, 1, 1)) for digit in text or "8")
+        return Reading(text, confidence, digits, None if text else "no number")
+
+    found = _together([reading(*line) for line in lines], least)
+    assert (found.text, found.reason) == (text, reason)
+    assert "".join(one.label for one in found.characters) == labels
+    assert found.text is None or found.confidence >= least
 
 
 def test_what_is_no_number_as_a_whole_is_refused_unless_one_is_expected(line: Image.Image) -> None:

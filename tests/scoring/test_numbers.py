@@ -133,6 +133,9 @@ def test_several_lines_are_several_in_the_label(tmp_path: Path, run: Score, digi
     assert len(found.lines) == 2
     assert row["label"] == found.text == "\n".join(str(line.text) for line in found.lines)
     assert result["lengths"] == {str(len(row["labels"])): 1}
+    run(folder, tmp_path / "sure", model=str(reading), as_="numbers", min_confidence=row["confidence"] + 1e-4)
+    (rejected,) = rows_of(tmp_path / "sure")
+    assert rejected == row | {"label": None, "rejected": True}
 
 
 def test_a_line_whose_answers_are_no_numbers_is_a_row(
