@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import SupportsIndex
 
-__all__ = ["cores"]
+from lenet_zoo.errors import InputError
+
+__all__ = ["cores", "threads_of"]
 
 _GROUPS = Path("/sys/fs/cgroup")
 _OWN = Path("/proc/self/cgroup")
@@ -22,6 +25,18 @@ def cores() -> int:
     else:
         count = os.cpu_count() or 1
     return max(1, int(min([count, *_quotas(_GROUPS, _OWN)])))
+
+
+def threads_of(threads: int | None) -> int:
+    """How many threads a caller asks for, by default as many as there are cores.
+
+    Raises: InputError for what is no whole number of at least 1.
+    """
+    if threads is None:
+        return cores()
+    if not isinstance(threads, SupportsIndex) or threads < 1:
+        raise InputError(f"threads={threads!r}: a whole number, at least 1")
+    return int(threads)
 
 
 def _quotas(groups: Path, own: Path) -> list[float]:

@@ -8,6 +8,7 @@ Neural Networks, ICML 2017).
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ def check_min_confidence(value: float) -> None:
 
     Raises: InputError for what is no probability.
     """
-    if isinstance(value, str) or not 0 <= value <= 1:
+    if not isinstance(value, Real) or not 0 <= value <= 1:
         raise InputError(f"min_confidence={value}: a probability, from 0 to 1")
 
 

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lenet_zoo._cores import cores
+from lenet_zoo._cores import threads_of
 from lenet_zoo.classify.answers import Classifier
 from lenet_zoo.classify.onnx_file import card_in, metadata_of, read_file
 from lenet_zoo.classify.onnx_session import Running, cannot_run, refuse_unusual
 from lenet_zoo.errors import ArtifactError, InputError
 from lenet_zoo.pictures.preparation import LINE
 
-__all__ = ["OnnxClassifier", "cores", "normalization_of"]
+__all__ = ["OnnxClassifier", "normalization_of"]
 
 # Pictures per run, fewest and most. The maps of 48 fit in a core's cache, and share a run's fixed cost. For several
 # cores an array is cut finer, down to 16: fewer are not worth a thread's time. A GPU wants many at once.
@@ -68,8 +68,7 @@ class OnnxClassifier(Classifier):
         providers: Sequence[str] | None = None,
         trusted: bool = False,
     ) -> None:
-        if threads is not None and threads < 1:
-            raise InputError(f"threads={threads}: at least 1")
+        self.threads = threads_of(threads)
         file = read_file(path, trusted)
         if not trusted:
             refuse_unusual(
@@ -85,7 +84,6 @@ class OnnxClassifier(Classifier):
         self.card = card_in(self.metadata, file.path)
         if self.card.preparation.kind == LINE:
             raise ArtifactError(f"{self.path} reads numbers: take lenet_zoo.OnnxReader or `lenet-zoo read`")
-        self.threads = threads or cores()
         self._file, self._wanted_providers = file, providers
         self._open()
         self._read_signature()

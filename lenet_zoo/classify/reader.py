@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lenet_zoo._cores import threads_of
 from lenet_zoo.cards import Card
 from lenet_zoo.classify.confidence import check_min_confidence
 from lenet_zoo.classify.decoding import STEP, best_path, log_softmax, middles_of, spans
-from lenet_zoo.classify.onnx import cores, normalization_of
+from lenet_zoo.classify.onnx import normalization_of
 from lenet_zoo.classify.onnx_file import card_in, metadata_of, read_file
 from lenet_zoo.classify.onnx_session import Running, cannot_run, refuse_unusual
 from lenet_zoo.classify.second_look import likeliest
@@ -82,6 +83,8 @@ def expected(expect: int | str | re.Pattern[str] | None) -> re.Pattern[str] | No
     if expect is None or isinstance(expect, re.Pattern):
         return expect
     if isinstance(expect, str) and re.fullmatch(r"-?\d+", expect):
+        if len(expect) > 1_000:  # of which int() may refuse to make a number
+            raise InputError(f"expect has {len(expect):,} digits: how many digits a number has, not the number")
         expect = int(expect)
     if expect == "":
         raise InputError("expect='' matches no number: how many digits, or a regular expression such as '\\d{5}'")
@@ -268,8 +271,7 @@ class OnnxReader(Reader):
         threads: int | None = None,
         providers: Sequence[str] | None = None,
     ) -> None:
-        if threads is not None and threads < 1:
-            raise InputError(f"threads={threads}: at least 1")
+        self.threads = threads_of(threads)
         self._file, self._wanted_providers = read_file(path), providers
         refuse_unusual(self._file, providers, _USUAL_LINES, "run it in onnxruntime itself")
         self.path = self._file.path
@@ -280,7 +282,6 @@ class OnnxReader(Reader):
                 f"{self.path} reads single characters: take lenet_zoo.OnnxClassifier or `lenet-zoo predict`, or write "
                 "a file that reads numbers with `lenet-zoo export lenet5_modern.numbers`"
             )
-        self.threads = threads or cores()
         self._running = Running(self._file, providers)
         self._read_signature()
 

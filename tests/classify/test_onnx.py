@@ -178,11 +178,20 @@ def test_bad_arguments(exported: Any) -> None:
         (lambda: classifier.predict(pixels, top_k="3"), "top_k=3: from 1 to the network's 10 classes"),  # type: ignore[arg-type]
         (lambda: classifier.predict(pixels, min_confidence="1"), "min_confidence=1: a probability, from 0 to 1"),  # type: ignore[arg-type]
         (lambda: classifier.predict(pixels, min_confidence=2), "min_confidence=2: a probability, from 0 to 1"),
-        (lambda: OnnxClassifier(exported(input="pixels"), threads=0), "threads=0: at least 1"),
+        (lambda: classifier.predict(pixels, min_confidence=None), "min_confidence=None: a probability, from 0 to 1"),  # type: ignore[arg-type]
+        (lambda: classifier.predict(pixels, min_confidence=[0.5]), "min_confidence=[0.5]: a probability, from 0 to 1"),  # type: ignore[arg-type]
     ]:
         with pytest.raises(InputError) as caught:
             call()
         assert str(caught.value) == text
+
+
+@pytest.mark.parametrize("kind", [OnnxClassifier, lenet_zoo.OnnxReader])
+@pytest.mark.parametrize("threads", [0, -1, 1.5, "2", [1]])
+def test_an_impossible_number_of_threads(exported: Any, kind: Any, threads: Any) -> None:
+    with pytest.raises(InputError) as caught:
+        kind(exported(input="pixels"), threads=threads)
+    assert str(caught.value) == f"threads={threads!r}: a whole number, at least 1"
 
 
 def test_providers(exported: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -255,6 +255,8 @@ def test_the_best_path_of_a_strip_is_the_readers(line: Image.Image) -> None:
 def test_a_number_in_place_of_its_length_is_told() -> None:
     with pytest.raises(InputError, match=r"^expect=12345678901: how many digits a number has, not the number$"):
         expected("12345678901")
+    with pytest.raises(InputError, match=r"^expect has 5,000 digits: how many digits a number has, not the number$"):
+        expected("1" * 5_000)
 
 
 def test_read_opens_a_file_again_when_another_one_lies_there(path: Path, tmp_path: Path, line: Image.Image) -> None:
