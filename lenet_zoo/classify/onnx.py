@@ -15,7 +15,7 @@ from lenet_zoo._cores import threads_of
 from lenet_zoo.classify.answers import Classifier
 from lenet_zoo.classify.onnx_file import card_in, metadata_of, read_file
 from lenet_zoo.classify.onnx_session import Running, cannot_run, refuse_unusual
-from lenet_zoo.errors import ArtifactError, InputError
+from lenet_zoo.errors import ArtifactError
 from lenet_zoo.pictures.preparation import LINE
 
 __all__ = ["OnnxClassifier", "normalization_of"]
