@@ -6,13 +6,14 @@
     curl -F picture=@photo.jpg http://127.0.0.1:8000/predict
 
 Without torch. Requests run in threads, which share the one network; more of them at once than --requests are answered
-with 503, a larger body than --bytes with 413, and a picture that cannot be read with 422 and one line. After SIGTERM or
-Ctrl-C, requests that have begun are still answered, for ten seconds at most.
+with 503, a larger body than --bytes and a larger picture than --pixels with 413, and a picture that cannot be read with
+422 and one line. After SIGTERM or Ctrl-C, requests that have begun are still answered, for ten seconds at most.
 """
 
 import argparse
 import base64
-from typing import Annotated, Any
+import io
+from typing import IO, Annotated, Any
 
 import numpy as np
 import uvicorn
@@ -24,6 +25,7 @@ from pydantic import BaseModel, Field
 from lenet_zoo import OnnxClassifier
 from lenet_zoo.classify import Prediction
 from lenet_zoo.errors import InputError, LenetZooError
+from lenet_zoo.pictures.reading import picture_size
 
 
 class Picture(BaseModel):
@@ -53,7 +55,7 @@ class LimitedBody:
         await self.app(scope, counted, send)
 
 
-def service(classifier: OnnxClassifier, most_bytes: int = 8_000_000) -> FastAPI:
+def service(classifier: OnnxClassifier, most_bytes: int = 8_000_000, most_pixels: int = 16_000_000) -> FastAPI:
     """The application, for uvicorn or any other ASGI server. `most_bytes`: of a request's body."""
     app = FastAPI(title="lenet_zoo", description=f"Reads {', '.join(classifier.labels)}.")
     app.add_middleware(LimitedBody, most=most_bytes)
@@ -68,11 +70,17 @@ def service(classifier: OnnxClassifier, most_bytes: int = 8_000_000) -> FastAPI:
         where = ".".join(map(str, first["loc"]))
         return JSONResponse({"detail": f"{where}: {first['msg']}" + (f", and {len(more)} more" if more else "")}, 422)
 
+    def answer(picture: IO[bytes], top_k: int, min_confidence: float) -> Prediction:
+        width, height = picture_size(picture)  # some kilobytes can be many millions of pixels, which take seconds
+        if width * height > most_pixels:
+            raise HTTPException(413, f"the picture has more than {most_pixels:,} pixels: scale it down")
+        return classifier.predict(picture, top_k, min_confidence)[0]
+
     # Not `async`: FastAPI then calls them in threads, and a large photo does not hold up the others.
     @app.post("/predict")
     def predict(picture: UploadFile, top_k: int = 1, min_confidence: float = 0.0) -> Prediction:
         """An uploaded file (multipart/form-data, field `picture`)."""
-        return classifier.predict(picture.file, top_k, min_confidence)[0]
+        return answer(picture.file, top_k, min_confidence)
 
     @app.post("/predict/json")
     def predict_json(body: Picture, top_k: int = 1, min_confidence: float = 0.0) -> Prediction:
@@ -84,7 +92,7 @@ def service(classifier: OnnxClassifier, most_bytes: int = 8_000_000) -> FastAPI:
                 picture = base64.b64decode(body.picture, validate=True)
             except ValueError:
                 raise InputError("picture is not base64") from None
-            return classifier.predict(picture, top_k, min_confidence)[0]
+            return answer(io.BytesIO(picture), top_k, min_confidence)
         if len({len(row) for row in body.pixels or []}) != 1:
             raise InputError("pixels are rows of one length")
         return classifier.predict(np.array([body.pixels], np.uint8), top_k, min_confidence)[0]
@@ -103,14 +111,15 @@ if __name__ == "__main__":
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 for all of this machine's addresses")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--bytes", type=int, default=8_000_000, help="of a request at most")
-    parser.add_argument("--requests", type=int, default=64, help="at once; more are answered with 503")
+    parser.add_argument("--pixels", type=int, default=16_000_000, help="of a picture at most, 9 bytes of memory each")
+    parser.add_argument("--requests", type=int, default=32, help="at once; more are answered with 503")
     options = parser.parse_args()
     try:
         classifier = OnnxClassifier(options.model, threads=1)
     except (LenetZooError, OSError) as error:
         parser.error(str(error))
     uvicorn.run(
-        service(classifier, options.bytes),
+        service(classifier, options.bytes, options.pixels),
         host=options.host,
         port=options.port,
         limit_concurrency=options.requests,

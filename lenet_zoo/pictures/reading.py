@@ -25,6 +25,7 @@ __all__ = [
     "looked_into",
     "means",
     "picture_name",
+    "picture_size",
     "picture_suffixes",
     "pictures_in",
     "reduced",
@@ -49,7 +50,17 @@ _FORMATS = frozenset(
 # What phones write. Such files count as pictures whether or not there is a decoder: each is then named, with what to
 # install, and a folder loses none without a word.
 _FROM_PHONES = frozenset({".avif", ".heic", ".heif", ".hif"})
-_HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+# How files begin, by format. Of one that is damaged a decoder may say no more than that it is none of its own.
+_BEGINNINGS = {
+    "AVIF": rb".{4}ftypavi[fs]",
+    "GIF": rb"GIF8[79]a",
+    "HEIF": rb".{4}ftyp(hei[cxms]|hevc|mif1|msf1)",
+    "ICO": rb"\x00\x00\x01\x00[^\x00]\x00",
+    "JPEG": rb"\xff\xd8\xff",
+    "PNG": rb"\x89PNG\r\n\x1a\n",
+    "TIFF": rb"II\*\x00|MM\x00\*",
+    "WEBP": rb"RIFF.{4}WEBP",
+}
 
 
 def load_picture(source: PictureSource, enough: int | None = None) -> Image.Image:
@@ -78,6 +89,17 @@ def load_picture(source: PictureSource, enough: int | None = None) -> Image.Imag
         f"a {type(source).__name__} is not a picture: pass a path, the bytes of a file, an open binary file or a PIL "
         "image (Image.fromarray makes one of an array)"
     )
+
+
+def picture_size(stream: IO[bytes]) -> tuple[int, int]:
+    """Width and height of a picture by its header, before anything is decoded; the open file stays where it is.
+
+    Raises: InputError for a file that is empty, damaged or of an unknown format, as far as the header tells.
+    """
+    start = stream.tell()
+    size = _header(stream, picture_name(stream)).size
+    stream.seek(start)
+    return size
 
 
 def pictures_in(path: str | os.PathLike[str]) -> list[Path]:
@@ -151,7 +173,10 @@ def _formats_of(head: bytes) -> list[str]:
 
 def _unknown(name: str, head: bytes) -> str:
     """What to say of a file that no decoder knows, by its first bytes."""
-    if head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS:
+    kind = next((kind for kind, how in _BEGINNINGS.items() if re.match(how, head, re.DOTALL)), "")
+    if kind in _formats():
+        return f"{name} is a damaged picture: it begins as {kind}, and the rest is missing or wrong"
+    if kind == "HEIF":
         return f"{name} is a HEIC picture, which pillow-heif decodes: {to_install('heic')}"
     return f"{name} is not a picture of a known format (PNG, JPEG, GIF, BMP, TIFF, WebP …)"
 
@@ -235,6 +260,15 @@ _quiet = _Quiet()
 
 
 def _open(stream: IO[bytes], name: str, enough: int | None) -> Image.Image:
+    image = _header(stream, name)
+    if enough and image.width * image.height <= MAX_PIXELS:
+        factor = min(8, reduction(image.size, enough))
+        image.draft(None, (max(1, image.width // factor), max(1, image.height // factor)))  # only JPEG has drafts
+    return _decode(image, name, enough)
+
+
+def _header(stream: IO[bytes], name: str) -> Image.Image:
+    """A picture of which only the header is read."""
     start = stream.tell()
     head = stream.read(12)
     if not head:
@@ -242,17 +276,13 @@ def _open(stream: IO[bytes], name: str, enough: int | None) -> Image.Image:
     stream.seek(start)
     try:
         with _quiet:  # the size is judged below
-            image = Image.open(stream, formats=_formats_of(head))
+            return Image.open(stream, formats=_formats_of(head))
     except Image.DecompressionBombError:
         raise InputError(_too_large(name)) from None
     except UnidentifiedImageError:
         raise InputError(_unknown(name, head)) from None
     except Exception as error:  # decoders raise all sorts of things on hostile bytes
         raise InputError(f"{name} is a damaged picture: {_one_line(error)}") from None
-    if enough and image.width * image.height <= MAX_PIXELS:
-        factor = min(8, reduction(image.size, enough))
-        image.draft(None, (max(1, image.width // factor), max(1, image.height // factor)))  # only JPEG has drafts
-    return _decode(image, name, enough)
 
 
 def _decode(image: Image.Image, name: str, enough: int | None, ours: bool = True) -> Image.Image:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import re
 import signal
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import lenet_zoo
 from lenet_zoo.cli import _DEPENDENCIES
@@ -31,8 +33,17 @@ PICTURES = [
     ROOT / "tests" / "fixtures" / "pictures" / f"{name}.png"
     for name in ("pen_fat", "pen_thin", "scan_8x8", "scan_dark_on_light")
 ]
-MOST_BYTES, MOST_REQUESTS = 300_000, 12
+MOST_BYTES, MOST_PIXELS, MOST_REQUESTS = 300_000, 4_000_000, 12
 JSON = {"Content-Type": "application/json"}
+
+
+def wide_picture() -> bytes:
+    file = io.BytesIO()
+    Image.new("1", (MOST_PIXELS + 1, 1)).save(file, "PNG")
+    return file.getvalue()
+
+
+WIDE = wide_picture()
 
 
 def installed() -> set[str]:
@@ -51,7 +62,8 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def running(network: Path) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
     """The service on a free port, and a client of it."""
     here = {"PIL" if package == "pillow" else package for package in installed()}
-    arguments = [str(network), "--port", "0", "--bytes", str(MOST_BYTES), "--requests", str(MOST_REQUESTS)]
+    most = {"--bytes": MOST_BYTES, "--pixels": MOST_PIXELS, "--requests": MOST_REQUESTS}
+    arguments = [str(network), "--port", "0", *(str(one) for option in most.items() for one in option)]
     code = (
         "import runpy, sys\n"
         "class Absent:\n"
@@ -142,6 +154,8 @@ def test_the_service_says_that_it_is_well(client: httpx.Client) -> None:
             413,
             "has more than 300,000 bytes",
         ),
+        ("predict", dict(files={"picture": WIDE}), 413, "the picture has more than 4,000,000 pixels"),
+        ("predict/json", dict(json={"picture": base64.b64encode(WIDE).decode()}), 413, "more than 4,000,000 pixels"),
         ("predict/json", dict(content=b'{"pixels": ', headers=JSON), 422, "JSON"),
         ("predict/json", dict(content=b"[" * 100_000, headers=JSON), 400, "error parsing the body"),
         ("predict/json", dict(json={}), 422, "give either picture or pixels"),

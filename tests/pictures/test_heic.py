@@ -43,6 +43,11 @@ def test_a_photo_of_a_phone_is_read(photo: Path) -> None:
     assert pictures_in(photo.parent) == [photo]
 
 
+def test_with_the_decoder_the_beginning_of_one_is_damaged(photo: Path) -> None:
+    with pytest.raises(InputError, match="is a damaged picture: it begins as HEIF, and the rest is missing or wrong"):
+        load_picture(photo.read_bytes()[:100])
+
+
 @pytest.mark.usefixtures("without_pillow_heif")
 def test_without_the_decoder_it_is_named_with_what_to_install(photo: Path) -> None:
     for source, name in ((photo, str(photo)), (photo.read_bytes(), "the picture")):

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFilter
+from PIL import Image, ImageFilter, features
 
 from lenet_zoo.errors import InputError, NoDigitError
 from lenet_zoo.pictures.character import digit_from_image
 from lenet_zoo.pictures.grey import grey_from_rgba, to_grey
-from lenet_zoo.pictures.reading import MAX_PIXELS, load_picture, pictures_in
+from lenet_zoo.pictures.reading import MAX_PIXELS, load_picture, picture_size, pictures_in
 
 from .conftest import SEVEN, alike, encoded, png_header, seven
 
@@ -177,13 +177,26 @@ def test_each_fault_is_one_line_that_names_the_file(tmp_path: Path) -> None:
     assert fault(path / "b.png") == f"{path / 'b.png'} cannot be read: not a directory"
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "ICO", "AVIF"])
 def test_a_truncated_file_is_damaged(kind: str) -> None:
+    if kind == "AVIF" and not features.check("avif"):
+        pytest.skip("this Pillow has no decoder of AVIF")
     image = seven().filter(ImageFilter.GaussianBlur(2)).convert("RGB")
     data = encoded(image, kind)
-    for part in (len(data) // 2, len(data) - len(data) // 8, 20):
-        text = fault(data[:part])
-        assert text.startswith(("the picture is a damaged picture: ", "the picture is not a picture of a known format"))
+    for part in (len(data) // 2, len(data) - len(data) // 8, 40, 20):
+        assert fault(data[:part]).startswith("the picture is a damaged picture: ")
+    if kind not in ("BMP", "WEBP", "JPEG"):
+        how = f"it begins as {kind}, and the rest is missing or wrong"
+        assert fault(data[:12]) == f"the picture is a damaged picture: {how}"
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])
+def test_the_size_is_told_by_the_header(kind: str) -> None:
+    stream = io.BytesIO(encoded(seven().crop((0, 0, 30, 20)), kind))
+    assert picture_size(stream) == (30, 20)
+    assert stream.tell() == 0
+    with pytest.raises(InputError, match=r"^the picture is empty \(0 bytes\)$"):
+        picture_size(io.BytesIO())
 
 
 def test_postscript_is_not_run() -> None:
