@@ -56,7 +56,7 @@ class LimitedBody:
 
 
 def service(classifier: OnnxClassifier, most_bytes: int = 8_000_000, most_pixels: int = 16_000_000) -> FastAPI:
-    """The application, for uvicorn or any other ASGI server. `most_bytes`: of a request's body."""
+    """The application, for uvicorn or any other ASGI server. Limits: bytes of a request's body, pixels of a picture."""
     app = FastAPI(title="lenet_zoo", description=f"Reads {', '.join(classifier.labels)}.")
     app.add_middleware(LimitedBody, most=most_bytes)
 
