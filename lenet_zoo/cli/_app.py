@@ -160,7 +160,7 @@ Threads = Annotated[
 def print_json(document: Any) -> None:
     """One JSON document on stdout, as a program reads it: in UTF-8, or in ASCII where stdout has another encoding."""
     utf8 = (sys.stdout.encoding or "").lower().startswith("utf")
-    text = json.dumps(document, ensure_ascii=not utf8, indent=2)
+    text = json.dumps(document, ensure_ascii=not utf8, indent=2, allow_nan=False)
     print(_UNESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
@@ -292,6 +292,9 @@ def run(argv: list[str]) -> int:
         for kind in (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ResourceWarning, UserWarning):
             warnings.simplefilter("ignore", kind)
         logging.getLogger("matplotlib").setLevel(logging.ERROR)  # of a home that cannot be written
+    # Of a stream that the caller closed (`>&-`) Python has None, and the next file opened would get its descriptor.
+    sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a name that its encoding lacks is no reason to fail
             stream.reconfigure(errors="backslashreplace")

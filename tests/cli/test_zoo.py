@@ -442,6 +442,14 @@ def test_the_table_of_layers_in_the_package_is_the_networks(name: str) -> None:
     assert json.loads(json.dumps(layers_of(name))) == json.loads(json.dumps(rows))
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_closed_stream_is_no_error(closed: str) -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m lenet_zoo list --json {closed}", shell=True, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_closed_pipe_is_no_error() -> None:
     done = subprocess.run(
         f"{sys.executable} -m lenet_zoo list --json | head -c 1", shell=True, capture_output=True, text=True
