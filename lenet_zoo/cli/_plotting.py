@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,11 +129,11 @@ def full(name: str) -> str:
 
 
 def plain(values: np.ndarray) -> Any:
-    """An array as JSON takes it: nested lists, with null for NaN."""
+    """An array as JSON takes it: nested lists, with null for what is not finite."""
     if values.ndim:
         return [plain(value) for value in values]
     number = values.item()
-    return None if isinstance(number, float) and math.isnan(number) else number
+    return None if isinstance(number, float) and not math.isfinite(number) else number
 
 
 def pixels_of(model: LeNet5, picture: str, data_root: Path | None, download: bool) -> np.ndarray:
@@ -167,7 +168,7 @@ def _of_a_data_set(picture: str, data_root: Path | None, download: bool) -> list
     from lenet_zoo.datasets.loading import DATASETS, load_dataset
 
     dataset, colon, places = picture.rpartition(":")
-    if not colon or Path(picture).exists():
+    if not colon or os.path.exists(picture):  # that of a Path fails on many digits, as on a name that is too long
         return None
     if not all(place.isdecimal() for place in places.split(",")):
         if dataset in DATASETS:

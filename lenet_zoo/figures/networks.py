@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lenet_zoo.errors import InputError
+from lenet_zoo.errors import InputError, WeightsError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -48,7 +48,8 @@ def layer_states(model: nn.Module, pixels: np.ndarray) -> dict[str, np.ndarray]:
     Returns: 'input', the pixels; float32 C1 6×28×28, S2 6×14×14, C3 16×10×10, S4 16×5×5, C5 120, F6 84; 'output', the
         logits.
 
-    Raises: InputError for a module that is not a network of the zoo, and for pixels of another shape or dtype.
+    Raises: InputError for a module that is not a network of the zoo, and for pixels of another shape or dtype;
+    WeightsError for states that are not finite.
     """
     import torch
 
@@ -73,6 +74,9 @@ def layer_states(model: nn.Module, pixels: np.ndarray) -> dict[str, np.ndarray]:
     finally:
         network.train(was_training)
     found = {name: tensor[0].float().cpu().numpy() for name, tensor in tensors.items()}
+    for name, state in found.items():
+        if not np.isfinite(state).all():
+            raise WeightsError(f"{name} has values that are not finite: the network's weights may be damaged")
     found["C5"] = found["C5"].reshape(-1)
     return {"input": pixels, **found}
 

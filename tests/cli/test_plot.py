@@ -16,7 +16,8 @@ from timm.models import save_for_hf
 
 from lenet_zoo import figures
 from lenet_zoo.classify.torch import normalized
-from lenet_zoo.cli._app import run
+from lenet_zoo.cli._app import print_json, run
+from lenet_zoo.cli._plotting import line_of, plain
 from lenet_zoo.cli.zoo import _classifier
 from lenet_zoo.datasets.loading import DATASETS, Dataset, load_dataset
 from lenet_zoo.errors import to_install
@@ -348,3 +349,16 @@ def test_a_line_is_drawn_and_printed_as_the_reader_reads_it(here: Path, capsys: 
     assert "digits:1,9999: digits has 1,797 test pictures" in capsys.readouterr().err
     assert run(["plot", "line", "digits:1", "--model", "lenet5_modern", "--json"]) == 2
     assert "reads single characters, not numbers" in capsys.readouterr().err
+
+
+def test_numbers_that_json_has_not_are_null(capsys: pytest.CaptureFixture[str]) -> None:
+    assert plain(np.array([[1.5, np.nan], [np.inf, -np.inf]])) == [[1.5, None], [None, None]]
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        print_json({"loss": np.inf})
+    assert capsys.readouterr().out == ""
+
+
+def test_a_row_of_many_digits_is_no_file_name() -> None:
+    row = line_of("digits:" + ",".join(["0"] * 200), None, False)
+    assert isinstance(row, Image.Image)
+    assert row.height == 44

@@ -9,7 +9,7 @@ import torch
 import lenet_zoo
 from lenet_zoo import figures
 from lenet_zoo.classify.torch import logits_of
-from lenet_zoo.errors import InputError
+from lenet_zoo.errors import InputError, WeightsError
 from lenet_zoo.models.lenet5_classic import connection_table, rbf_codes
 
 
@@ -51,6 +51,13 @@ def test_layer_states_are_those_on_the_way_to_the_logits(network: torch.nn.Modul
         from_s4 = network.act5(network.C5(torch.from_numpy(states["S4"])[None])).flatten()
     assert np.allclose(states["output"], from_f6, atol=1e-4)
     assert np.allclose(states["C5"], from_s4, atol=1e-5)
+
+
+def test_layer_states_that_are_not_finite_are_told(picture: np.ndarray) -> None:
+    model = lenet_zoo.create_model("lenet5_modern")
+    torch.nn.init.constant_(model.output.weight, 3e38)
+    with pytest.raises(WeightsError, match=r"^output has values that are not finite: the network's weights may"):
+        figures.layer_states(model, picture)
 
 
 def test_layer_states_of_a_colour_network_see_grey_in_every_channel(picture: np.ndarray) -> None:
