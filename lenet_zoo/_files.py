@@ -24,6 +24,7 @@ __all__ = [
     "to_make_room",
     "user_cache",
     "utf8_name",
+    "why_not_writable",
     "write_atomic",
 ]
 
@@ -92,6 +93,23 @@ def _mode(target: Path) -> int | None:
     if not stat.S_ISREG(mode):  # renaming over a device or a pipe would remove it
         raise OSError(errno.EINVAL, "it is not a regular file")
     return stat.S_IMODE(mode)
+
+
+def why_not_writable(target: str | os.PathLike[str]) -> str:
+    """Why no file could be written to `target`, in words, asked before the work; "" where nothing is in the way."""
+    path = Path(target)
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        if not path.parent.is_dir():
+            return f"there is no folder {path.parent}"
+    except OSError as error:
+        return error.strerror or str(error)
+    else:
+        if not stat.S_ISREG(mode):
+            return "it is a folder" if stat.S_ISDIR(mode) else "it is not a regular file"
+    folder = Path(os.path.realpath(path)).parent  # of a link, that of the file which it points to
+    return "" if os.access(folder, os.W_OK | os.X_OK) else f"the folder {folder} cannot be written to"
 
 
 def user_cache() -> Path:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from lenet_zoo._files import atomic_path, one_writer, write_atomic
-from lenet_zoo.errors import ScoringError, TrainingError
+from lenet_zoo._files import atomic_path, one_writer, why_not_writable, write_atomic
+from lenet_zoo.errors import ArtifactError, ScoringError, TrainingError
+from lenet_zoo.export.checks import check_path
 
 
 def mode(path: Path) -> int:
@@ -137,3 +138,18 @@ def test_a_killed_process_is_no_longer_a_writer(tmp_path: Path) -> None:
     with one_writer(tmp_path, TrainingError):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link.svg").symlink_to(tmp_path / "there" / "f.svg")
+    assert why_not_writable(tmp_path / "link.svg") == ""
+    # Root may write everywhere.
+    monkeypatch.setattr(os, "access", lambda folder, mode: folder != tmp_path / "there")
+    why_not = f"the folder {tmp_path / 'there'} cannot be written to"
+    assert [why_not_writable(tmp_path / name) for name in ("link.svg", "f.svg")] == [why_not, ""]
+    with pytest.raises(ArtifactError) as export:
+        check_path(tmp_path / "there" / "m.onnx")
+    assert str(export.value) == f"cannot write {tmp_path / 'there' / 'm.onnx'}: {why_not}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import stat
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from lenet_zoo._files import why_not_writable
 from lenet_zoo.cards import Card
 from lenet_zoo.errors import ArtifactError, InputError, WeightsError
 from lenet_zoo.export.graph import InputSpec
@@ -32,16 +32,9 @@ def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
 
 def check_path(path: Path) -> None:
     """Fail early: check that the target is writable before exporting."""
-    try:
-        mode = path.stat().st_mode
-    except FileNotFoundError:
-        if not path.parent.is_dir():
-            raise ArtifactError(f"cannot write {path}: there is no folder {path.parent}") from None
-        return
-    except OSError as error:
-        raise ArtifactError(f"cannot write {path}: {error.strerror or error}") from error
-    if not stat.S_ISREG(mode):
-        raise ArtifactError(f"cannot write {path}: it is {'a folder' if stat.S_ISDIR(mode) else 'not a regular file'}")
+    why_not = why_not_writable(path)
+    if why_not:
+        raise ArtifactError(f"cannot write {path}: {why_not}")
 
 
 def float_copy(model: nn.Module) -> LeNet5Modern | LeNet5Classic:

@@ -10,7 +10,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from lenet_zoo._files import write_atomic
+from lenet_zoo._files import why_not_writable, write_atomic
 from lenet_zoo.errors import InputError
 
 __all__ = ["check_target", "save"]
@@ -21,14 +21,15 @@ _SUFFIXES = (".svg", ".pdf", ".png")
 def check_target(path: str | os.PathLike[str]) -> Path:
     """Check, before any work is done, that a figure can be written to `path`; returns it as a Path.
 
-    Raises: InputError for another suffix than .svg, .pdf and .png, and for a folder that does not exist.
+    Raises: InputError for another suffix than .svg, .pdf and .png, and for a target that cannot be written.
     """
     path = Path(path)
     if path.suffix.lower() not in _SUFFIXES:
         found = repr(path.suffix) if path.suffix else "no suffix"
         raise InputError(f"{path}: a figure is written as {', '.join(_SUFFIXES)}, and this name has {found}")
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: there is no folder {path.parent}")
+    why_not = why_not_writable(path)
+    if why_not:
+        raise InputError(f"{path}: {why_not}")
     return path
 
 
@@ -37,7 +38,7 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
 
     Raises:
         InputError: see `check_target`.
-        OSError: a target that cannot be written; an old file there stays as it was.
+        OSError: a full disk, for one; an old file there stays as it was.
     """
     path = check_target(path)
     kind = path.suffix.lower().removeprefix(".")

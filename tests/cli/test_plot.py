@@ -276,7 +276,7 @@ def test_curves_of_the_runs_in_a_folder(capsys: pytest.CaptureFixture[str], here
         ("filters lenet5_modern", 2, "name a file with -o FILE (.svg, .pdf or .png), or ask for --json"),
         ("filters lenet5_modern -o a.jpg", 2, "a.jpg: a figure is written as .svg, .pdf, .png, and this name has"),
         ("filters lenet5_modern -o no/a.svg", 2, "no/a.svg: there is no folder no"),
-        ("filters lenet5_modern -o taken.svg", 1, ": Is a directory"),
+        ("filters lenet5_modern -o taken.svg", 2, "taken.svg: it is a folder"),
         ("filters lenet5_modern -o a.svg --theme drak", 2, "no theme called 'drak'. Did you mean 'dark'?"),
         ("maps lenet5_modern digits:1797 -o a.svg", 2, "digits:1797: digits has 1,797 test pictures, from 0 to 1796"),
         ("maps lenet5_modern digitz:0 -o a.svg", 2, "no data set called 'digitz'. Did you mean 'digits'?"),

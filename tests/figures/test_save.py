@@ -41,9 +41,18 @@ def test_targets_that_cannot_be_meant(tmp_path: Path, name: str, said: str) -> N
 
 def test_a_target_that_cannot_be_replaced_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "taken.svg").mkdir()
-    with pytest.raises(OSError, match=r"taken\.svg"):
+    with pytest.raises(InputError, match=r"taken\.svg: it is a folder$"):
         figures.save(Figure(), tmp_path / "taken.svg")
     assert [path.name for path in tmp_path.iterdir()] == ["taken.svg"]
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda folder, mode: False)  # root may write everywhere
+    with pytest.raises(InputError) as caught:
+        figures.check_target(tmp_path / "f.svg")
+    assert str(caught.value) == f"{tmp_path / 'f.svg'}: the folder {tmp_path} cannot be written to"
 
 
 def test_an_old_file_stays_when_drawing_fails(tmp_path: Path) -> None:
