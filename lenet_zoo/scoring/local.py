@@ -31,7 +31,7 @@ def run(root: str, out: str, tasks: Iterator[Task], count: int, workers: int | N
 
     A process that dies is replaced and its unit done again. At most twice as many units as workers are queued.
 
-    Raises: ScoringError when processes die again and again without one unit getting done.
+    Raises: ScoringError when processes cannot be started, or die again and again without one unit getting done.
     """
     again: deque[Task] = deque()
     deaths, any_done = 0, False
@@ -46,7 +46,8 @@ def run(root: str, out: str, tasks: Iterator[Task], count: int, workers: int | N
                         if task is None:
                             break
                         try:
-                            running[pool.submit(_score, *task)] = task
+                            with _starting():
+                                running[pool.submit(_score, *task)] = task
                         except BrokenProcessPool:
                             again.append(task)
                             raise
@@ -71,10 +72,19 @@ def run(root: str, out: str, tasks: Iterator[Task], count: int, workers: int | N
 
 
 @contextmanager
+def _starting() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:  # it names no file, and would pass for one of the folder of answers
+        raise ScoringError(f"worker processes cannot be started: {error.strerror or error}") from error
+
+
+@contextmanager
 def _pool(root: str, out: str, workers: int) -> Iterator[ProcessPoolExecutor]:
     # Workers exit as soon as this end of the pipe closes: when the job is given up, and when its process is killed.
-    theirs, ours = _SPAWN.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(workers, mp_context=_SPAWN, initializer=_start, initargs=(root, out, theirs))
+    with _starting():
+        theirs, ours = _SPAWN.Pipe(duplex=False)
+        pool = ProcessPoolExecutor(workers, mp_context=_SPAWN, initializer=_start, initargs=(root, out, theirs))
     try:
         yield pool
         pool.shutdown()
