@@ -10,12 +10,15 @@ import logging
 import os
 import re
 import shlex
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 import typer.core
@@ -36,7 +39,6 @@ __all__ = [
     "MinConfidence",
     "ReadsPictures",
     "Terminal",
-    "Terminated",
     "Trusted",
     "answer_each",
     "app",
@@ -50,6 +52,7 @@ __all__ = [
     "print_line",
     "print_table",
     "say",
+    "sigterm_as_ctrl_c",
     "warn_of_other_classes",
 ]
 
@@ -92,6 +95,25 @@ class ReadsPictures(typer.core.TyperCommand):
             tag = "lenet5_modern.numbers" if self.name == "read" else "lenet5_modern.handwriting"
             line = f"lenet-zoo {self.name} {tag} {typed}"
             raise InputError(f"{name} is a file: name the network before it, as in `{line}`") from None
+
+
+def _terminate(*_: object) -> NoReturn:
+    raise Terminated
+
+
+@contextmanager
+def sigterm_as_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM raise `Terminated`, where nobody else answers it: under torchrun, `training.processes.job` does."""
+    answers = threading.current_thread() is threading.main_thread() and (
+        signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    )
+    if answers:
+        signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        if answers:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 app = typer.Typer(

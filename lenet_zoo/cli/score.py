@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from lenet_zoo.cli._app import Json, MinConfidence, app, console, messages, print_json
+from lenet_zoo.cli._app import Json, MinConfidence, app, console, messages, print_json, sigterm_as_ctrl_c
 from lenet_zoo.errors import InputError
 
 __all__ = ["score"]
@@ -67,7 +67,7 @@ def score(
 
     if expect is not None and as_ != "numbers":
         raise InputError(f"--expect {expect} is for numbers: add --as numbers")
-    with _Bar() as bar:
+    with sigterm_as_ctrl_c(), _Bar() as bar:
         result = run(
             source,
             out,

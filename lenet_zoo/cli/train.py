@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from dataclasses import asdict
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -16,7 +14,6 @@ from lenet_zoo.cli._app import (
     DataRoot,
     Download,
     Json,
-    Terminated,
     Threads,
     app,
     console,
@@ -25,6 +22,7 @@ from lenet_zoo.cli._app import (
     print_line,
     print_table,
     say,
+    sigterm_as_ctrl_c,
 )
 from lenet_zoo.cli.bench import bench
 from lenet_zoo.errors import InputError, did_you_mean
@@ -172,26 +170,17 @@ class Display:
             )
 
     def __enter__(self) -> Display:
-        # Under torchrun, `job` answers the signal.
-        self.answers = threading.current_thread() is threading.main_thread() and (
-            signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-        )
-        if self.answers:
-            signal.signal(signal.SIGTERM, _terminate)
+        self.sigterm = sigterm_as_ctrl_c()
+        self.sigterm.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if self.answers:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        self.sigterm.__exit__(None, None, None)
         if not self.progress.disable:
             self.progress.stop()
         if kind is not None and issubclass(kind, KeyboardInterrupt) and self.epochs and not self.quiet:
             when = f"after epoch {self.done} of {self.epochs}" if self.done else "before the first epoch was over"
             say(f"stopped {when}: the same command with {self.again} goes on from there")
-
-
-def _terminate(*_: object) -> NoReturn:
-    raise Terminated
 
 
 def _line(record: dict[str, Any]) -> str:

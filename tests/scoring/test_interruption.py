@@ -16,7 +16,7 @@ import pytest
 from filelock import FileLock
 
 from lenet_zoo.errors import ScoringError
-from lenet_zoo.scoring import local, scorer
+from lenet_zoo.scoring import local, score, scorer
 
 from .conftest import Digits, Score, files_of, png, refused, rows_of, stop_after
 
@@ -118,6 +118,33 @@ def test_a_worker_that_is_killed_is_replaced(tmp_path: Path, large: Path, networ
     _, err = process.communicate(timeout=600)
     assert (process.returncode, err) == (0, "")
     complete(large, tmp_path / "out")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to catch")
+def test_a_job_that_is_terminated_leaves_no_more_than_its_parts(
+    tmp_path: Path, large: Path, network: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    process = start(large, tmp_path / "out", network)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=120)
+    assert (process.returncode, err) == (143, "lenet-zoo: interrupted\n")
+    assert not list((tmp_path / "tmp").iterdir())
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["job", "parts"]
+
+
+@pytest.mark.parametrize("what", ["__init__", "submit"])
+def test_workers_that_cannot_be_started_are_not_the_folders_fault(
+    tmp_path: Path, pictures: Path, network: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    def fail(*_: object, **options: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(local.ProcessPoolExecutor, what, fail)
+    with pytest.raises(ScoringError) as caught:
+        score(pictures, tmp_path / "out", model=str(network), workers=2)
+    assert str(caught.value) == "worker processes cannot be started: Resource temporarily unavailable"
 
 
 def test_a_job_that_is_killed_ends_its_workers_and_is_done_by_the_same_command(
