@@ -1,5 +1,6 @@
-/* Reads the pictures of pictures.h and prints, for each, its class and its logits (floats as the integers of their bits), and at the end the mean number of
-   instructions a picture. A program for a board reads a camera or a touch screen in their place. */
+/* Reads the pictures of pictures.h and prints, for each, its class and its logits (floats as the integers of their
+   bits), and at the end the mean number of instructions a picture. A program for a board reads a camera or a touch
+   screen in their place. */
 #include "board.h"
 #include "pictures.h"
 

@@ -32,3 +32,12 @@ def test_an_unknown_core_is_refused_with_the_known_ones() -> None:
     done = planned("CORE=m7")
     assert done.returncode != 0
     assert "CORE=m7 is unknown: one of m0 m3 m4 m33 riscv" in done.stderr
+
+
+def test_pictures_that_could_not_be_made_leave_no_file(tmp_path: Path) -> None:
+    if not shutil.which("make"):
+        pytest.skip("there is no make here")
+    shutil.copy(EXAMPLE / "Makefile", tmp_path)
+    done = subprocess.run(["make", "pictures.h", "PYTHON=false"], cwd=tmp_path, capture_output=True, check=False)
+    assert done.returncode != 0
+    assert [path.name for path in tmp_path.iterdir()] == ["Makefile"]
