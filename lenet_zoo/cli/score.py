@@ -112,8 +112,13 @@ def _lines(result: dict[str, Any]) -> list[str]:
         spent = {name: seconds for name, seconds in run["stages"].items() if name != "list"}
         total = sum(spent.values()) or 1.0
         shares = ", ".join(f"{name} {100 * seconds / total:.0f} %" for name, seconds in spent.items())
-        lines.append(f"{run['rows_per_second']:,.0f} rows/s; time of the workers: {shares}")
+        lines.append(f"{_rate(run['rows_per_second'])}; time of the workers: {shares}")
     return lines
+
+
+def _rate(rows_per_second: float) -> str:
+    """A speed, which for large pictures may be less than one row a second."""
+    return f"{rows_per_second:,.0f} rows/s" if rows_per_second >= 10 else f"{rows_per_second:.2g} rows/s"
 
 
 class _Bar:
@@ -141,7 +146,7 @@ class _Bar:
             self.first = done
             return
         elapsed = task.elapsed or 1e-9
-        self.progress.update(self.task, completed=done, rate=f"{(done - self.first) / elapsed:,.0f} rows/s")
+        self.progress.update(self.task, completed=done, rate=_rate((done - self.first) / elapsed))
 
     def __enter__(self) -> _Bar:
         self.progress.start()

@@ -13,6 +13,7 @@ from sklearn.datasets import load_digits
 
 import lenet_zoo
 from lenet_zoo.cli._app import run
+from lenet_zoo.cli.score import _rate
 from lenet_zoo.errors import to_install
 
 
@@ -116,3 +117,10 @@ def test_what_is_not_installed_is_named_with_its_extra(
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("2 False\n", f"lenet-zoo: {said}\n")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("speed", "said"), [(12_345.6, "12,346"), (42.4, "42"), (9.96, "10"), (2.34, "2.3"), (0.123, "0.12")]
+)
+def test_a_low_speed_is_not_none(speed: float, said: str) -> None:
+    assert _rate(speed) == f"{said} rows/s"
