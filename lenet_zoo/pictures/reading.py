@@ -118,6 +118,8 @@ def looked_into(path: str | os.PathLike[str]) -> tuple[list[Path], str]:
 
     Raises: as `pictures_in`.
     """
+    if not os.fspath(path):  # an empty variable of a shell, which Path takes for the current folder
+        raise InputError("an empty name: give a picture or a folder")
     path = Path(path)
     files, folders, nowhere = [], 0, 0
     try:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from PIL import Image, ImageFilter, features
 from lenet_zoo.errors import InputError, NoDigitError
 from lenet_zoo.pictures.character import digit_from_image
 from lenet_zoo.pictures.grey import grey_from_rgba, to_grey
-from lenet_zoo.pictures.reading import MAX_PIXELS, load_picture, picture_size, pictures_in
+from lenet_zoo.pictures.reading import MAX_PIXELS, load_picture, looked_into, picture_size, pictures_in
 
 from .conftest import SEVEN, alike, encoded, png_header, seven
 
@@ -234,6 +235,12 @@ def test_a_folder_is_its_pictures_in_order_and_a_file_itself(tmp_path: Path) -> 
     (tmp_path / "folder.png").mkdir()
     assert [path.name for path in pictures_in(tmp_path)] == ["a.JPG", "b.png", "c.tiff"]
     assert pictures_in(str(tmp_path / "notes.txt")) == [tmp_path / "notes.txt"]
+
+
+@pytest.mark.parametrize("look", [pictures_in, looked_into])
+def test_an_empty_name_is_not_the_current_folder(look: Callable[[str], object]) -> None:
+    with pytest.raises(InputError, match=r"^an empty name: give a picture or a folder$"):
+        look("")
 
 
 def test_a_folder_without_pictures_and_a_missing_path(tmp_path: Path) -> None:
