@@ -27,6 +27,7 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
+from lenet_zoo import cards
 from lenet_zoo._files import to_make_room
 from lenet_zoo._version import __version__
 from lenet_zoo.errors import InputError, LenetZooError, exit_status, printable
@@ -82,19 +83,30 @@ class _Commands(typer.core.TyperGroup):
 
 
 class ReadsPictures(typer.core.TyperCommand):
-    """A command that takes a network and pictures, and says so when the network was forgotten."""
+    """A command that takes a network and pictures, and says so when the network was forgotten or named after them."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        typed = shlex.join(args)
+        typed = list(args)
         try:
-            return super().parse_args(ctx, args)
+            rest = super().parse_args(ctx, args)
         except typer.BadParameter:  # a missing argument is one
-            name = ctx.params.get("name")
-            if name is None or is_onnx(name) or not os.path.isfile(name):
+            if not self._is_picture(ctx):
                 raise
+        else:
+            if not self._is_picture(ctx):
+                return rest
+        tag = next((one for one in ctx.params.get("images") or () if one in cards.names()), None)
+        if tag is None:
             tag = "lenet5_modern.numbers" if self.name == "read" else "lenet5_modern.handwriting"
-            line = f"lenet-zoo {self.name} {tag} {typed}"
-            raise InputError(f"{name} is a file: name the network before it, as in `{line}`") from None
+        else:
+            typed.remove(tag)
+        line = f"lenet-zoo {self.name} {tag} {shlex.join(typed)}"
+        raise InputError(f"{ctx.params['name']} is a file: name the network before it, as in `{line}`")
+
+    def _is_picture(self, ctx: Any) -> bool:
+        """Whether a file stands where the network is to be named, and no network."""
+        name = ctx.params.get("name")
+        return name is not None and not is_onnx(name) and os.path.isfile(name)
 
 
 def _terminate(*_: object) -> NoReturn:

@@ -375,6 +375,15 @@ def test_a_picture_without_a_network_is_told_which_to_name(
     assert (status, err) == (2, f"lenet-zoo: {digit} is a file: name the network before it, as in `{line}`\n")
 
 
+@pytest.mark.parametrize("command", ["predict", "read"])
+def test_a_network_that_is_named_after_its_picture_is_put_before_it(
+    capsys: pytest.CaptureFixture[str], digit: Path, command: str
+) -> None:
+    status, err = failed(capsys, command, str(digit), "lenet5_modern.mnist", "--json")
+    line = f"lenet-zoo {command} lenet5_modern.mnist {digit} --json"
+    assert (status, err) == (2, f"lenet-zoo: {digit} is a file: name the network before it, as in `{line}`\n")
+
+
 @pytest.mark.parametrize(("suffix", "target"), [(".tflite", "litert"), (".c", "c"), (".pte", "executorch")])
 def test_a_file_for_a_device_needs_its_target(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, suffix: str, target: str
