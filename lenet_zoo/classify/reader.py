@@ -78,7 +78,7 @@ class Reading:
 def expected(expect: int | str | re.Pattern[str] | None) -> re.Pattern[str] | None:
     """`expect` as a pattern: a number of digits, or a regular expression for the whole text.
 
-    Raises: InputError for another kind of value, a number below 1, and text that is no regular expression.
+    Raises: InputError for another kind of value, a number below 1, a word, and text that is no regular expression.
     """
     if expect is None or isinstance(expect, re.Pattern):
         return expect
@@ -86,9 +86,9 @@ def expected(expect: int | str | re.Pattern[str] | None) -> re.Pattern[str] | No
         if len(expect) > 1_000:  # of which int() may refuse to make a number
             raise InputError(f"expect has {len(expect):,} digits: how many digits a number has, not the number")
         expect = int(expect)
-    if expect == "":
-        raise InputError("expect='' matches no number: how many digits, or a regular expression such as '\\d{5}'")
-    if isinstance(expect, bool) or not isinstance(expect, int | str) or (isinstance(expect, int) and expect < 1):
+    is_word = isinstance(expect, str) and not re.search(r"[\W\d]", expect)  # which is nothing, or such as 'five'
+    is_count = isinstance(expect, int) and not isinstance(expect, bool) and expect > 0
+    if is_word or not (isinstance(expect, str) or is_count):
         raise InputError(f"expect={expect!r}: how many digits, or a regular expression such as '\\d{{5}}'")
     try:
         return re.compile(rf"\d{{{expect}}}" if isinstance(expect, int) else expect)

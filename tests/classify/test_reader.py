@@ -259,6 +259,12 @@ def test_a_number_in_place_of_its_length_is_told() -> None:
         expected("1" * 5_000)
 
 
+@pytest.mark.parametrize("word", ["", "five"])
+def test_a_word_is_no_pattern_of_digits(word: str) -> None:
+    with pytest.raises(InputError, match=rf"^expect='{word}': how many digits, or a regular expression such as"):
+        expected(word)
+
+
 def test_read_opens_a_file_again_when_another_one_lies_there(path: Path, tmp_path: Path, line: Image.Image) -> None:
     network = tmp_path / "n.onnx"
     network.write_bytes(path.read_bytes())
