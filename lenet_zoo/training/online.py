@@ -44,7 +44,8 @@ def fit_online(
     monitor = monitor or Monitor()
     model = build()
     if not isinstance(model, LeNet5Classic):
-        raise InputError(f"the 1998 method trains lenet5_classic: for {type(model).__name__} take another recipe")
+        name = getattr(model, "architecture", "another network")
+        raise InputError(f"the 1998 method trains lenet5_classic: for {name} take another recipe, such as best")
     initialize(model, seed, literal=recipe.literal_init)
     run = OnlineTraining(
         model,
