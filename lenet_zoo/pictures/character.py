@@ -89,9 +89,10 @@ Grey to digit (`digit_from_grey`; `//` rounds down; S = 96 is the longer side of
        and what these cover is up to 3/5 of the square of its longer side. Nothing more of this step is asked then.
        Frames: a piece, 8 px high or more and half as wide as high or more, that holds another of 1/4 of its height.
        What it encloses is half of it, holes filled, or more; and that fills 9/10 of its box, or 3/4 if it is 4/5 as
-       wide as high (a 0 with a stroke in it is narrower and has no corners). Rings that hang together are as many as
-       the hills of their upper or lower edge, which falls and rises by 1/16 of the height between two; so many such
-       pieces must be inside, else one has become one with its ring. Only what the largest one encloses is left.
+       wide as high (a 0 with a stroke in it is narrower and has no corners). Rings that hang together fill less
+       than 17/20 of their box, and are as many as the hills of their upper or lower edge, which falls and rises by 1/8
+       of the height between two; so many such pieces must be inside, else one has become one with its ring. Only what
+       the largest one encloses is left.
        A piece that runs along half of one side of the picture, or that crosses it at up to 1/10 of its other side, is
        an edge, and goes if the rest measures S/6 and its heaviest piece weighs 1/4 of the heaviest edge. Pieces whose
        mean lies below the middle of threshold and ink are pale. The heaviest of the others is the character: area times

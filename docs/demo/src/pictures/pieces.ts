@@ -92,7 +92,8 @@ export function* framesOf(
     const area = sum(filled.data);
     const box = piece.height * piece.width;
     if (2 * sum(within.data) < area || 5 * area < 3 * box) continue;
-    const rings = hillsOf(filled, left, right, piece.height);
+    // Rings in a row fill less of their box.
+    const rings = 20 * area >= 17 * box ? 1 : hillsOf(filled, left, right, piece.height);
     const isWide =
       5 * piece.width >= 4 * piece.height || (ofLines && inner.some(({ height: high }) => 2 * high >= piece.height));
     const isRound = isWide && (4 * area >= 3 * box || (ofLines && rings > 1));
@@ -133,7 +134,7 @@ function dotsOf(mask: Grid, found: Pieces): Grid | null {
 
 /**
  * Of how many hills the upper edge of a piece is, or the lower one if that has more: rings in a row. Between two of them
- * it falls and rises by 1/16 of the height.
+ * it falls and rises by 1/8 of the height.
  */
 function hillsOf(whole: Grid, left: number, right: number, high: number): number {
   const { data, height, width } = whole;
@@ -142,7 +143,7 @@ function hillsOf(whole: Grid, left: number, right: number, high: number): number
     for (let column = left; column < right; column++) {
       const level = levelAt(column);
       if (level < turn === climbing) turn = level;
-      else if (16 * Math.abs(level - turn) > high) {
+      else if (8 * Math.abs(level - turn) > high) {
         climbing = !climbing;
         turn = level;
         hills += Number(climbing);
