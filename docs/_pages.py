@@ -20,11 +20,11 @@ DOCS = Path(__file__).parent
 
 
 def percent(figures: dict[str, Any]) -> str:
-    return f"{100 * figures['correct'] / figures['total']:.2f}\N{NO-BREAK SPACE}%"
+    return f"{100 * figures['correct'] / figures['total']:.2f} %"
 
 
 def kilobytes(count: int, digits: int = 0) -> str:
-    return f"{count / 1000:.{digits}f}\N{NO-BREAK SPACE}kB"
+    return f"{count / 1000:.{digits}f} kB"
 
 
 def substitutions() -> dict[str, Any]:
@@ -52,13 +52,13 @@ def substitutions() -> dict[str, Any]:
 
 def results() -> str:
     """One line a tag."""
-    lines = ["| name | data set | parameters | test accuracy | mean ± sd | seeds |", "|---|---|--:|--:|--:|--:|"]
+    lines = ["| name | data set | test accuracy | mean ± sd | seeds |", "|---|---|--:|--:|--:|"]
     for name in cards.names():
         card = cards.load(name).as_dict()
         if card["preparation"] == "line":  # its test is another: see `lines`
             continue
         lines.append(
-            f"| [`{name}`](cards.md#{_anchor(name)}) | {card['dataset']} | {card['params']:,} "
+            f"| [`{name}`](cards.md#{_anchor(name)}) | {card['dataset']} "
             f"| {percent(card['metrics']['test'])} | {_spread(card)} | {card['seeds']['n']} |"
         )
     numbers = " and ".join(f"`{name}`" for name in cards.names() if name.endswith(".numbers"))
@@ -90,7 +90,7 @@ def _spread(card: dict[str, Any]) -> str:
     seeds = card["seeds"]
     if seeds["n"] < 2:
         return ""
-    return f"{100 * seeds['mean']:.2f} ± {100 * seeds['sd']:.2f}\N{NO-BREAK SPACE}%"
+    return f"{100 * seeds['mean']:.2f} ± {100 * seeds['sd']:.2f} %".replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _from_scratch(found: dict[str, Any]) -> str:
@@ -508,7 +508,7 @@ def scoring_outlook() -> str:
 
 
 def _duration(hours: float) -> str:
-    return f"{hours:,.1f}\N{NO-BREAK SPACE}hours" if hours < 48 else f"{hours / 24:,.0f}\N{NO-BREAK SPACE}days"
+    return f"{hours:,.1f} hours" if hours < 48 else f"{hours / 24:,.0f} days"
 
 
 PARTS: dict[str, Callable[[], str]] = {
@@ -542,9 +542,12 @@ PARTS: dict[str, Callable[[], str]] = {
 
 def expand(text: str) -> str:
     """A page with its parts put in, and with each figure in its two themes."""
-    text = re.sub(
-        r"^<!-- ([a-z ]+) -->$", lambda found: PARTS[found[1]]() if found[1] in PARTS else found[0], text, flags=re.M
-    )
+
+    def part(found: re.Match[str]) -> str:
+        made = PARTS[found[1]]() if found[1] in PARTS else found[0]
+        return re.sub(r"(?<=\d) (?=%|kB\b|hours\b|days\b)", "\N{NO-BREAK SPACE}", made)  # cells are narrow
+
+    text = re.sub(r"^<!-- ([a-z ]+) -->$", part, text, flags=re.M)
     return re.sub(r"^!\[([^\]]*)\]\((images/[^)]*-)light(\.\w+)\)$", _themed, text, flags=re.M)
 
 
