@@ -90,7 +90,7 @@ def _spread(card: dict[str, Any]) -> str:
     seeds = card["seeds"]
     if seeds["n"] < 2:
         return ""
-    return f"{100 * seeds['mean']:.2f} ± {100 * seeds['sd']:.2f} %".replace(" ", "\N{NO-BREAK SPACE}")
+    return f"{100 * seeds['mean']:.2f} ± {100 * seeds['sd']:.2f} %"
 
 
 def _from_scratch(found: dict[str, Any]) -> str:
@@ -545,7 +545,7 @@ def expand(text: str) -> str:
 
     def part(found: re.Match[str]) -> str:
         made = PARTS[found[1]]() if found[1] in PARTS else found[0]
-        return re.sub(r"(?<=\d) (?=%|kB\b|hours\b|days\b)", "\N{NO-BREAK SPACE}", made)  # cells are narrow
+        return re.sub(r"(?<=\d) (?=±|%|kB\b|hours\b|days\b)|(?<=±) ", "\N{NO-BREAK SPACE}", made)  # cells are narrow
 
     text = re.sub(r"^<!-- ([a-z ]+) -->$", part, text, flags=re.M)
     return re.sub(r"^!\[([^\]]*)\]\((images/[^)]*-)light(\.\w+)\)$", _themed, text, flags=re.M)

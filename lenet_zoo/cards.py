@@ -33,6 +33,7 @@ __all__ = [
     "beside",
     "load",
     "names",
+    "refuse_folder",
     "sha256_of",
     "shipped_as",
     "verify",
@@ -413,6 +414,12 @@ def sha256_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def refuse_folder(path: Path) -> None:
+    """Raises: WeightsError for a folder in the place of a weight file."""
+    if path.is_dir():
+        raise WeightsError(f"{path} is a folder: say local-dir:{path} in the network's place, or name a file in it")
+
+
 def verify(path: str | os.PathLike[str]) -> Card | None:
     """Check that a weight file exists and, when it is one of ours, that its bytes are the card's.
 
@@ -421,8 +428,7 @@ def verify(path: str | os.PathLike[str]) -> Card | None:
     Raises: WeightsError with the file's name, and with both hashes when they differ.
     """
     path = Path(path).resolve()
-    if path.is_dir():
-        raise WeightsError(f"{path} is a folder: say local-dir:{path} in the network's place, or name a file in it")
+    refuse_folder(path)
     if not path.is_file():
         ours = ": reinstall lenet-zoo" if path.parent == _FOLDER else ""
         raise WeightsError(f"the weight file {path} is missing{ours}")

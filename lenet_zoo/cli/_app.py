@@ -27,7 +27,6 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from lenet_zoo import cards
 from lenet_zoo._files import to_make_room
 from lenet_zoo._version import __version__
 from lenet_zoo.errors import InputError, LenetZooError, exit_status, printable
@@ -95,6 +94,8 @@ class ReadsPictures(typer.core.TyperCommand):
         else:
             if not self._is_picture(ctx):
                 return rest
+        from lenet_zoo import cards
+
         tag = next((one for one in ctx.params.get("images") or () if one in cards.names()), None)
         if tag is None:
             tag = "lenet5_modern.numbers" if self.name == "read" else "lenet5_modern.handwriting"

@@ -310,7 +310,6 @@ class LeNet5(nn.Module):
         self.output = output
         # The old labels do not name the new classes. The preparation of pictures stays.
         self._card, self._card_weights = replace(card, labels=()), ""
-        self._card_weights = ""
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

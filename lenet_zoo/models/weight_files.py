@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from lenet_zoo.cards import refuse_folder
 from lenet_zoo.errors import WeightsError
 
 __all__ = ["FIRST_KEYS", "UNREADABLE", "check_finite", "check_intact", "read_state"]
@@ -54,8 +55,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     Raises: WeightsError for a file that is missing, damaged or no weight file, that holds a pickled object, or the
     weights of several networks.
     """
-    if path.is_dir():
-        raise WeightsError(f"{path} is a folder: say local-dir:{path} in the network's place, or name a file in it")
+    refuse_folder(path)
     if not path.is_file():
         raise WeightsError(f"no weight file {path}")
     try:

@@ -36,6 +36,7 @@ def sheet_in(picture: Bytes, of_lines: bool = False) -> Sheet | None:
     border = ring(surround)
     if 2 * np.count_nonzero(border) < border.size:
         surround = ~surround
+    # A smaller one is looked for where it is not too small for that to be worth it, and has to have writing on it.
     share = 4 if of_lines or 12 * np.count_nonzero(~surround) >= surround.size else 2
     top, bottom, left, right = box_of(~surround)
     if share * (bottom - top) < rows or share * (right - left) < columns:
