@@ -40,7 +40,7 @@ def on_cores(folder: Path, precision: str) -> list[dict[str, object]]:
     rows = []
     # float32 is meant for cores with a floating point unit.
     for core in CORES if precision == "int8" else ("m4",):
-        options = ["DIGIT=digit.c", f"CORE={core}", f"PRECISION={precision}"]
+        options = ["DIGIT=digit.c", f"CORE={core}"]
         (count,) = (
             int(line.split()[1]) for line in make(folder, "run", *options).splitlines() if "instructions" in line
         )

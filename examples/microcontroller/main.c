@@ -7,9 +7,18 @@
 #define LENET_DECLARATIONS_ONLY
 #include DIGIT /* the file's name, from the Makefile */
 
+/* pictures.py writes grey ones of 28x28: for a network that takes others, put its own into pictures.h. */
+typedef char pictures_are_what_the_network_takes[sizeof pictures[0] == LENET_PIXELS ? 1 : -1];
+
+#ifdef LENET_LOGIT /* a file in int8 */
+typedef int32_t number;
+#else
+typedef float number;
+#endif
+
 int main(void)
 {
-    static NUMBER logits[LENET_CLASSES];
+    static number logits[LENET_CLASSES];
     uint32_t spent = 0;
     int i, j;
     for (i = 0; i < PICTURES; i++) {
@@ -19,7 +28,7 @@ int main(void)
         board_print_number(answer);
         for (j = 0; j < LENET_CLASSES; j++) {
             union {
-                NUMBER logit;
+                number logit;
                 int32_t bits;
             } word;
             word.logit = logits[j];

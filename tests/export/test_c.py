@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from lenet_zoo.errors import ArtifactError, InputError
 from lenet_zoo.export.calibration import bundled
 from lenet_zoo.export.targets import c, c_layers
 
-from .c_program import COMPILERS, SANITIZERS, answers, assert_taken, compiled, needs_compiler
+from .c_program import COMPILERS, SANITIZERS, WARNINGS, answers, assert_taken, compiled, needs_compiler
 from .conftest import NAMES, Build, normalized, pictures, reference
 
 # What a label would have to hold to break out of a comment or a text.
@@ -75,7 +76,7 @@ def test_other_networks_of_the_kind_under_sanitizers(
 @needs_compiler
 def test_the_program_of_the_manual_compiles(tmp_path: Path) -> None:
     text = (Path(__file__).parents[2] / "docs" / "devices.md").read_text(encoding="utf-8")
-    (program,) = re.findall(r"```c\n(.*?)```", text, re.S)
+    program = re.findall(r"```c\n(.*?)```", text, re.S)[0]
     (tmp_path / "main.c").write_text(program)
     model = lenet_zoo.create_model("lenet5_modern", pretrained=True)
     lenet_zoo.export(model, tmp_path / "digit.c", target="c", precision="int8")
@@ -96,6 +97,44 @@ def test_labels_stay_inside_comments_and_texts(network: Build, tmp_path: Path) -
         assert comment.startswith("/*")
         assert comment.index("*/") == len(comment) - len("*/\n")
         assert "/*" not in comment[2:]
+
+
+@needs_compiler
+def test_a_compiler_whose_int_has_16_bits_is_refused(network: Build, tmp_path: Path) -> None:
+    # As on an MSP430: sums would overflow there, and answers be wrong without a word.
+    done = lenet_zoo.export(network("lenet5_modern"), tmp_path / "n.c", target="c", precision="int8")
+    (tmp_path / "small.h").write_text("#include <limits.h>\n#undef INT_MAX\n#define INT_MAX 32767\n")
+    command = [*next(iter(COMPILERS.values())), "-include", tmp_path / "small.h", "-fsyntax-only", done.path]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert found.returncode != 0
+    assert "int has fewer than 32 bits on this processor" in found.stderr
+
+
+@needs_compiler
+def test_two_networks_in_one_program(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "devices.md").read_text(encoding="utf-8")
+    renamed, main = re.search(r"Two networks.*?```c\n(.*?)```.*?```c\n(.*?)```", text, re.S).groups()
+    for name, own in (("lenet5_modern", "digit"), ("lenet5_modern.fashion_mnist", "clothes")):
+        model = lenet_zoo.create_model(name, pretrained=True)
+        lenet_zoo.export(model, tmp_path / f"{own}.c", target="c", precision="int8")
+        (tmp_path / f"{own}_net.c").write_text(renamed.replace("digit", own))
+    rest = main.replace("digit", "clothes")
+    (tmp_path / "main.c").write_text(
+        "#include <stdint.h>\n#include <stdio.h>\n"
+        + main
+        + rest
+        + "int main(void)\n{\n    static uint8_t pixels[784];\n"
+        + '    printf("%s %s", digit_labels[digit_read(pixels, 0)], clothes_labels[clothes_read(pixels, 0)]);\n'
+        + "    return 0;\n}\n"
+    )
+    sources = [tmp_path / name for name in ("main.c", "digit_net.c", "clothes_net.c")]
+    command = [*next(iter(COMPILERS.values())), *WARNINGS, "-o", tmp_path / "program", *sources]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    said = subprocess.run([tmp_path / "program"], capture_output=True, text=True, check=True).stdout
+    digit, clothes = said.split(" ", 1)
+    assert digit in lenet_zoo.model_card("lenet5_modern.mnist")["labels"]
+    assert clothes in lenet_zoo.model_card("lenet5_modern.fashion_mnist")["labels"]
 
 
 def test_the_file_says_where_it_comes_from_and_is_the_same_each_time(tmp_path: Path) -> None:

@@ -125,7 +125,12 @@ int lenet_read(const uint8_t pixels[LENET_PIXELS], {kind} logits[LENET_CLASSES])
 
 #ifndef LENET_DECLARATIONS_ONLY
 
+#include <limits.h>
 {include}#include <stddef.h>
+
+#if INT_MAX < 2147483647
+#error "int has fewer than 32 bits on this processor: sums and places would overflow without a word"
+#endif
 
 #define LENET_BORDER {numbers.border}
 #define LENET_FIELD_HEIGHT (LENET_HEIGHT + 2 * LENET_BORDER)
