@@ -105,6 +105,8 @@ def why_not_writable(target: str | os.PathLike[str]) -> str:
             return f"there is no folder {path.parent}"
     except OSError as error:
         return error.strerror or str(error)
+    except ValueError:
+        return "the name holds a null character"
     else:
         if not stat.S_ISREG(mode):
             return "it is a folder" if stat.S_ISDIR(mode) else "it is not a regular file"

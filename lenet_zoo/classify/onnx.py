@@ -192,12 +192,13 @@ class OnnxClassifier(Classifier):
         if not hasattr(one, "binding"):
             one.taken = np.empty((1, self.channels, *self.size), self._dtype)
             one.given = np.empty((1, len(self.labels)), self._answers)
-            one.binding = running.session.io_binding()
+            binding = running.session.io_binding()
             for bind, name, array in (
-                (one.binding.bind_input, self._input, one.taken),
-                (one.binding.bind_output, "logits", one.given),
+                (binding.bind_input, self._input, one.taken),
+                (binding.bind_output, "logits", one.given),
             ):
                 bind(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+            one.binding = binding  # last: what an interrupt left half bound is not used
         one.taken[...] = piece if self._scale is None else self._fed(piece)
         running.session.run_with_iobinding(one.binding)
         logits: NDArray[Any] = one.given.copy()

@@ -124,6 +124,8 @@ def _session(file: OnnxFile, providers: Sequence[str] | None, only_sizes: bytes 
     available = onnxruntime.get_available_providers()
     if providers is None:
         providers = [name for name in _ACCELERATORS if name in available] + ["CPUExecutionProvider"]
+    if isinstance(providers, str):
+        raise InputError(f"providers={providers!r}: give a list of names, as [{providers!r}]")
     for name in providers:
         if name not in available:
             raise InputError(f"providers: {name!r} is not in this onnxruntime, which has {', '.join(available)}")

@@ -30,7 +30,16 @@ from lenet_zoo._files import to_make_room, write_atomic
 from lenet_zoo.cards import Card
 from lenet_zoo.errors import ArtifactError, InputError
 from lenet_zoo.export.calibration import bundled, fit, load_calibration, sample
-from lenet_zoo.export.checks import INPUTS, card_for, check_choice, check_path, float_copy, input_spec
+from lenet_zoo.export.checks import (
+    INPUTS,
+    card_for,
+    check_choice,
+    check_path,
+    check_ranges,
+    float_copy,
+    input_spec,
+    is_whole,
+)
 from lenet_zoo.export.forms import build_graph
 from lenet_zoo.export.graph import OPSET, OPSETS, InputSpec, Quantizer
 from lenet_zoo.export.metadata import attach
@@ -188,14 +197,15 @@ def export(
     check_choice("precision", precision, _TARGETS[target].PRECISIONS if target != "onnx" else tuple(OPSET))
     if opset is None:
         opset = OPSET[precision]
-    if opset not in OPSETS:
+    if not is_whole(opset) or opset not in OPSETS:
         raise InputError(f"opset={opset!r}: from {OPSETS[0]} to {OPSETS[-1]}")
-    if batch is not None and (not isinstance(batch, int) or batch < 1):
+    if batch is not None and not (is_whole(batch) and batch >= 1):
         raise InputError(f"batch={batch!r}: how many pictures at once, at least 1; or None for any number")
     if calibration is not None and precision != "int8":
         raise InputError("calibration pictures are for precision='int8'")
     if intermediates and precision != "fp32":
         raise InputError(f"intermediates=True and precision={precision!r} exclude each other: the maps are float32")
+    opset, batch = int(opset), None if batch is None else int(batch)
     check_path(path)
     network = float_copy(model)
     known = card_for(network, card)
@@ -203,7 +213,7 @@ def export(
         if target != "onnx":
             one = f"target={target!r} reads pictures of one size"
             raise InputError(f"{one}, and this network lines of any width: take 'onnx'")
-        input_size = input_size or (network.picture_size()[0], None)
+        input_size = (network.picture_size()[0], None) if input_size is None else input_size
         network.answer_every_2_px()
     spec = input_spec(network, input, batch if target == "onnx" else batch or 1, input_size)
     if calibration is None:
@@ -245,7 +255,9 @@ def _calibrate(network: LeNet5Modern | LeNet5Classic, spec: InputSpec, real: Any
     session = open_session(observed.SerializeToString())
     names = [output.name for output in session.get_outputs()]
     values = session.run(None, {spec.name: spec.feed(real)})
-    return Quantizer({name: (float(np.min(v)), float(np.max(v))) for name, v in zip(names, values, strict=True)})
+    ranges = {name: (float(np.min(v)), float(np.max(v))) for name, v in zip(names, values, strict=True)}
+    check_ranges([value for pair in ranges.values() for value in pair])
+    return Quantizer(ranges)
 
 
 class _Callable(ModuleType):

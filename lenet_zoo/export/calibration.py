@@ -55,7 +55,10 @@ def load_calibration(source: object, preparation: Preparation) -> Pixels:
             raise InputError(f"no calibration file {path}: {wanted}") from None
         except (OSError, ValueError, EOFError) as error:
             raise InputError(f"the calibration file {path} is not a .npy array: {wanted}") from error
-    pixels = np.asarray(source.cpu() if hasattr(source, "cpu") else source)
+    try:
+        pixels = np.asarray(source.cpu() if hasattr(source, "cpu") else source)
+    except ValueError:  # lists of different lengths
+        raise InputError(f"calibration pictures are no array: {wanted}") from None
     if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4) or not pixels.size:
         raise InputError(f"calibration pictures are {pixels.dtype} of shape {pixels.shape}: {wanted}")
     return pixels

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
 from torch import nn
@@ -19,7 +20,16 @@ from lenet_zoo.models import LeNet5Classic, LeNet5Modern
 from lenet_zoo.models._base import unwrapped
 from lenet_zoo.models.weight_files import check_finite
 
-__all__ = ["INPUTS", "card_for", "check_choice", "check_path", "float_copy", "input_spec"]
+__all__ = [
+    "INPUTS",
+    "card_for",
+    "check_choice",
+    "check_path",
+    "check_ranges",
+    "float_copy",
+    "input_spec",
+    "is_whole",
+]
 
 # Option → name and dtype of the graph's input.
 INPUTS = {"normalized": ("input", "float32"), "pixels": ("pixels", "uint8"), "pixels_float": ("pixels", "float32")}
@@ -28,6 +38,20 @@ INPUTS = {"normalized": ("input", "float32"), "pixels": ("pixels", "uint8"), "pi
 def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise InputError(f"{name}={value!r}: one of {', '.join(map(repr, choices[:-1]))} and {choices[-1]!r}")
+
+
+def is_whole(value: object) -> bool:
+    """Whether it is an int, or numpy's."""
+    return isinstance(value, SupportsIndex) and not isinstance(value, bool)
+
+
+def check_ranges(values: Iterable[float]) -> None:
+    """Refuse the ends of activations' ranges of which no scale can be made.
+
+    Raises: ArtifactError.
+    """
+    if not all(map(math.isfinite, values)):
+        raise ArtifactError("the model's states of the calibration pictures are not finite: nan or inf among them")
 
 
 def check_path(path: Path) -> None:
@@ -70,7 +94,13 @@ def input_spec(
     convention = network.card.input
     assert convention is not None  # a network's own card always has one
     least = network.smallest_input
-    height, width = size or (convention.height, convention.width)
+    if size is None:
+        size = convention.height, convention.width
+    if not isinstance(size, tuple | list) or [one is None or is_whole(one) for one in size] != [True, True]:
+        raise InputError(f"input_size={size!r}: (height, width), whole numbers; or (height, None) for any width")
+    height, width = (one if one is None else int(one) for one in size)
+    if height is None:
+        raise InputError(f"input_size={size!r}: the height is fixed; (height, None) is for any width")
     any_width = width is None
     if width is None:
         width = convention.width

@@ -14,6 +14,7 @@ import onnx
 
 from lenet_zoo._version import __version__
 from lenet_zoo.cards import Card
+from lenet_zoo.errors import InputError
 from lenet_zoo.export.graph import InputSpec
 
 __all__ = ["attach", "facts"]
@@ -43,6 +44,8 @@ def facts(card: Card, spec: InputSpec, precision: str, sha256: str, packages: Se
         precision: 'fp32', 'fp16' or 'int8'.
         sha256: of the weights.
         packages: whose versions the file depends on.
+
+    Raises: InputError for a value that is neither text nor JSON.
     """
     convention = {
         "name": spec.name,
@@ -70,7 +73,7 @@ def facts(card: Card, spec: InputSpec, precision: str, sha256: str, packages: Se
         "weights_sha256": sha256,
         "created_with": {"lenet_zoo": __version__} | {name: version(name) for name in packages},
     }
-    return {key: _text(properties[key]) for key in sorted(properties) if properties[key] is not None}
+    return {key: _text(key, properties[key]) for key in sorted(properties) if properties[key] is not None}
 
 
 def _figures(value: Any) -> Any:
@@ -80,5 +83,10 @@ def _figures(value: Any) -> Any:
     return {key: figure for key, figure in value.items() if not isinstance(figure, dict | list)}
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+def _text(key: str, value: Any) -> str:
+    try:
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+        text.encode()
+    except (TypeError, ValueError) as error:  # of a card made in Python: numpy's numbers, or half of a surrogate pair
+        raise InputError(f"the card's {key!r} cannot be written as JSON in UTF-8: {error}") from error
+    return text

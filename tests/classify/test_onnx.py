@@ -194,11 +194,40 @@ def test_an_impossible_number_of_threads(exported: Any, kind: Any, threads: Any)
     assert str(caught.value) == f"threads={threads!r}: a whole number, at least 1"
 
 
+def test_a_first_picture_that_was_interrupted_leaves_no_half_bound_buffers(exported: Any) -> None:
+    classifier = OnnxClassifier(exported(input="pixels"))
+    wanted = classifier.predict_array(np.zeros((2, 28, 28), np.uint8))[:1]
+    session = classifier._running.session
+
+    class Interrupted:
+        """The session, but that Ctrl-C comes while the first picture's buffers are bound."""
+
+        run_with_iobinding = session.run_with_iobinding
+        came = False
+
+        def io_binding(self) -> Any:
+            binding = session.io_binding()
+            if not self.came:
+                binding.bind_output = self.interrupt
+            return binding
+
+        def interrupt(self, *_: object) -> None:
+            self.came = True
+            raise KeyboardInterrupt
+
+    classifier._running.session = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        classifier.predict_array(np.zeros((1, 28, 28), np.uint8))
+    np.testing.assert_allclose(classifier.predict_array(np.zeros((1, 28, 28), np.uint8)), wanted, rtol=1e-5)
+
+
 def test_providers(exported: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     path = exported(input="pixels")
     assert OnnxClassifier(path, providers=["CPUExecutionProvider"]).providers == ("CPUExecutionProvider",)
     with pytest.raises(InputError, match=r"'CUDAExecutionProvider' is not in this onnxruntime, which has .*CPU"):
         OnnxClassifier(path, providers=["CUDAExecutionProvider", "CPUExecutionProvider"])
+    with pytest.raises(InputError, match=r"providers='CPUExecutionProvider': give a list of names"):
+        OnnxClassifier(path, providers="CPUExecutionProvider")
     # What is asked for where a GPU build is installed: the device first, the CPU as the way out.
     asked = []
     real = onnxruntime.InferenceSession

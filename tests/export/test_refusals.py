@@ -28,6 +28,15 @@ from .conftest import Build
         (dict(calibration=np.zeros((1, 28, 28), np.uint8)), "calibration pictures are for precision='int8'"),
         (dict(intermediates=True, precision="int8"), "intermediates=True and precision='int8' exclude each other"),
         (dict(input_size=(20, 28)), r"input_size=\(20, 28\): the network takes pictures of at least 28×28"),
+        (dict(opset=17.0), r"opset=17\.0: from 13 to 21"),
+        (dict(batch=True), r"batch=True: how many pictures at once"),
+        (dict(input_size=28), r"input_size=28: \(height, width\), whole numbers; or \(height, None\) for any width"),
+        (dict(input_size=(28,)), r"input_size=\(28,\): \(height, width\), whole numbers"),
+        (dict(input_size=(28.0, 28.0)), r"input_size=\(28\.0, 28\.0\): \(height, width\), whole numbers"),
+        (dict(input_size=(None, 28)), r"input_size=\(None, 28\): the height is fixed"),
+        (dict(precision="int8", calibration=[[1, 2], [1]]), "calibration pictures are no array: give uint8"),
+        (dict(card=dict(dataset="\udc80")), "the card's 'dataset' cannot be written as JSON in UTF-8"),
+        (dict(card=dict(metrics=dict(test=dict(seeds=np.int64(3))))), "the card's 'metrics' cannot be written as JSON"),
         (dict(card=dict(labels=["a"])), "1 labels for 10 classes"),
         (dict(card=dict(labels=["a"] * 10)), "the labels repeat one"),
     ],
@@ -63,6 +72,27 @@ def test_weight_that_is_not_finite(network: Build, tmp_path: Path, value: float)
     with pytest.raises(WeightsError, match=r"C3\.weight has 1 values that are not finite"):
         export_onnx(model, tmp_path / "m.onnx")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("target", ["onnx", "c"])
+def test_states_that_overflow_have_no_range_in_int8(network: Build, tmp_path: Path, target: str) -> None:
+    model = network("lenet5_modern")
+    with torch.no_grad():
+        model.C3.weight *= 1e30
+        model.C5.weight *= 1e30
+    with pytest.raises(ArtifactError, match="the model's states of the calibration pictures are not finite"):
+        lenet_zoo.export(model, tmp_path / "m", target=target, precision="int8")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_name_with_a_null_character_is_no_file(network: Build, tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"cannot write .*: the name holds a null character"):
+        export_onnx(network("lenet5_modern"), tmp_path / "a\0b.onnx")
+
+
+def test_whole_numbers_may_be_numpy_s(network: Build, tmp_path: Path) -> None:
+    path = export_onnx(network("lenet5_modern"), tmp_path / "m.onnx", batch=np.int64(2), opset=np.int64(17))  # type: ignore[arg-type]
+    assert lenet_zoo.classify.read_metadata(path)["input"]["shape"] == [2, 1, 28, 28]
 
 
 def test_meta_model_has_nothing_to_export(tmp_path: Path) -> None:

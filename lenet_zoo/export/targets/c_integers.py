@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenet_zoo.errors import InputError
+from lenet_zoo.export.checks import check_ranges
 from lenet_zoo.export.graph import Array
 from lenet_zoo.export.targets.c_layers import Layers, blocks, sums, windows
 from lenet_zoo.models.lenet5_classic import ScaledTanh
@@ -119,7 +120,9 @@ def quantized(layers: Layers, calibration: NDArray[np.uint8]) -> Integers:
     """
     if layers.weight["C1"].shape[1] > _MOST_TAPS:
         raise InputError(f"in_chans={len(layers.scale)}: in int8 at most {_MOST_TAPS // 25}, as sums have 32 bits")
-    classic, maps = layers.classic, layers.maps(calibration)
+    with np.errstate(over="ignore", invalid="ignore"):  # of weights that are refused in the next line
+        classic, maps = layers.classic, layers.maps(calibration)
+    check_ranges([float(states.max()) for states in maps.values()])
     found: Any = dict(weight={}, bias={}, multiplier={}, shift={})
 
     def add(layer: str, weight: Array, bias: Array, taken: float, given: float, limit: int = 127) -> None:
