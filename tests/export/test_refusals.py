@@ -12,7 +12,7 @@ from torch import nn
 
 import lenet_zoo
 from lenet_zoo.errors import ArtifactError, InputError, WeightsError
-from lenet_zoo.export import export_onnx, forms
+from lenet_zoo.export import export_onnx, forms, verification
 
 from .conftest import Build
 
@@ -93,6 +93,22 @@ def test_a_name_with_a_null_character_is_no_file(network: Build, tmp_path: Path)
 def test_whole_numbers_may_be_numpy_s(network: Build, tmp_path: Path) -> None:
     path = export_onnx(network("lenet5_modern"), tmp_path / "m.onnx", batch=np.int64(2), opset=np.int64(17))  # type: ignore[arg-type]
     assert lenet_zoo.classify.read_metadata(path)["input"]["shape"] == [2, 1, 28, 28]
+
+
+def test_large_pictures_are_compared_few_at_a_time(
+    network: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, seen = network("lenet5_modern"), []
+    whole = lenet_zoo.export(model, tmp_path / "m.onnx")
+    monkeypatch.setattr(verification, "MOST_PIXELS", 50 * 28 * 28)
+    hook = nn.modules.module.register_module_forward_pre_hook(
+        lambda module, given: seen.append(len(given[0])) if isinstance(module, type(model)) else None
+    )
+    with hook:
+        parts = lenet_zoo.export(model, tmp_path / "m.onnx")
+    assert max(seen) == 50
+    assert parts.parity.pictures == whole.parity.pictures
+    assert parts.parity.largest_logit == pytest.approx(whole.parity.largest_logit, rel=1e-5)
 
 
 def test_meta_model_has_nothing_to_export(tmp_path: Path) -> None:
