@@ -60,6 +60,9 @@ def test_the_model_card_has_what_the_hub_searches_by(tmp_path: Path) -> None:
     figures = {result.dataset_split: result.metric_value for result in found.data.eval_results}
     assert figures == {split: card.metrics[split]["accuracy"] for split in ("validation", "test")}
     assert "Sneaker" in found.text
+    test = card.metrics["test"]
+    row = f"| test | {test['correct']:,} | 10,000 | {test['correct'] / 100:.2f} % |"
+    assert row in found.text.splitlines()
 
 
 def test_of_an_unknown_data_set_nothing_is_claimed() -> None:

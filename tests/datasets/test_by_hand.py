@@ -61,6 +61,25 @@ def test_the_root_may_be_named_by_a_folder_within(files: dict[str, bytes], small
     assert len(load_dataset("mnist", train=True, root=small_mnist / inner)) == 600
 
 
+@pytest.mark.parametrize("name", ["MNIST", "raw", "FashionMNIST/raw"])
+def test_a_root_that_is_called_as_a_folder_within_is_one(
+    files: dict[str, bytes], small_mnist: Path, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).mkdir(parents=True)
+    (tmp_path / name / "MNIST").symlink_to(small_mnist / "MNIST")
+    assert len(load_dataset("mnist", train=True, root=tmp_path / name)) == 600
+
+
+def test_a_file_in_the_place_of_the_folder_is_told(files: dict[str, bytes], tmp_path: Path) -> None:
+    for name, content in files.items():
+        (tmp_path / f"{name}.gz").write_bytes(packed(content))
+    (tmp_path / "MNIST").touch()
+    with pytest.raises(DataError) as error:
+        load_dataset("mnist", train=True, root=tmp_path)
+    target = tmp_path / "MNIST" / "raw" / "t10k-images-idx3-ubyte"
+    assert str(error.value) == f"{tmp_path / target.name}.gz cannot be unpacked to {target}: Not a directory"
+
+
 def test_a_packed_file_of_other_content_is_named(files: dict[str, bytes], tmp_path: Path) -> None:
     for name, content in files.items():
         (tmp_path / f"{name}.gz").write_bytes(packed(content))

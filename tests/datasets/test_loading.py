@@ -153,14 +153,18 @@ def test_labels_that_do_not_match_the_pictures(root: Path) -> None:
         load_dataset("mnist", train=True, root=root)
 
 
-def test_a_letter_before_the_first_is_none(root: Path) -> None:
-    """EMNIST's letters count from 1: its label 0 would be −1 here."""
+def test_emnists_letters_count_from_0_and_stand_upright(root: Path) -> None:
+    """In its files they count from 1: a label 0 would be −1 here."""
     raw = root / "EMNIST" / "raw"
     raw.mkdir(parents=True)
     for file in FILES[:2]:
         content = idx(file) if "images" in file else idx(file)[:8] + bytes(1 + i % 26 for i in range(50))
         (raw / f"emnist-letters-{file}").write_bytes(content)
-    assert load_dataset("emnist-letters", train=True, root=root).labels.max() == 25
+    data = load_dataset("emnist-letters", train=True, root=root)
+    assert data.labels.max() == 25
+    assert data.classes[0] == "a"
+    # EMNIST's pictures are stored on their side.
+    assert data.images.transpose(1, 2).flatten().tolist() == [i % 251 for i in range(50 * 784)]
     (raw / f"emnist-letters-{FILES[1]}").write_bytes(content[:-1] + b"\x00")
     with pytest.raises(DataError, match=r"^EMNIST in \S+ is damaged \(50 labels for pictures \(50, 28, 28\)\)"):
         load_dataset("emnist-letters", train=True, root=root)

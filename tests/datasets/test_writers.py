@@ -163,6 +163,13 @@ def test_a_damaged_package_is_named(tmp_path: Path, spelt: str) -> None:
     assert str(error.value).startswith(f"{tmp_path / spelt} is damaged: ")
 
 
+def test_a_folder_in_the_place_of_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "semeion.data").mkdir()
+    with pytest.raises(DataError) as error:
+        writers.numbers("semeion.data", tmp_path)
+    assert str(error.value) == f"{tmp_path / 'semeion.data'} cannot be read: Is a directory"
+
+
 # ----------------------------------------------------------------------------------------------------------- fetching
 
 

@@ -34,6 +34,26 @@ def test_a_student_learns_its_teachers_answers_and_not_the_labels(few, tmp_path,
     assert (told == few.labels).float().mean() < 0.4
 
 
+def test_labels_and_softened_answers_have_their_shares_of_the_loss(few, tmp_path, train):
+    torch.manual_seed(3)
+    teacher = Teacher().eval()
+    with torch.no_grad():
+        teacher.output.weight.mul_(30)
+    recipe = Recipe(
+        epochs=1, batch_size=300, optimizer="sgd", lr=0.1, label_smoothing=0.1, teacher="t", distill=0.7,
+        temperature=3, views=1,
+    )  # fmt: skip
+    answers = TeacherLogits([teacher], few.images, recipe.augmentation, tmp_path / "answers")
+    result = train(few, tmp_path / "run", recipe, teacher_logits=answers)
+    torch.manual_seed(0)
+    model = create_model("lenet5_modern").train()
+    logits = model(few.images.unsqueeze(1) / 255)
+    far = F.kl_div((logits / 3).log_softmax(1), (answers.view(1) / 3).softmax(1), reduction="batchmean")
+    (0.3 * F.cross_entropy(logits, few.labels, label_smoothing=0.1) + 0.7 * 9 * far).backward()
+    for (name, mine), p in zip(result.model.named_parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(mine, p - 0.1 * p.grad, rtol=1e-4, atol=1e-6, msg=name)
+
+
 def test_answers_are_computed_once_and_kept(few, tmp_path, rich):
     how = rich.augmentation
     first = TeacherLogits([Teacher().eval()], few.images, how, tmp_path)

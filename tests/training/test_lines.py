@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from lenet_zoo.datasets import forms
 from lenet_zoo.datasets.lines import APART, LineMaker, LineStyle
 from lenet_zoo.datasets.loading import Dataset
 from lenet_zoo.errors import InputError, UnknownModelError
-from lenet_zoo.evaluation import edits
+from lenet_zoo.evaluation import edits, evaluate_lines, evaluate_readings
 from lenet_zoo.training.checkpoint import RunFolder
 from lenet_zoo.training.lines import build_for_lines, fit_lines, line_figures
 from lenet_zoo.training.recipe import RecipeLines
@@ -120,6 +121,32 @@ def test_figures_count_whole_lines_and_edits(few: Dataset) -> None:
     assert np.isfinite(found.loss)
     assert found.sure_wrong <= found.sure <= 20
     assert found.as_dict()["accuracy"] == found.correct / 20
+
+
+def test_the_loss_is_of_a_character_and_figures_are_those_of_whole_lines() -> None:
+    def answers(lines: np.ndarray) -> np.ndarray:
+        """Surely 3 and 5, the 5 by so many nats as the line is light."""
+        logits = np.full((len(lines), 17, 11), -40.0)
+        logits[:, :, 10] = 0
+        logits[:, [1, 15], 10] = -40
+        logits[:, 1, 3] = 0
+        logits[:, 15, 5], logits[:, 15, 8] = lines[:, 0, 0], 0
+        return logits
+
+    pixels = np.zeros((3, 28, 60), np.uint8)
+    pixels[:, 0, 0] = 8, 6, 8
+    found = evaluate_lines(answers, [(pixels[:2], [(3, 5), (3, 8)]), (pixels[2:], [(3, 5)])], temperature=2.0)
+    doubt, wrong = math.log1p(math.exp(-4)), 3 + math.log1p(math.exp(-3))
+    assert found.loss == pytest.approx((2 * doubt + wrong) / 6)
+    assert (found.correct, found.total, found.edits, found.characters) == (2, 3, 1, 6)
+    assert (found.sure, found.sure_wrong) == (2, 0)  # with caution, e^-doubt to the power of 1.5 is over 0.95
+
+
+def test_figures_of_readings_count_what_was_refused_as_wrong_and_what_was_sure() -> None:
+    found = evaluate_readings([("12", 0.95, "12"), ("13", 0.96, "12"), ("1", 0.94, "12"), (None, 0.99, "12")])
+    assert (found.correct, found.total, found.refused) == (1, 4, 1)
+    assert (found.edits, found.characters) == (0 + 1 + 1 + 2, 8)
+    assert (found.sure, found.sure_wrong) == (2, 1)
 
 
 @pytest.mark.parametrize(("one", "other", "wanted"), [((), (1, 2), 2), ((1, 2, 3), (1, 3), 1), ((1, 2), (2, 1), 2)])

@@ -1,10 +1,12 @@
-"""The learning rate over a run."""
+"""How weights move: the learning rate over a run, and what decays."""
 
 import math
 
 import pytest
+import torch
 
-from lenet_zoo.training.optim import learning_rate
+from lenet_zoo import create_model
+from lenet_zoo.training.optim import learning_rate, optimizer_for
 from lenet_zoo.training.recipe import Recipe
 
 
@@ -21,3 +23,14 @@ def test_schedules():
     assert [at(p, schedule="onecycle", warmup=0.5) for p in (0, 0.25, 0.5, 0.75, 1)] == pytest.approx(
         [0.08, 1.04, 2, 1, 0]
     )
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_kernels_alone_decay(optimizer):
+    model = create_model("lenet5_modern")
+    before = [p.detach().clone() for p in model.parameters()]
+    for p in model.parameters():
+        p.grad = torch.zeros_like(p)
+    optimizer_for(model, Recipe(optimizer=optimizer, lr=0.1, weight_decay=0.5)).step()
+    for (name, p), old in zip(model.named_parameters(), before, strict=True):
+        torch.testing.assert_close(p, old * 0.95 if name.endswith("weight") else old, msg=name)
