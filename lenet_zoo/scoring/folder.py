@@ -112,9 +112,12 @@ def clear(out: Path) -> None:
     if read_job(out) is None:
         return
     (out / "manifest.json").unlink(missing_ok=True)
-    for name in ("parts", "job"):
-        if (out / name).exists():
-            shutil.rmtree(out / name)
+    if (out / "parts").exists():
+        shutil.rmtree(out / "parts")
+    # What says which job this is goes in one step: of a process that is killed here, `claim` removes the rest.
+    gone = out / f"{_STAGED}{os.urandom(8).hex()}"
+    (out / "job").rename(gone)
+    shutil.rmtree(gone)
 
 
 def claim(out: Path, job: dict[str, Any], network: Path) -> None:

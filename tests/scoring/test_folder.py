@@ -300,3 +300,26 @@ def test_a_job_killed_as_it_began_is_begun_anew(tmp_path: Path, pictures: Path, 
     (tmp_path / "out" / "parts").mkdir(parents=True)  # what is left when the job's own folder was not yet in place
     (tmp_path / "out" / ".job-0123456789abcdef").mkdir()
     assert run(pictures, tmp_path / "out", part_rows=40)["run"]["rows"] == 300
+
+
+@pytest.mark.parametrize("at", ["parts", "job"])
+def test_a_job_killed_as_it_was_removed_is_begun_anew(
+    tmp_path: Path, pictures: Path, run: Score, finished: Path, at: str
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(finished, out)
+
+    def killed(path: Any, **options: Any) -> None:
+        if Path(path).parent == out and at in Path(path).name:
+            min(path.iterdir()).unlink()
+            raise KeyboardInterrupt
+        whole(path, **options)
+
+    whole = shutil.rmtree
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(pictures, out, part_rows=40, overwrite=True)
+    assert not (out / "manifest.json").exists()  # it would say that all is there
+    run(pictures, out, part_rows=40, overwrite=True)
+    assert files_of(out) == files_of(finished)
