@@ -57,7 +57,12 @@ def test_a_shipped_card_survives_reading_and_writing(name: str, tmp_path: Path) 
         ({"metrics": {"test": {"correct": 3, "total": 2}}}, "of 'test' it has 3 correct of 2"),
         ({"metrics": {"test": {"loss": float("nan")}}}, "its loss of 'test' is nan, and must be a number"),
         ({"metrics": {"test": {"confusion": [[1, 0], [0]]}}}, "its confusion of 'test' is [[1, 0], [0]], and must be"),
+        ({"metrics": {"test": {"confusion": [["1"]]}}}, "its confusion of 'test' is [['1']], and must be"),
+        ({"looks": 3}, "its looks are 3, and must be 1 or 5"),
+        ({"input": {}}, "its input holds None, and must hold 3 numbers there"),
         ({"input": {"shape": [1, 28]}}, "its input holds [1, 28], and must hold 3 numbers there"),
+        ({"input": {"shape": [1, 0, 28], "mean": [0], "std": [1]}}, "is no shape, mean and std"),
+        ({"input": {"shape": [1, 0.5, 28], "mean": [0], "std": [1]}}, "is no shape, mean and std"),
         ({"input": {"shape": [1, 28, 28], "mean": [0], "std": [0]}}, "is no shape, mean and std"),
         ({"sha256": ["a"]}, "its 'sha256' is ['a'], and must be a text"),
     ],
@@ -75,6 +80,7 @@ def test_a_field_of_the_wrong_type_is_one_clear_line(document: object, says: str
     [
         *(b"", b"{", b"\xff\xfe", b'{"a": NaN}', b'{"a": 1e999}', b"[" * 100_000),
         *(b'{"a":' * 40 + b"1" + b"}" * 40, b'{"a": "\\ud800"}', b'{"\\udfff": 1}', b'{"a": -Infinity}'),
+        *(b"[" * 40 + b"]" * 40, b'{"a": [[1e999]]}', b'{"a": -' + b"9" * 400 + b"}"),
     ],
 )
 def test_what_is_no_json_is_refused_whoever_wrote_it(content: bytes, tmp_path: Path) -> None:

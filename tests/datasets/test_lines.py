@@ -160,6 +160,16 @@ def test_a_stranger_is_drawn_and_not_read(few: Dataset) -> None:
     lines = LineMaker(threes, replace(APART, strangers=1.0), 0).make(20, (4, 4))
     assert 0.3 < np.mean([len(text) for text in lines.texts]) / 4 < 0.7
     assert all(image.any() for image in lines.images)
+    for label in (0, 1, 6, 8, 9):  # turned or mirrored, these are still digits
+        same = Dataset("same", few.images, torch.full_like(few.labels, label), few.classes)
+        assert set(LineMaker(same, replace(APART, strangers=1.0), 0).make(20, (4, 4)).texts) == {(label,) * 4}
+
+
+def test_what_fits_below_the_one_before_still_stands_to_its_right() -> None:
+    bars = Dataset("bars", torch.zeros(2, 28, 28, dtype=torch.uint8), torch.tensor([7, 1]), tuple("0123456789"))
+    bars.images[0, 4:7, 4:24] = 255
+    bars.images[1, 20:23, 4:24] = 255
+    assert stand_apart(LineMaker(bars, APART, 0).make(20, (4, 4)))
 
 
 def test_an_empty_line_has_no_text(few: Dataset) -> None:

@@ -323,3 +323,21 @@ def test_a_job_killed_as_it_was_removed_is_begun_anew(
     assert not (out / "manifest.json").exists()  # it would say that all is there
     run(pictures, out, part_rows=40, overwrite=True)
     assert files_of(out) == files_of(finished)
+
+
+def test_a_file_among_the_parts_that_is_none_is_found(
+    tmp_path: Path, pictures: Path, run: Score, finished: Path
+) -> None:
+    """Whoever reads the folder of parts would have its rows, too."""
+    out = tmp_path / "out"
+    shutil.copytree(finished, out)
+    (out / "manifest.json").unlink()
+    other = out / "parts" / "part-00008.parquet"
+    shutil.copyfile(out / "parts" / "part-00007.parquet", other)
+    assert refused(run, pictures, out, part_rows=40, error=ScoringError) == (
+        f"{other} is not a part of this job: remove it, and start again"
+    )
+    assert not (out / "manifest.json").exists()
+    other.unlink()
+    run(pictures, out, part_rows=40)
+    assert files_of(out) == files_of(finished)

@@ -49,10 +49,17 @@ def test_a_job_that_is_complete_is_left_alone(tmp_path: Path, run: Score, pictur
     assert (result["rows"], result["run"]["rows"]) == (300, 0)
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.parquet")} == before
     assert files_of(out) == files_of(finished)
-    (out / "parts" / "part-00003.parquet").unlink()
-    assert refused(run, pictures, out, part_rows=40, error=ScoringError) == (
-        f"{out}/parts/part-00003.parquet is missing or was altered since the job was complete: use --overwrite"
-    )
+    for name in ("units.jsonl", "tries/3-1"):  # of a process that was killed after its last part
+        (out / "job" / name).parent.mkdir(exist_ok=True)
+        (out / "job" / name).touch()
+    run(pictures, out, part_rows=40)
+    assert files_of(out) == files_of(finished)
+    part = out / "parts" / "part-00003.parquet"
+    for damage in (lambda: part.write_bytes(part.read_bytes()[:-1]), part.unlink):
+        damage()
+        assert refused(run, pictures, out, part_rows=40, error=ScoringError) == (
+            f"{part} is missing or was altered since the job was complete: use --overwrite"
+        )
 
 
 def test_a_part_that_is_not_ours_is_found(tmp_path: Path, run: Score, pictures: Path, finished: Path) -> None:
