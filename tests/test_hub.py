@@ -45,7 +45,9 @@ def test_timm_loads_the_folder(tmp_path: Path, changes: dict[str, Any]) -> None:
     x = torch.rand(2, 1, 28, 28)
     assert torch.equal(timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()(x), model(x))
     # transformers hands these arguments on together with the number of classes.
-    assert not {"num_classes", "characters"} & json.loads((tmp_path / "config.json").read_bytes())["model_args"].keys()
+    config = json.loads((tmp_path / "config.json").read_bytes())
+    assert not {"num_classes", "characters"} & config["model_args"].keys()
+    assert config["image_processor_type"] == "LeNetImageProcessor"  # of lenet_zoo._transformers
     with safe_open(tmp_path / "model.safetensors", "pt") as file:
         assert file.metadata() == {"format": "pt"}
 
@@ -103,8 +105,8 @@ class _Answers(BaseHTTPRequestHandler):
         if self.headers.get("Authorization") != "Bearer hf_right":
             return self.answer(401, {"error": "Invalid username or password."})
         if self.path == "/api/repos/create":
-            self.server.created = json.loads(body)
-            return self.answer(200, {"url": f"{self.server.url}/me/digits"})
+            there, self.server.created = bool(self.server.created), json.loads(body)
+            return self.answer(409 if there else 200, {"url": f"{self.server.url}/me/digits"})
         if self.path == "/api/validate-yaml":
             return self.answer(200, {"errors": [], "warnings": []})
         if self.path == "/api/models/me/digits/preupload/main":
@@ -154,9 +156,11 @@ def push(hub_url: str, *argv: str, token: str = "hf_right") -> subprocess.Comple
     return subprocess.run([sys.executable, "-m", "lenet_zoo", "push", *argv], capture_output=True, text=True, env=env)
 
 
+@pytest.mark.parametrize("there", [False, True])
 @pytest.mark.parametrize("typed", ["me/digits", "digits"])
-def test_a_folder_is_sent_in_one_commit(hub: Hub, folder: Path, typed: str) -> None:
+def test_a_folder_is_sent_in_one_commit(hub: Hub, folder: Path, typed: str, there: bool) -> None:
     hub.files.clear()
+    hub.created = {"name": "digits"} if there else {}
     done = push(hub.url, str(folder), typed, "--private", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["url"] == f"{hub.url}/me/digits"

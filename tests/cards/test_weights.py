@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 import lenet_zoo
 from lenet_zoo import cards
 from lenet_zoo.errors import WeightsError
+from lenet_zoo.registry import load_network
 
 NAME = "lenet5_modern.mnist"
 
@@ -101,6 +102,9 @@ def test_a_file_that_is_not_the_cards(folder: Path, damage: str) -> None:
     assert "is damaged or was altered" in refused(link)
     assert "is damaged or was altered" in refused(folder, features_only=True)
     assert "is damaged or was altered" in refused(folder, num_classes=5)
+    # nor without timm, as commands load it
+    with pytest.raises(WeightsError, match="is damaged or was altered"):
+        load_network(NAME)
 
 
 def test_a_missing_card(folder: Path) -> None:

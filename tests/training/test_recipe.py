@@ -105,6 +105,16 @@ def test_wrong_fields_are_refused_by_name(changes, text):
         (dict(teacher="t.safetensors"), "a teacher with distill=0: it would have no say"),
         (dict(temperature=4), "temperature without distill"),
         (
+            dict(teacher="t.safetensors", distill=0.5),
+            "a teacher without views: it answers each version once, so give views=16, say",
+        ),
+        (
+            dict(teacher="t.safetensors", distill=0.5, views=2, temperature=0),
+            "temperature=0: it must be above 0",
+        ),
+        (dict(portion=0), "portion=0: no picture would be seen"),
+        (dict(drop_rate=1), "drop_rate=1: nothing would be left"),
+        (
             dict(batch_norm=True, layer_decay=0.7),
             "batch_norm with layer_decay: it is for training from scratch",
         ),

@@ -14,7 +14,15 @@ from lenet_zoo import cards, create_model
 from lenet_zoo.classify.torch import logits_of
 from lenet_zoo.cli import main
 from lenet_zoo.datasets.loading import load_dataset, validation_split
-from lenet_zoo.errors import DataError, InputError, LenetZooError, TrainingError, WeightsError
+from lenet_zoo.errors import (
+    DataError,
+    InputError,
+    LenetZooError,
+    MissingExtraError,
+    TrainingError,
+    WeightsError,
+    to_install,
+)
 from lenet_zoo.evaluation import evaluate
 from lenet_zoo.training import run as run_module
 from lenet_zoo.training.run import train
@@ -426,14 +434,30 @@ def test_two_processes_share_the_work(small_mnist, tmp_path):
 
 
 def test_tensorboard_on_request(small_mnist, tmp_path):
-    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    train(
-        "lenet5_modern", dataset="mnist", recipe="baseline", out=tmp_path, changes=dict(epochs=2), device="cpu",
-        tensorboard=True, data_root=small_mnist,
-    )  # fmt: skip
-    events = reader.EventAccumulator(str(tmp_path / "tensorboard"))
-    events.Reload()
-    assert [event.step for event in events.Scalars("loss")] == [1, 2]
+    module = "tensorboard.backend.event_processing.event_accumulator"
+    reader = pytest.importorskip(module, reason=f"needs tensorboard: {to_install('test')}")
+
+    def run_again(**more):
+        train(
+            "lenet5_modern", dataset="mnist", recipe="baseline", out=tmp_path, changes=dict(epochs=2), device="cpu",
+            tensorboard=True, data_root=small_mnist, **more,
+        )  # fmt: skip
+        events = reader.EventAccumulator(str(tmp_path / "tensorboard"))
+        events.Reload()
+        return [event.step for event in events.Scalars("loss")]
+
+    assert run_again() == [1, 2]
+    assert run_again(overwrite=True) == [1, 2]
+
+
+def test_tensorboard_that_is_not_installed_is_told_before_the_run(small_mnist, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(MissingExtraError, match=r"^TensorBoard is not installed: "):
+        train(
+            "lenet5_modern", dataset="mnist", recipe="baseline", out=tmp_path / "out", tensorboard=True,
+            data_root=small_mnist, device="cpu",
+        )  # fmt: skip
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
