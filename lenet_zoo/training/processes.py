@@ -174,7 +174,7 @@ def _patience() -> timedelta:
     text = os.environ.get("LENET_ZOO_TIMEOUT", "600")
     try:
         return timedelta(seconds=max(float(text), 1))
-    except ValueError:
+    except (ValueError, OverflowError):
         raise InputError(f"LENET_ZOO_TIMEOUT={text}: give seconds, such as 600") from None
 
 

@@ -234,9 +234,10 @@ def test_an_absent_device_is_refused():
         find_ranks("abacus")
 
 
-def test_the_waiting_time_must_be_a_number(monkeypatch):
-    monkeypatch.setenv("LENET_ZOO_TIMEOUT", "soon")
-    with pytest.raises(InputError, match=r"^LENET_ZOO_TIMEOUT=soon: give seconds, such as 600$"):
+@pytest.mark.parametrize("text", ["soon", "inf", "nan", "1e20"])
+def test_the_waiting_time_must_be_a_number_of_seconds(monkeypatch, text):
+    monkeypatch.setenv("LENET_ZOO_TIMEOUT", text)
+    with pytest.raises(InputError, match=rf"^LENET_ZOO_TIMEOUT={text}: give seconds, such as 600$"):
         find_ranks("cpu")
 
 
