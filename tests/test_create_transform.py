@@ -82,7 +82,7 @@ def test_create_transform_says_what_it_takes(picture: object, says: str) -> None
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_create_transform_takes_pictures_of_every_mode_as_predict_does(channels: int, tmp_path: Path) -> None:
+def test_create_transform_takes_pictures_of_every_mode_and_size_as_predict_does(channels: int, tmp_path: Path) -> None:
     ramp = np.linspace(0, 255, 28 * 28).reshape(28, 28)
     clear = np.zeros((28, 28, 4), np.uint8)
     clear[8:20, 10:18] = 200, 90, 30, 255
@@ -90,6 +90,7 @@ def test_create_transform_takes_pictures_of_every_mode_as_predict_does(channels:
     pictures = {
         "deep.png": Image.fromarray((4000 * ramp / 255).astype(np.uint16)),
         "clear.png": Image.fromarray(clear),
+        "large.png": Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 45), dtype=np.uint8)),
         "lab.tif": Image.fromarray(np.dstack([ramp, ramp * 0, ramp * 0]).astype(np.uint8), mode="LAB"),
     }
     transform = lenet_zoo.create_transform(lenet_zoo.create_model("lenet5_modern", in_chans=channels))

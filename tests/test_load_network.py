@@ -31,6 +31,10 @@ def test_classes_and_channels_are_the_files(tmp_path: Path, name: str, suffix: s
     safetensors.torch.save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
     model = load_network(name, path)
     assert (model.num_classes, model.in_chans) == (26, 3)
+    x = torch.rand(2, 3, 28, 28)
+    assert torch.equal(model(x), network.eval()(x))
+    assert model.pretrained_cfg["input_size"] == (3, 28, 28)
+    assert model.pretrained_cfg.get("description") is None  # which is of the tag's weights
     assert (model.card.tag, model.card.labels) == (None, tuple(map(str, range(26))))
 
 

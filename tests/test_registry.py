@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import http.server
-import threading
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -269,24 +267,8 @@ def test_a_folder_has_a_transform_and_a_card(tmp_path: Path) -> None:
             call("local-dir:nowhere")
 
 
-class _Silent(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Any:
-    """The address of a server on this machine, and the folder that it serves."""
-    folder = tmp_path / "served"
-    folder.mkdir()
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(_Silent, directory=str(folder))) as httpd:
-        threading.Thread(target=httpd.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{httpd.server_port}", folder
-        httpd.shutdown()
-
-
-def test_weights_by_url_are_timms_own_matter(server: tuple[str, Path], tmp_path: Path) -> None:
-    address, folder = server
+def test_weights_by_url_are_timms_own_matter(served: tuple[str, Path], tmp_path: Path) -> None:
+    address, folder = served
     source = lenet_zoo.create_model("lenet5_modern.mnist", pretrained=True)
     torch.save(source.state_dict(), folder / "weights.pth")
     overlay = dict(url=f"{address}/weights.pth", file="")

@@ -138,3 +138,24 @@ def test_only_texts_that_match_are_looked_at() -> None:
     assert found is not None
     assert found.classes == (3, 8)
     assert likeliest(answers(0.0), PIXELS, network(seen(), 0.0), re.compile(r"\d{30}")) is None
+
+
+def test_a_text_that_has_no_room_in_the_line_is_left_out() -> None:
+    """Read wider, a line has more places."""
+
+    def said(length: int, *there: tuple[int, int]) -> np.ndarray:
+        logits = np.zeros((length, 11))
+        logits[:, 10] = 6
+        for place, label in there:
+            logits[place, [label, 10]] = 6, 5
+        return log_softmax(logits)
+
+    def run(pictures: np.ndarray) -> np.ndarray:
+        width = pictures.shape[2]
+        assert width >= 28  # the network's window
+        answers = said(8, (1, 3), (3, 3), (5, 3)) if width == 42 else said((width - 26) // 2, (0, 3))
+        return np.stack([answers] * len(pictures))
+
+    found = likeliest(said(2, (0, 3)), np.zeros((28, 30), np.uint8), run)
+    assert found is not None
+    assert found.classes == (3,)

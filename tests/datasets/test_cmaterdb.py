@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import http.server
 import io
-import threading
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -129,24 +124,16 @@ def test_a_damaged_file_is_named(root: Path, content: bytes) -> None:
 # ----------------------------------------------------------------------------------------------------------- fetching
 
 
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args: Any) -> None:
-        pass
-
-
 @pytest.fixture
-def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def published(served: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a server on this machine, in place of where the files are published."""
-    folder = tmp_path / "published"
+    address, folder = served
     for train, part in ((True, "training"), (False, "testing")):
         path = folder / "telugu-numerals" / f"{part}-images.npz"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(exist_ok=True)
         path.write_bytes(file(train))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder))) as server:
-        monkeypatch.setattr(cmaterdb, "_PUBLISHED", f"http://127.0.0.1:{server.server_port}")
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield folder
-        server.shutdown()
+    monkeypatch.setattr(cmaterdb, "_PUBLISHED", address)
+    return folder
 
 
 def test_download(published: Path, tmp_path: Path) -> None:
@@ -156,6 +143,8 @@ def test_download(published: Path, tmp_path: Path) -> None:
     assert len(load_dataset("telugu", train=True, root=root, download=True)) == 20
     assert len(list((root / "cmaterdb").iterdir())) == 2
     assert len(load_dataset("telugu", train=True, root=root)) == 20
+    # What the test set holds is left out of the training set, so that both are fetched.
+    assert len(load_dataset("telugu", train=True, root=tmp_path / "other", download=True)) == 20
 
 
 def test_download_mends_what_is_damaged(published: Path, root: Path) -> None:

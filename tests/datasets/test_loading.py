@@ -234,13 +234,15 @@ import json, sys
 from torchvision.datasets import MNIST
 MNIST.mirrors, MNIST.resources = json.loads(sys.argv[1])
 from lenet_zoo.datasets.loading import load_dataset
+print("ready", flush=True)
 sys.exit(len(load_dataset("mnist", train=True, root=sys.argv[2], download=True)) != 50)
 """
 
 
 def started(root: Path) -> subprocess.Popen[bytes]:
     """Another process that downloads into `root` from the mirror, and exits with 0 when it read the pictures."""
-    return subprocess.Popen([sys.executable, "-c", FETCH, json.dumps([MNIST.mirrors, MNIST.resources]), str(root)])
+    command = [sys.executable, "-c", FETCH, json.dumps([MNIST.mirrors, MNIST.resources]), str(root)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE)
 
 
 def visible(root: Path) -> list[str]:
@@ -296,9 +298,12 @@ def test_processes_that_download_at_once_fetch_once_and_all_read(near: Any, tmp_
     root = tmp_path / "root"
     near.gate.clear()  # until all of them want the files
     processes = [started(root) for _ in range(4)]
+    assert [process.stdout.readline() for process in processes if process.stdout] == [b"ready\n"] * 4
     wait_until_asked(near)
     near.gate.set()
-    assert [process.wait(60) for process in processes] == [0] * 4
+    for process in processes:
+        process.communicate(timeout=60)
+    assert [process.returncode for process in processes] == [0] * 4
     check(load_dataset("mnist", train=True, root=root), 50)
     assert len(near.asked) <= 2 * len(FILES)  # torchvision asks twice for a file, first for redirections
     assert set(FILES) <= {Path(name).name for name in visible(root)}
@@ -310,7 +315,7 @@ def test_a_killed_download_leaves_nothing_half_and_the_next_one_works(near: Any,
     process = started(root)
     wait_until_asked(near)
     process.kill()
-    process.wait(60)
+    process.communicate(timeout=60)
     near.gate.set()
     with pytest.raises(DataError, match=r"^no MNIST in "):
         load_dataset("mnist", train=True, root=root)

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import http.server
 import io
-import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -173,21 +169,12 @@ def test_a_folder_in_the_place_of_a_file_is_named(tmp_path: Path) -> None:
 # ----------------------------------------------------------------------------------------------------------- fetching
 
 
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args: Any) -> None:
-        pass
-
-
 @pytest.fixture
-def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def archive(served: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a server on this machine, in place of the archive."""
-    folder = tmp_path / "archive"
-    folder.mkdir()
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder))) as server:
-        monkeypatch.setattr(writers, "_ARCHIVE", f"http://127.0.0.1:{server.server_port}")
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield folder
-        server.shutdown()
+    address, folder = served
+    monkeypatch.setattr(writers, "_ARCHIVE", address)
+    return folder
 
 
 def serve(archive: Path, name: str, which: int, content: bytes) -> None:
