@@ -31,6 +31,7 @@ __all__ = [
     "Confidence",
     "InputConvention",
     "beside",
+    "card_path",
     "load",
     "names",
     "refuse_folder",

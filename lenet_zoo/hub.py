@@ -51,7 +51,6 @@ def hub_files(network: nn.Module, card: Card) -> dict[str, str]:
 
 
 def _config(network: nn.Module, card: Card) -> str:
-
     from timm.models._hub import save_config_for_hf
 
     with tempfile.TemporaryDirectory() as folder:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lenet_zoo.training.recipe import Recipe
 
-__all__ = ["Average", "learning_rate", "optimizer_for"]
+__all__ = ["Average", "learning_rate", "optimizer_for", "towards"]
 
 
 def learning_rate(recipe: Recipe, progress: float) -> float:

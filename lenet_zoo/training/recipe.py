@@ -27,7 +27,16 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["Recipe", "Recipe1998", "RecipeLines", "check_seed", "defaults_of", "load_recipe", "recipe_names"]
+__all__ = [
+    "AnyRecipe",
+    "Recipe",
+    "Recipe1998",
+    "RecipeLines",
+    "check_seed",
+    "defaults_of",
+    "load_recipe",
+    "recipe_names",
+]
 
 _FOLDER = Path(__file__).parent / "recipes"
 _MOST = 2**31 - 1  # of whole numbers: what counts pictures, epochs and pixels stays within what torch can index

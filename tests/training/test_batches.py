@@ -59,3 +59,10 @@ def test_views_return_and_are_shared_by_all_seeds(few):
     assert torch.allclose(shown(0, 1), shown(0, 3), atol=1e-6)
     assert torch.allclose(shown(0, 1), shown(5, 1), atol=1e-6)
     assert not torch.allclose(shown(0, 1), shown(0, 2), atol=1e-2)
+
+
+def test_pictures_are_as_the_network_takes_them(few):
+    mean, std = 0.1 / 1.275, 1 / 1.275  # lenet5_classic's
+    shown = Batches(few, Recipe(batch_size=300), 0, mean, std, Ranks(torch.device("cpu")))
+    ((x, _, index, _),) = shown.epoch(1)
+    torch.testing.assert_close(x[:, 0], few.images[index] / 255 * 1.275 - 0.1)
