@@ -61,6 +61,11 @@ def test_views_return_and_are_shared_by_all_seeds(few):
     assert not torch.allclose(shown(0, 1), shown(0, 2), atol=1e-2)
 
 
+def test_without_views_each_seed_has_distortions_of_its_own(few):
+    one, other = (next(batches(few, Recipe(batch_size=300, rotation=10), seed).epoch(1)) for seed in (0, 1))
+    assert not torch.allclose(one[0][one[2].argsort()], other[0][other[2].argsort()], atol=1e-2)
+
+
 def test_pictures_are_as_the_network_takes_them(few):
     mean, std = 0.1 / 1.275, 1 / 1.275  # lenet5_classic's
     shown = Batches(few, Recipe(batch_size=300), 0, mean, std, Ranks(torch.device("cpu")))

@@ -1,6 +1,7 @@
 """Learning from a teacher: its logits, and the network that learns from them."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -68,6 +69,8 @@ def test_answers_are_computed_once_and_kept(few, tmp_path, rich):
     assert not torch.equal(other.view(2), said)
     turned = TeacherLogits(first.teachers, few.images.flip(0), how, tmp_path)
     assert not torch.equal(turned.view(2), said)
+    steeper = TeacherLogits(first.teachers, few.images, replace(how, rotation=2 * how.rotation), tmp_path)
+    assert not torch.equal(steeper.view(2), said)
 
 
 def test_answers_that_were_damaged_are_computed_again(few, tmp_path, rich):

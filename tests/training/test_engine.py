@@ -126,6 +126,16 @@ def test_what_is_no_digit_falls_below_the_logit_of_none_of_these(digits, tmp_pat
     assert others.mean() < 0.4
 
 
+def test_none_of_these_is_learnt_with_the_logit_minus_j(few, tmp_path, train):
+    labels = torch.where(torch.arange(300) < 50, 10, few.labels)
+    recipe = Recipe(epochs=1, batch_size=300, optimizer="sgd", lr=0.1, no_digits=0.5, j=2)
+    result = train(Dataset("digits", few.images, labels, few.classes), tmp_path, recipe)
+    torch.manual_seed(0)
+    model = modern().train()
+    F.cross_entropy(F.pad(model(few.images.unsqueeze(1) / 255), (0, 1), value=-2.0), labels).backward()
+    torch.testing.assert_close(result.model.C1.weight, model.C1.weight - 0.1 * model.C1.weight.grad)
+
+
 def test_none_of_these_needs_pictures_of_it(few, tmp_path, train):
     with pytest.raises(
         InputError, match=r"^no_digits: only `lenet-zoo train` makes such pictures; set no_digits=0 j=0$"
