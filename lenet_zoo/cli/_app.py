@@ -37,6 +37,7 @@ __all__ = [
     "Download",
     "Json",
     "MinConfidence",
+    "NamedByOption",
     "ReadsPictures",
     "Terminal",
     "Trusted",
@@ -79,6 +80,31 @@ class _Commands(typer.core.TyperGroup):
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
             raise _Interrupted from error
+        except typer.BadParameter as error:
+            # Of some Typers the text begins so, since pydantic made it.
+            error.message = error.message.removeprefix("Value error, ")
+            raise
+
+
+class NamedByOption(typer.core.TyperCommand):
+    """A command whose network is named by --model, and that says so when it stands alone, as in other commands."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        typed = list(args)
+        ctx.allow_extra_args = True  # of one too many, Typer says only that it is
+        rest = super().parse_args(ctx, args)
+        if rest and not ctx.resilient_parsing:  # as shells complete
+            from lenet_zoo import cards
+
+            networks = {one.partition(".")[0] for one in cards.names()}
+            arguments = [str(ctx.params[one.name]) for one in self.params if one.param_type_name == "argument"]
+            for word in (*arguments, *rest):
+                if word.partition(".")[0] in networks or word.startswith(("local-dir:", "hf-hub:")) or is_onnx(word):
+                    typed.remove(word)
+                    line = shlex.join([*ctx.command_path.split(), "--model", word, *typed])
+                    raise InputError(f"{word}: name the network with --model, as in `{line}`")
+            ctx.fail(f"Got unexpected extra argument(s) ({' '.join(rest)})")
+        return rest
 
 
 class ReadsPictures(typer.core.TyperCommand):

@@ -10,13 +10,23 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.table import Table
 
-from lenet_zoo.cli._app import DataRoot, Download, Json, Threads, app, print_json, print_table
+from lenet_zoo.cli._app import (
+    DataRoot,
+    Download,
+    Json,
+    NamedByOption,
+    Threads,
+    app,
+    print_json,
+    print_table,
+    sigterm_as_ctrl_c,
+)
 from lenet_zoo.cli.train import Display, field_and_value
 
 __all__ = ["finetune"]
 
 
-@app.command(epilog="Example: lenet-zoo finetune --data-dir letters/ --out runs/letters")
+@app.command(cls=NamedByOption, epilog="Example: lenet-zoo finetune --data-dir letters/ --out runs/letters")
 def finetune(
     # A text: as a Path, an empty one would be the working directory.
     out: Annotated[
@@ -86,7 +96,11 @@ def finetune(
     from lenet_zoo.finetuning import finetune as run
     from lenet_zoo.training.processes import job
 
-    with job(device) as on_rank_zero, Display(quiet=not on_rank_zero, overwrite=overwrite) as display:
+    with (
+        job(device) as on_rank_zero,
+        sigterm_as_ctrl_c(),
+        Display(quiet=not on_rank_zero, overwrite=overwrite) as display,
+    ):
         done = run(
             out,
             dataset=dataset,

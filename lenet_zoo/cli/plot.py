@@ -14,6 +14,7 @@ from lenet_zoo.cli._app import (
     DataDir,
     DataRoot,
     Download,
+    NamedByOption,
     app,
     check_one_source,
     is_onnx,
@@ -243,7 +244,7 @@ def mistakes(
     )
 
 
-@plot.command(epilog="Example: lenet-zoo plot line cheque.png -o line.svg")
+@plot.command(cls=NamedByOption, epilog="Example: lenet-zoo plot line cheque.png -o line.svg")
 @draws
 def line(
     target: Target,

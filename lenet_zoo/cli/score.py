@@ -8,13 +8,13 @@ from typing import Annotated, Any
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from lenet_zoo.cli._app import Json, MinConfidence, app, console, messages, print_json, sigterm_as_ctrl_c
+from lenet_zoo.cli._app import Json, MinConfidence, NamedByOption, app, console, messages, print_json, sigterm_as_ctrl_c
 from lenet_zoo.errors import InputError
 
 __all__ = ["score"]
 
 
-@app.command(epilog="Example: lenet-zoo score scans/ --model lenet5_modern.handwriting --out labels")
+@app.command(cls=NamedByOption, epilog="Example: lenet-zoo score scans/ --model lenet5_modern.handwriting --out labels")
 def score(
     source: Annotated[
         Path, typer.Argument(metavar="INPUT", help="A folder of pictures, or Parquet or IDX files; or one such file.")

@@ -14,6 +14,7 @@ from lenet_zoo.cli._app import (
     DataRoot,
     Download,
     Json,
+    NamedByOption,
     Threads,
     app,
     console,
@@ -67,7 +68,11 @@ def train(
     from lenet_zoo.training.processes import job
     from lenet_zoo.training.run import train as run
 
-    with job(device) as on_rank_zero, Display(quiet=not on_rank_zero, overwrite=overwrite) as display:
+    with (
+        job(device) as on_rank_zero,
+        sigterm_as_ctrl_c(),
+        Display(quiet=not on_rank_zero, overwrite=overwrite) as display,
+    ):
         card = run(
             name,
             dataset=dataset,
@@ -170,12 +175,9 @@ class Display:
             )
 
     def __enter__(self) -> Display:
-        self.sigterm = sigterm_as_ctrl_c()
-        self.sigterm.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self.sigterm.__exit__(None, None, None)
         if not self.progress.disable:
             self.progress.stop()
         if kind is not None and issubclass(kind, KeyboardInterrupt) and self.epochs and not self.quiet:
@@ -191,7 +193,7 @@ def _line(record: dict[str, Any]) -> str:
     return text + f", {record['pictures_per_second']:,} pictures/s"
 
 
-@app.command(epilog="Example: lenet-zoo recipes best")
+@app.command(cls=NamedByOption, epilog="Example: lenet-zoo recipes best")
 def recipes(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show every field of this one.")] = None,
     model: Annotated[str, typer.Option("--model", help="As it is for this network.")] = "lenet5_modern",

@@ -81,3 +81,31 @@ def test_onnxruntime_reports_nothing_and_says_nothing(tmp_path: Path) -> None:
     env |= {"HOME": str(tmp_path / "file"), "XDG_CACHE_HOME": str(tmp_path / "file")}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=env)
     assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        ("finetune lenet5_classic --out run", "finetune --model lenet5_classic --out run"),
+        ("plot line lenet5_modern.numbers 7.png -o a.svg", "plot line --model lenet5_modern.numbers 7.png -o a.svg"),
+        ("plot line 7.png digits.onnx -o a.svg", "plot line --model digits.onnx 7.png -o a.svg"),
+        ("score local-dir:run scans --out answers", "score --model local-dir:run scans --out answers"),
+        ("recipes best lenet5_classic", "recipes --model lenet5_classic best"),
+    ],
+)
+def test_a_network_that_needs_its_option_is_told_so(argv: str, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(argv.split()) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("lenet-zoo: ")
+    assert said.endswith(f": name the network with --model, as in `lenet-zoo {line}`\n")
+
+
+def test_another_word_too_many_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["finetune", "--model", "lenet5_modern", "letters", "--out", "run"]) == 2
+    assert capsys.readouterr().err.endswith("Got unexpected extra argument(s) (letters)\n")
+
+
+def test_a_value_that_an_option_has_not_is_named_first(capsys: pytest.CaptureFixture[str]) -> None:
+    """Typer had pydantic's words before it."""
+    assert run(["export", "lenet5_modern", "-o", "a.onnx", "--precision", "int4"]) == 2
+    assert "Invalid value for '--precision': 'int4' is not one of " in capsys.readouterr().err
