@@ -17,7 +17,7 @@ from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, hessian, vmap
+from torch.func import functional_call, grad, jacrev, vmap
 from torch.optim import Optimizer
 
 from lenet_zoo.errors import InputError, TrainingError
@@ -167,7 +167,8 @@ def _at_the_output(
     def error(z: Tensor, t: Tensor) -> Tensor:
         return loss(z.unsqueeze(0), t.unsqueeze(0))
 
-    full = vmap(hessian(error))(logits, target)
+    # Not `torch.func.hessian`: it goes forward over the gradient, for which torch takes TorchScript, and warns of it.
+    full = vmap(jacrev(grad(error)))(logits, target)
     _, last, x, _ = calls[-1]
     if not isinstance(last, RBF):
         return full.diagonal(dim1=1, dim2=2)

@@ -1,6 +1,8 @@
 """The optimiser's arithmetic, and its second derivatives against brute force in double precision."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -340,3 +342,13 @@ def test_an_unusable_h_is_refused(h, message):
 def test_rates_out_of_range_are_refused(kwargs, message):
     with pytest.raises(InputError, match=message):
         SDLM([nn.Parameter(torch.ones(2))], **kwargs)
+
+
+def test_curvature_asks_for_nothing_that_torch_gives_up() -> None:
+    """`torch.func.hessian` compiled rules by TorchScript, once in a process, and torch warned of that."""
+    program = (
+        "import torch\nfrom lenet_zoo.models.lenet5_classic import LeNet5Classic\n"
+        "from lenet_zoo.paper1998.losses import MAPLoss\nfrom lenet_zoo.paper1998.sdlm import curvature\n"
+        "curvature(LeNet5Classic(), torch.zeros(2, 1, 28, 28), torch.tensor([3, 8]), MAPLoss())"
+    )
+    subprocess.run([sys.executable, "-W", "error::FutureWarning", "-c", program], check=True)
