@@ -15,11 +15,12 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
+from matplotlib.textpath import text_to_path
 
 from lenet_zoo.errors import printable
 from lenet_zoo.figures.theme import Theme
 
-__all__ = ["annotate", "blank", "drawable", "frame_tiles", "panel", "sheet", "show", "show_picture"]
+__all__ = ["annotate", "blank", "drawable", "frame_tiles", "panel", "sheet", "show", "show_picture", "widest"]
 
 # Each pixel of a picture is drawn this many times as large: a viewer that smooths then softens only its edges.
 _ZOOM = 4
@@ -57,6 +58,12 @@ def _characters(families: tuple[str, ...]) -> frozenset[int]:
 def _named(character: str) -> str:
     digit = unicodedata.digit(character, None)
     return f"U+{ord(character):04X}" if digit is None else str(digit)
+
+
+def widest(names: Iterable[str], size: float) -> float:
+    """Inches that the widest of these names takes in bold letters of `size` points, written as `drawable` has them."""
+    bold = FontProperties(family=rcParams["font.family"], weight="bold", size=size)
+    return max(text_to_path.get_text_width_height_descent(drawable(name), bold, ismath=False)[0] for name in names) / 72
 
 
 def blank(width: float, height: float, theme: Theme) -> Figure:

@@ -11,7 +11,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from lenet_zoo.errors import InputError
-from lenet_zoo.figures.canvas import annotate, blank, drawable, panel
+from lenet_zoo.figures.canvas import annotate, blank, drawable, panel, widest
 from lenet_zoo.figures.theme import DARK, Theme, check_theme, mix
 
 __all__ = ["confusion"]
@@ -33,11 +33,11 @@ def confusion(matrix: np.ndarray, labels: Sequence[str], theme: str = "light") -
     Raises: InputError for a matrix that is not classes×classes.
     """
     t = check_theme(theme)
-    count, longest = len(labels), max(map(len, labels))
+    count, names_of_classes = len(labels), list(map(drawable, labels))
+    longest, names = max(map(len, names_of_classes)), max(widest(labels, 8), 0.085)
     if matrix.shape != (count, count):
         raise InputError(f"a confusion matrix of shape {matrix.shape} for {count} classes: it must be {count}×{count}")
     cell = 0.36 if count <= _MOST_WRITTEN else 0.2
-    names = 0.085 * longest
     left, bottom, side = 0.45 + names, 0.25, count * cell
     head = 0.35 + (0.1 if longest <= 2 else names)
     figure = blank(left + side + 0.85, bottom + side + head, t)
@@ -55,7 +55,6 @@ def confusion(matrix: np.ndarray, labels: Sequence[str], theme: str = "light") -
         _write_counts(axes, matrix, most, t)
     axes.tick_params(labelleft=True, labeltop=True, pad=2)
     ticks = [i + 0.5 for i in range(count)]
-    names_of_classes = list(map(drawable, labels))
     axes.set_xticks(ticks, names_of_classes, rotation=90 if longest > 2 else 0)
     axes.set_yticks(ticks, names_of_classes)
     axes.xaxis.set_label_position("top")

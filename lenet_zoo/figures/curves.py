@@ -130,7 +130,8 @@ def _dress(axes: Axes, bottom: float, zero: bool, theme: Theme) -> None:
     """Scales, ticks, labels and legend; the lines must be drawn before. With `zero`, `bottom` is marked so."""
     axes.set_yscale("log")
     ticks = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100]
-    texts = {tick: f"{tick:g}" for tick in ticks if tick > bottom} | ({bottom: "0"} if zero else {})
+    above = 1.3 * bottom if zero else bottom  # where "0" leaves room
+    texts = {tick: f"{tick:g}" for tick in ticks if tick > above} | ({bottom: "0"} if zero else {})
     axes.yaxis.set_major_locator(ticker.FixedLocator([*texts]))
     axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda tick, _: texts.get(tick, "")))
     axes.yaxis.set_minor_locator(ticker.NullLocator())

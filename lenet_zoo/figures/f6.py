@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from lenet_zoo.figures.canvas import annotate, blank, panel, show, show_picture
+from lenet_zoo.figures.canvas import annotate, blank, panel, show, show_picture, widest
 from lenet_zoo.figures.theme import check_theme
 
 __all__ = ["ZERO_STATE", "f6"]
@@ -32,8 +32,8 @@ def f6(
     t = check_theme(theme)
     width, height = 0.49, 0.84
     row_height = height + 0.45
-    drawn = min(10, len(codes))
-    figure = blank(0.35 + 0.84 + 0.25 + width + 0.35 + drawn * (width + 0.13), row_height * len(states) + 0.3, t)
+    drawn, pitch = min(10, len(codes)), max(width + 0.13, widest(labels, 8) + 0.08)
+    figure = blank(0.35 + 0.84 + 0.25 + width + 0.35 + drawn * pitch, row_height * len(states) + 0.3, t)
     for row, state in enumerate(states):
         bottom = row_height * (len(states) - 1 - row) + 0.3
         axes = panel(figure, t, 0.15, bottom, height, height)
@@ -44,11 +44,11 @@ def f6(
         if row == 0:
             axes.set_title("picture", fontsize=8, color=t.ink, pad=4)
             axes_f6.set_title("F6", fontsize=8, color=t.ink, pad=4)
-        left += width + 0.35
+        left += width + 0.35 + (pitch - width - 0.13) / 2
         distances = -state["output"]
         nearest = np.sort(np.argsort(distances, kind="stable")[:drawn])
         for place, i in enumerate(nearest):
-            axes = panel(figure, t, left + place * (width + 0.13), bottom, width, height)
+            axes = panel(figure, t, left + place * pitch, bottom, width, height)
             show(axes, codes[i].reshape(12, 7), t.grey, -1, 1)
             style: dict[str, Any] = dict(fontsize=8, weight="normal", color=t.ink)
             if i == distances.argmin():

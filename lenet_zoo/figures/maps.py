@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from lenet_zoo.cards import Confidence
 from lenet_zoo.classify.confidence import probabilities
-from lenet_zoo.figures.canvas import annotate, blank, drawable, frame_tiles, panel, sheet, show, show_picture
+from lenet_zoo.figures.canvas import annotate, blank, drawable, frame_tiles, panel, sheet, show, show_picture, widest
 from lenet_zoo.figures.theme import Theme, check_theme
 
 __all__ = ["maps"]
@@ -49,7 +49,7 @@ def maps(
     t = check_theme(theme)
     low, gap = 0.5, 0.17
     bars = 0.9
-    label_width = max(0.06 * max(map(len, labels)), 0.1)
+    label_width = max(widest(labels, 8) - 0.05, 0.1)  # of the gap before them they may take a little
     width = 0.1 + sum(panel_width + gap for _, _, panel_width, _ in _PANELS) + label_width + bars + 0.35
     figure = blank(width, low + _HEIGHT + 0.45, t)
     left = 0.1

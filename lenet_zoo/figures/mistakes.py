@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from lenet_zoo.cards import Confidence
 from lenet_zoo.classify.confidence import probabilities
-from lenet_zoo.figures.canvas import blank, panel, show_picture
+from lenet_zoo.figures.canvas import blank, drawable, panel, show_picture, widest
 from lenet_zoo.figures.theme import check_theme
 
 __all__ = ["Mistake", "mistakes", "worst_mistakes"]
@@ -93,10 +93,10 @@ def mistakes(
     drawn = found[:count]
     rows = max(-(-len(drawn) // columns), 1)
     pitch_x, pitch_y, bottom = width + 0.14, height + 0.47, 0.1
-    below, arrow, longest = 0.3, "→ ", max(map(len, labels))
+    below, arrow, longest = 0.3, "→ ", max(len(drawable(name)) for name in labels)
     if longest > 2:  # each name gets a line of its own
         below, arrow = below + 0.13, "→\n"
-        pitch_x, pitch_y = max(pitch_x, 0.066 * (longest + 2) + 0.1), pitch_y + 0.13
+        pitch_x, pitch_y = max(pitch_x, widest((f"{name} →" for name in labels), 8) + 0.1), pitch_y + 0.13
     figure = blank(columns * pitch_x + 0.1, bottom + rows * pitch_y + (0.67 if penalties else 0.5), t)
     for i, mistake in enumerate(drawn):
         left = 0.05 + i % columns * pitch_x + (pitch_x - width) / 2
