@@ -174,6 +174,7 @@ threshold.addEventListener("input", () => {
 function showThreshold(): void {
   const text = `${threshold.value} %`;
   $("threshold-value").textContent = text;
+  threshold.setAttribute("aria-valuetext", text);
 }
 
 const pen = $<HTMLInputElement>("pen");

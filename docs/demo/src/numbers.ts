@@ -141,7 +141,8 @@ export class NumberDesk {
     setText($("number"), text || numbers.none);
     const waiting = this.failed ? texts.said.notLoadedBecause(this.failed) : numbers.loading;
     setText($("number-sentence"), !this.reader ? waiting : text ? this.sureness() : this.why());
-    setText($("number-facts"), numbers.facts(facts.parameters.toLocaleString(language)));
+    const parameters = numbers.facts(facts.parameters.toLocaleString(language));
+    $("number-facts").replaceChildren(element("code", {}, facts.name), ` · ${parameters}`);
     $("lines").replaceChildren(...this.shown.lines.map((line) => this.figure(line)));
     $("frames").replaceChildren(...this.shown.lines.flatMap(({ characters }) => characters.map(this.frame)));
   }

@@ -23,7 +23,7 @@ export class NetworkView {
 
   constructor(readonly description: Description) {
     const words = texts.networks;
-    const [title, year] = ["LeNet-5", architectureOf(description) === "lenet5_classic" ? words.classic : words.modern];
+    const [title, year] = titleOf(description);
     this.title = `${title}, ${year}`;
     this.changes = new ChangesView(this.title);
     const list = element("ol", { class: "bars", start: "0", "aria-label": words.probabilities(this.title) });
@@ -40,7 +40,7 @@ export class NetworkView {
       "header",
       { class: "head" },
       element("h2", {}, title, " ", element("small", {}, year)),
-      element("p", { class: "facts" }, facts),
+      element("p", { class: "facts" }, element("code", {}, description.name), " · ", facts),
       element("p", { class: "answer" }, this.big, this.sentence),
       list,
     );
@@ -83,6 +83,11 @@ export class NetworkView {
     for (const layer of this.layers) layer.showNothing(palette);
     this.changes.showNothing(palette);
   }
+}
+
+function titleOf(description: Description): [string, string] {
+  const { classic, modern } = texts.networks;
+  return ["LeNet-5", architectureOf(description) === "lenet5_classic" ? classic : modern];
 }
 
 /** What erasing squares of the input does to one network's answer. */
@@ -153,7 +158,7 @@ export class LayerView {
     this.size = this.shape[0] * this.shape[1];
     const kind = words.kinds[layer.kind] ?? layer.kind;
     const what = this.flat ? words.units(count) : words.maps(count, height, width);
-    this.units = unitsElement(`maps maps-${this.flat ? "flat" : count}`, `${this.name}: ${what}, ${kind}`);
+    this.units = unitsElement(`maps maps-${this.flat ? "flat" : count}`, `${this.name}: ${what}, ${kind}`, description);
     for (let i = 0; i < (this.flat ? 1 : count); i++) {
       const canvas = element("canvas", { "aria-hidden": "true" });
       this.maps.push(new PixelCanvas(canvas, this.shape[1], this.shape[0]));
@@ -203,7 +208,7 @@ class BitmapView extends LayerView {
     const canvas = element("canvas", { "aria-hidden": "true" });
     this.state = new PixelCanvas(canvas, ...BITMAP);
     const grid = this.units;
-    this.units = unitsElement("state", texts.networks.bitmap);
+    this.units = unitsElement("state", texts.networks.bitmap, description);
     this.units.append(canvas);
     const list = element("ol", { class: "targets", start: "0", "aria-label": texts.networks.bitmapDistances });
     description.bitmaps!.forEach((bits, i) => {
@@ -252,10 +257,11 @@ class BitmapView extends LayerView {
   }
 }
 
-/** The layer's canvases, as one thing for the keyboard and for screen readers. */
-function unitsElement(kind: string, label: string): HTMLElement {
+/** The layer's canvases, as one thing for the keyboard and for screen readers, which do not see the network's column. */
+function unitsElement(kind: string, label: string, description: Description): HTMLElement {
   const attributes = { class: `units ${kind}`, role: "application", tabindex: "0" };
-  return element("div", { ...attributes, "aria-label": `${label}. ${texts.unit.choose}` });
+  const said = [label, titleOf(description).join(", "), texts.unit.choose].join(". ");
+  return element("div", { ...attributes, "aria-label": said });
 }
 
 /** One column per network, one row per layer, and a heading and a sentence over each row. */

@@ -23,7 +23,7 @@ const page = {
   pen: "Pen",
   samples: "Handwritten samples",
   networks: "The networks",
-  answerFrom: "Answer from",
+  answerFrom: "Least probability of an answer",
   thresholdHelp: "A network that is less sure of its best class gives no answer.",
   input: "Input <small>28 × 28 pixels</small>",
   inputLabel: "The 28 × 28 pixels that the networks see",
@@ -79,7 +79,8 @@ const networks = {
   classic: "1998",
   modern: "modern",
   parameters: (count: string) => `${count} parameters`,
-  facts: (parameters: string, accuracy: string) => `${parameters} parameters · ${accuracy} % on MNIST`,
+  facts: (parameters: string, accuracy: string) =>
+    `${parameters} parameters · ${accuracy} % of MNIST’s test digits right`,
   probabilities: (network: string) => `Probabilities, ${network}`,
   maps: (count: number, height: number, width: number) => `${count} maps of ${height} × ${width}`,
   units: (count: number) => `${count} units`,

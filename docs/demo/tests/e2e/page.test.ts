@@ -64,7 +64,8 @@ describe("the networks on the page", () => {
       .locator(".layer [role=application]")
       .evaluateAll((all) => all.map((each) => each.getAttribute("aria-label")!));
     for (const layer of ["C1", "S2", "C3", "S4", "C5", "F6"]) {
-      expect(labels.filter((label) => label.startsWith(`${layer}:`)).length, layer).toBe(2);
+      const said = labels.filter((label) => label.startsWith(`${layer}:`)).map((label) => label.split(". ")[1]);
+      expect(said, layer).toEqual(["LeNet-5, 1998", "LeNet-5, modern"]);
     }
     const blank = await page.locator(".layer").evaluateAll(
       (layers) =>
