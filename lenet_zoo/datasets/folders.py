@@ -5,8 +5,8 @@
       B/  …                        val/    A/ …  B/ …      (or validation/, or none)
                                    test/   A/ …  B/ …      (or none)
 
-Classes are numbered in the order of their names. Pictures in folders within a class belong to that class. Hidden files
-and files that are no pictures are left out.
+Classes are numbered in the order of their names. Pictures in folders within a class belong to that class. Links are
+followed. Hidden files and files that are no pictures are left out.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ from lenet_zoo.datasets.loading import Dataset
 from lenet_zoo.errors import DataError, InputError
 from lenet_zoo.pictures.kernels import Bytes
 from lenet_zoo.pictures.preparation import Preparation
-from lenet_zoo.pictures.reading import load_picture, pictures_in
+from lenet_zoo.pictures.reading import load_picture, picture_suffixes
 
 __all__ = ["MOST_CLASSES", "few_per_class", "load_folder", "load_labelled", "split_by_class"]
 
@@ -62,8 +63,8 @@ def load_folder(
 
     Raises:
         DataError: no folder, fewer than two or more than `MOST_CLASSES` classes, classes that differ only by case, a
-            class without a usable picture, a class that is only in `val` or `test`; with `strict`, also the first
-            picture that cannot be used, or pictures of both kinds.
+            class without a usable picture or that is a link to nothing, a class that is only in `val` or `test`; with
+            `strict`, also the first picture that cannot be used, or pictures of both kinds.
     """
     folder = Path(folder)
     files = {split: _files_of(path, split) for split, path in _splits_of(folder).items()}
@@ -127,13 +128,17 @@ def load_labelled(
 
 def _folders_in(path: Path) -> list[Path]:
     try:
-        return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+        entries = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
     except FileNotFoundError:
         raise DataError(f"no folder {path}: give one that holds a folder of pictures per class") from None
     except NotADirectoryError:
         raise DataError(f"{path} is a file: give a folder that holds a folder of pictures per class") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
+    for entry in entries:
+        if entry.is_symlink() and not entry.exists():  # most likely a class, which must not be missing unnoticed
+            raise DataError(f"{entry} is a link to nothing: mend it or remove it")
+    return [entry for entry in entries if entry.is_dir()]
 
 
 def _splits_of(folder: Path) -> dict[str, Path]:
@@ -149,22 +154,28 @@ def _splits_of(folder: Path) -> dict[str, Path]:
 
 
 def _files_of(folder: Path, split: str) -> dict[str, list[Path]]:
-    """Class → its pictures, sorted, those in folders within included."""
+    """Class → its pictures, sorted, those in folders within included; a link to nothing counts by its name."""
     found: dict[str, list[Path]] = {}
+    known = picture_suffixes()
     classes = _folders_in(folder)
     if split == "train" and len(classes) > MOST_CLASSES:
         raise DataError(f"{len(classes):,} classes in {folder}: LeNet-5 is fine-tuned to {MOST_CLASSES:,} at most")
     for path in classes:
         label = utf8_name(path.name)
         found[label] = []
-        for inner, folders, names in os.walk(path):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            if any(not name.startswith(".") for name in names):
-                try:
-                    found[label] += pictures_in(inner)
-                except InputError:
-                    continue  # only files of other kinds
+        entered: set[str] = set()
+        for inner, folders, names in os.walk(path, onerror=_refuse, followlinks=True):
+            here = os.path.realpath(inner)
+            again = here in entered  # by a link, which may lead in a circle
+            folders[:] = [] if again else sorted(name for name in folders if not name.startswith("."))
+            files = [] if again else [Path(inner, name) for name in sorted(names) if not name.startswith(".")]
+            found[label] += [file for file in files if file.suffix.lower() in known]
+            entered.add(here)
     return found
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise DataError(f"{error.filename} cannot be read: {error.strerror}") from None
 
 
 def _check_classes(folder: Path, classes: tuple[str, ...]) -> None:

@@ -61,6 +61,25 @@ def test_nested_hidden_and_foreign_files(tmp_path: Path) -> None:
     assert train.labels.tolist() == [0, 0, 0, 1, 1]
 
 
+def test_links_are_followed_and_those_to_nothing_are_named(tmp_path: Path) -> None:
+    fill(tmp_path / "set", {"a": 1, "b": 1})
+    elsewhere = fill(tmp_path, {"elsewhere": 3}) / "elsewhere"
+    (tmp_path / "set" / "a" / "linked").symlink_to(elsewhere)
+    (elsewhere / "circle").symlink_to(tmp_path / "set" / "a")
+    (tmp_path / "set" / "c").symlink_to(elsewhere)
+    (tmp_path / "set" / "b" / "gone.png").symlink_to("nothing.png")
+    said: list[str] = []
+    train = load_folder(tmp_path / "set", say=said.append)["train"]
+    assert (train.classes, torch.bincount(train.labels).tolist()) == (("a", "b", "c"), [4, 1, 4])
+    assert said[0].startswith("left out: ")
+    assert said[0].endswith("gone.png: no such file or folder")
+    with pytest.raises(DataError, match=r"gone\.png"):
+        load_folder(tmp_path / "set", strict=True)
+    (tmp_path / "set" / "d").symlink_to("nowhere")
+    with pytest.raises(DataError, match=r"/d is a link to nothing: mend it or remove it"):
+        load_folder(tmp_path / "set")
+
+
 def test_a_split_folder_is_taken_as_it_is(tmp_path: Path) -> None:
     fill(tmp_path / "train", {"0": 3, "1": 3})
     fill(tmp_path / "val", {"0": 1, "1": 1}, start=3)
