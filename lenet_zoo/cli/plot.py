@@ -344,6 +344,7 @@ def curvature(
         raise InputError(
             f"{name} has {model.num_classes} classes and {dataset} has {len(data.classes)}: they must be equal"
         )
+    warn_of_other_classes(name, model.card.labels, dataset, data.classes)
     found = estimate(model, normalized(model, data.images[:500]), data.labels[:500], PenaltyLoss())
     h = {key: found[parameter].numpy() for key, parameter in model.named_parameters()}
     target.finish(

@@ -225,6 +225,12 @@ def test_curvature_is_what_sdlm_would_divide_by(capsys: pytest.CaptureFixture[st
     assert found["F6.bias"] == pytest.approx(h[model.F6.bias].tolist())
 
 
+def test_curvature_on_other_classes_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, said = call(capsys, "curvature", "lenet5_classic.fashion_mnist", "--json")
+    assert (status, said.count("\n")) == (0, 1)
+    assert said.startswith("warning: digits has other classes than lenet5_classic.fashion_mnist")
+
+
 def test_a_log_is_named_without_its_suffix(capsys: pytest.CaptureFixture[str], here: Path) -> None:
     Path("of-1998.jsonl").write_text('{"epoch": 1, "accuracy": 0.9}\n')
     assert list(numbers(capsys, "curves", "of-1998.jsonl")) == ["of-1998"]
