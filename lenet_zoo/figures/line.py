@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from lenet_zoo.classify.decoding import FIRST, STEP, spans
-from lenet_zoo.figures.canvas import annotate, blank, drawable, panel
+from lenet_zoo.figures.canvas import annotate, blank, drawable, panel, widest
 from lenet_zoo.figures.theme import Theme, check_theme
 
 __all__ = ["line"]
@@ -20,6 +20,7 @@ _PIXEL = 0.035  # inches, of the strip; less where it would be wider than a page
 _WIDEST = 9.0
 # Inches: room for the names of the classes, and below them; the height of one class.
 _LEFT, _FOOT, _ROW = 0.5, 0.36, 0.13
+_LEGEND = "the network's output every 2 px: a full colour is a probability of 1"
 
 
 def line(
@@ -46,10 +47,12 @@ def line(
     height, columns = pixels.shape
     scale = min(_PIXEL, _WIDEST / columns)
     width, strip, rows = columns * scale, height * scale, _ROW * len(labels)
-    figure = blank(_LEFT + width + 0.15, _FOOT + rows + 0.12 + strip + 0.5, t)
-    above = panel(figure, t, _LEFT, _FOOT + rows + 0.12, width, strip)
+    whole = max(_LEFT + width + 0.15, widest([_LEGEND], 8) + 0.5)  # a line of a few digits is not as wide as its legend
+    left = max(_LEFT, (whole - width) / 2)
+    figure = blank(whole, _FOOT + rows + 0.12 + strip + 0.5, t)
+    above = panel(figure, t, left, _FOOT + rows + 0.12, width, strip)
     above.imshow(pixels, cmap=t.grey, vmin=0, vmax=255, interpolation="none", aspect="auto", extent=(0, columns, 28, 0))
-    below = panel(figure, t, _LEFT, _FOOT, width, rows)
+    below = panel(figure, t, left, _FOOT, width, rows)
     edges = FIRST - STEP / 2 + STEP * np.array([0, len(answers)])
     below.imshow(
         np.exp(answers.T),
@@ -63,9 +66,7 @@ def line(
     below.set(xlim=(0, columns), ylim=(len(labels) - 0.5, -0.5))
     below.tick_params(labelleft=True)
     below.set_yticks(range(len(labels)), list(map(drawable, labels)), fontsize=7)
-    below.set_xlabel(
-        "the network's output every 2 px: a full colour is a probability of 1", fontsize=8, color=t.ink, labelpad=4
-    )
+    below.set_xlabel(_LEGEND, fontsize=8, color=t.ink, labelpad=4)
     _mark(above, below, answers, labels, classes, t)
     return figure
 

@@ -70,3 +70,10 @@ def test_no_error_at_all_has_a_mark_of_its_own(smallest: float) -> None:
     marks = [text for text in figure.axes[0].get_yticklabels() if text.get_text()]
     assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes(figure, marks), 2))
     assert "0" in [text.get_text() for text in marks]
+
+
+@pytest.mark.parametrize("columns", [28, 104, 150])
+def test_a_short_line_cuts_no_legend_off(columns: int) -> None:
+    figure = figures.line(np.zeros((28, columns), np.uint8), np.zeros((5, 2)), ["7", "none"], ())
+    (box,) = boxes(figure, [figure.axes[1].xaxis.label])
+    assert figure.bbox.x0 <= box.x0 <= box.x1 <= figure.bbox.x1
