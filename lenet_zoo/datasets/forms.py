@@ -8,7 +8,8 @@ upstroke as long as itself. Each form is a few strokes of a few points, and no t
 move, strokes begin late or end early, all is stretched and slanted.
 
 Those of school are for networks that are shown signs of the same pen (`signs`) as none of these: they would take clean
-straight strokes for such a sign.
+straight strokes for such a sign. Those of type and of displays (`printed`) are drawn from forms of our own, too, and no
+font was seen.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from numpy.typing import NDArray
 
 from lenet_zoo.datasets.writers import drawn
 from lenet_zoo.pictures.kernels import Bytes, Ints, box_of
-from lenet_zoo.pictures.placing import place
+from lenet_zoo.pictures.placing import even_stroke, place
 
-__all__ = ["Pen", "Way", "digits", "ellipse", "framed", "hurried", "inside", "mark", "plain"]
+__all__ = ["Pen", "Way", "digits", "ellipse", "framed", "hurried", "inside", "mark", "plain", "printed"]
 
 Way: TypeAlias = NDArray[np.float64]
 """Points of a stroke, K×2: x to the right and y downwards."""
 Pen: TypeAlias = Callable[[int, np.random.Generator], Bytes]
-"""What draws a digit of a label: `plain` or `hurried`."""
+"""What draws a digit of a label: `plain`, `printed` or `hurried`."""
 
 
 def digits(pen: Pen, count: int, seed: int) -> tuple[Bytes, Ints]:
@@ -59,6 +60,51 @@ def plain(label: int, random: np.random.Generator) -> Bytes:
     slant = random.normal(0, 0.1)
     moved = [one + random.normal(0, 0.03, one.shape) for one in strokes]
     return drawn(framed(moved, -slant, frame), random.uniform(2.0, 3.4))
+
+
+def printed(label: int, random: np.random.Generator) -> Bytes:
+    """A digit as type has it, or a display, or its outline: uint8, 40 pixels along its longer side.
+
+    Strokes are as wide as a marker's or as a hair, upright ones up to four times as wide as lying ones, with serifs or
+    without, narrow to wide, upright or as italics. The seven segments of a display may stand apart. One in seven is the
+    outline of a fat digit; not of a 1, which would be a 0.
+    """
+    if label != 1 and random.random() < 0.15:
+        return _outline(label, random)
+    narrow, flat = 1.0, 1.0
+    if random.random() < 0.25:
+        lit = _LIT[label]
+        gap = random.choice([0.0, 1.0]) * random.uniform(0.02, 0.16)
+        frame = np.array([random.uniform(0.4, 0.8), 1.0])
+        strokes = [_SEGMENTS[one] for one in lit[random.integers(len(lit))]]
+        # Lying segments are shortened less: half as far apart, in a frame that is half as wide as high.
+        strokes = [one + (one[::-1] - one) * gap * (0.5 if one[0, 1] == one[1, 1] else 1) for one in strokes]
+    else:
+        forms = _PRINTED[label]
+        strokes, serifs = forms[random.integers(len(forms))]
+        narrow = 0.6 if label == 1 else 1.0
+        frame = np.array([random.uniform(0.4, 0.9) * narrow, 1.0])
+        flat = random.uniform(0.25, 1.0)
+        if random.random() < 0.5:
+            reach = random.uniform(0.12, 0.3) / narrow
+            strokes = strokes + [_way((x - reach, y), (x + reach, y)) for x, y in serifs]
+    slant = random.choice([0.0, 1.0]) * random.uniform(0.1, 0.3)
+    moved = [one + random.normal(0, 0.012, one.shape) for one in strokes]
+    pen = random.uniform(2.5, min(11, 13 * frame[0] / narrow))
+    return even_stroke(drawn(framed(moved, -slant, frame), pen, 40, flat))
+
+
+def _outline(label: int, random: np.random.Generator) -> Bytes:
+    """The outline of a fat digit, of school's forms or of type."""
+    forms = [*_PLAIN[label], *(strokes for strokes, _ in _PRINTED[label])]
+    strokes = forms[random.integers(len(forms))][: 1 if label == 0 else None]  # a 0 without what is in it
+    frame = np.array([random.uniform(0.6, 1.0), 1.0])
+    moved = [_rounded(one, 0.2) + random.normal(0, 0.02, (2 * len(one) - 2, 2)) for one in strokes]
+    solid = drawn(framed(moved, -random.normal(0.05, 0.12), frame), random.uniform(7, 10), 40) >= 128
+    inner = solid = np.pad(solid, 1)
+    for _ in range(random.integers(1, 3)):
+        inner = inner & np.roll(inner, 1, 0) & np.roll(inner, -1, 0) & np.roll(inner, 1, 1) & np.roll(inner, -1, 1)
+    return even_stroke((solid & ~inner).astype(np.uint8) * 255)
 
 
 def hurried(label: int, random: np.random.Generator) -> Bytes:
@@ -173,6 +219,77 @@ _PLAIN: list[list[list[Way]]] = [
         [_then(_ring(0.5, 0.3, 0.5, 0.3, 0, -360), _way((0.8, 0.85), (0.3, 1)))],
     ],
 ]
+
+# Of a display: the ends of each segment, and those that are lit.
+_SEGMENTS = {
+    "a": _way((0, 0), (1, 0)), "b": _way((1, 0), (1, 0.5)), "c": _way((1, 0.5), (1, 1)), "d": _way((0, 1), (1, 1)),
+    "e": _way((0, 0.5), (0, 1)), "f": _way((0, 0), (0, 0.5)), "g": _way((0, 0.5), (1, 0.5)),
+}  # fmt: skip
+_LIT = (
+    ("abcdef",), ("bc",), ("abged",), ("abgcd",), ("fgbc",), ("afgcd",), ("afgedc", "afgedc", "fgedc"), ("abc", "fabc"),
+    ("abcdefg",), ("abcdfg", "abcfg"),
+)  # fmt: skip
+# Forms of type: their strokes, and where serifs go.
+_FLAG = _way((0.15, 0.22), (0.6, 0.02))
+_PRINTED: list[list[tuple[list[Way], list[tuple[float, float]]]]] = [
+    [
+        ([_ring(0.5, 0.5, 0.5, 0.5, -90, 270)], []),
+        ([_ring(0.5, 0.5, 0.5, 0.5, -90, 270)], []),
+        ([_ring(0.5, 0.5, 0.5, 0.5, -90, 270), _way((0.25, 0.75), (0.75, 0.25))], []),
+        ([_ring(0.5, 0.5, 0.5, 0.5, -90, 270), _way((0.5, 0.45), (0.5, 0.55))], []),
+    ],
+    [
+        ([_FLAG, _way((0.6, 0), (0.6, 1))], [(0.6, 1)]),
+        ([_way((0.1, 0.15), (0.45, 0.12), (0.6, 0)), _way((0.6, 0), (0.6, 1))], [(0.6, 1)]),
+        ([_way((0.2, 0.2), (0.6, 0.15)), _way((0.6, 0), (0.6, 1))], [(0.6, 1)]),
+        ([_FLAG, _way((0.6, 0), (0.6, 1)), _way((0, 1), (1.2, 1))], []),
+        ([_way((0.2, 0), (0.6, 0), (0.6, 1))], [(0.6, 1)]),
+    ],
+    [
+        ([_then(_ring(0.5, 0.3, 0.48, 0.3, 190, 395), _way((0.5, 0.72), (0, 1), (1, 1)))], []),
+        ([_then(_ring(0.5, 0.3, 0.48, 0.3, 190, 380), _way((0.6, 0.65), (0.15, 0.85), (0, 1), (1, 1)))], []),
+        ([_then(_ring(0.5, 0.3, 0.48, 0.3, 190, 395), _way((0, 1), (1, 1), (1, 0.85)))], []),
+    ],
+    [
+        ([_ring(0.45, 0.25, 0.45, 0.25, 200, 450), _ring(0.45, 0.75, 0.55, 0.25, 270, 520)], []),
+        ([_ring(0.45, 0.24, 0.42, 0.24, 190, 440), _ring(0.45, 0.73, 0.5, 0.27, 280, 530)], []),
+        ([_then(_way((0, 0), (1, 0), (0.4, 0.4)), _ring(0.4, 0.7, 0.6, 0.3, 290, 500))], []),
+    ],
+    [
+        ([_way((0.7, 0), (0, 0.68), (1, 0.68)), _way((0.7, 0), (0.7, 1))], [(0.7, 1)]),
+        ([_way((0.75, 0), (0, 0.72), (1.05, 0.72)), _way((0.75, 0), (0.75, 1))], [(0.75, 1)]),
+        ([_way((0.5, 0), (0, 0.7), (1, 0.7)), _way((0.72, 0.4), (0.72, 1))], [(0.72, 1)]),
+    ],
+    [
+        ([_then(_way((0.1, 0), (0.1, 0.45)), _ring(0.4, 0.69, 0.6, 0.31, 230, 510)), _way((0.1, 0), (0.9, 0))], []),
+        ([_then(_way((0.15, 0), (0.08, 0.5)), _ring(0.45, 0.69, 0.52, 0.31, 220, 515)),
+          _way((0.15, 0), (0.92, 0))], []),
+        ([_then(_way((0.15, 0), (0.08, 0.5)), _ring(0.45, 0.69, 0.52, 0.31, 240, 515)),
+          _way((0.15, 0), (0.8, 0.02), (0.9, -0.05))], []),
+    ],
+    [
+        ([_ring(0.5, 0.68, 0.5, 0.32, 180, 540), _ring(0.6, 0.5, 0.6, 0.5, 180, 290)], []),
+        ([_ring(0.5, 0.68, 0.5, 0.32, 180, 540), _ring(0.52, 0.4, 0.52, 0.4, 180, 330), _way((0, 0.4), (0, 0.68))], []),
+        ([_then(_way((0.85, 0), (0.3, 0.3), (0.02, 0.6)), _ring(0.5, 0.7, 0.5, 0.3, 180, -180))], []),
+        ([_then(_way((0.7, 0), (0.12, 0.5)), _ring(0.5, 0.7, 0.5, 0.3, 200, -160))], []),
+    ],
+    [
+        ([_way((0, 0), (1, 0), (0.4, 1))], []),
+        ([_way((0, 0), (1, 0), (0.5, 0.5), (0.38, 1))], []),
+        ([_way((0, 0.15), (0, 0), (1, 0), (0.35, 1))], []),
+        ([_way((0, 0.12), (0.2, 0), (1, 0), (0.35, 1))], []),
+    ],
+    [
+        ([_ring(0.5, 0.25, 0.42, 0.25, 90, 450), _ring(0.5, 0.75, 0.5, 0.25, -90, 270)], []),
+        ([_ring(0.5, 0.23, 0.4, 0.23, 90, 450), _ring(0.5, 0.73, 0.5, 0.27, -90, 270)], []),
+    ],
+    [
+        ([_ring(0.5, 0.32, 0.5, 0.32, 0, 360), _ring(0.4, 0.5, 0.6, 0.5, 0, 110)], []),
+        ([_ring(0.5, 0.32, 0.5, 0.32, 0, 360), _ring(0.48, 0.6, 0.52, 0.4, 0, 150), _way((1, 0.6), (1, 0.32))], []),
+        ([_then(_ring(0.5, 0.3, 0.5, 0.3, 0, -360), _way((0.98, 0.4), (0.7, 0.7), (0.15, 1)))], []),
+        ([_then(_ring(0.5, 0.3, 0.5, 0.3, 20, -340), _way((0.88, 0.5), (0.3, 1)))], []),
+    ],
+]  # fmt: skip
 
 _HURRIED: list[list[list[Way]]] = [
     [

@@ -28,18 +28,19 @@ from lenet_zoo.pictures.placing import place
 __all__ = ["no_digits", "with_made_pictures"]
 
 
-def with_made_pictures(data: Dataset, none: float, hurried: float) -> Dataset:
+def with_made_pictures(data: Dataset, none: float, hurried: float, printed: float = 0.0) -> Dataset:
     """A data set of digits and, after them, pictures that we made.
 
     For each that it has, `none` are no digit, of the label len(classes), a tenth of that are digits of the same clean
-    strokes as the signs among them, and `hurried` are digits as a quick hand writes them.
+    strokes as the signs among them, `hurried` are digits as a quick hand writes them, and `printed` as type has them.
     """
     no = no_digits(data.images.numpy(), data.labels.numpy(), round(none * len(data)))
     clean, clean_labels = forms.digits(forms.plain, len(no) // 10, seed=1)
     quick, quick_labels = forms.digits(forms.hurried, int(hurried * len(data)), seed=2)
-    images = [data.images, *map(torch.from_numpy, (no, clean, quick))]
+    typed, typed_labels = forms.digits(forms.printed, int(printed * len(data)), seed=4)
+    images = [data.images, *map(torch.from_numpy, (no, clean, quick, typed))]
     labels = [data.labels, torch.full((len(no),), len(data.classes))]
-    labels += map(torch.from_numpy, (clean_labels, quick_labels))
+    labels += map(torch.from_numpy, (clean_labels, quick_labels, typed_labels))
     return replace(data, images=torch.cat(images), labels=torch.cat(labels))
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import math
 import urllib.request
 import zipfile
 import zlib
@@ -146,22 +147,25 @@ def _from_bits(bits: Bytes, width: float) -> Bytes:
     return even_stroke(np.rint(ink * 255).astype(np.uint8))
 
 
-def drawn(strokes: Sequence[NDArray[np.float64]], pen: float) -> Bytes:
+def drawn(strokes: Sequence[NDArray[np.float64]], pen: float, side: int = 20, flat: float = 1.0) -> Bytes:
     """The ink of a pen that follows strokes, each of points K×2 (x, y downwards), smoothly.
 
     Args:
         strokes: of any scale.
         pen: its width in pixels.
+        side: pixels along the longer side.
+        flat: the pen's height, as a share of its width: the less, the thinner lying strokes are beside upright ones.
 
-    Returns: uint8, 20 pixels along the longer side.
+    Returns: uint8, `side` pixels along the longer side.
     """
-    points = np.concatenate([_curve(stroke) for stroke in strokes])
+    steps = math.ceil(_STEPS * side / 20 / flat)  # as near to each other as the pen is high
+    points = np.concatenate([_curve(stroke, steps) for stroke in strokes])
     points = points - points.min(0)
-    points = points * ((20 - pen) / max(points.max(), 1e-6)) + pen / 2
+    points = points * ((side - pen) / max(points.max(), 1e-6)) + pen / 2
     width, height = np.ceil(points.max(0) + pen / 2).astype(int)
-    across, down = (np.arange(side, dtype=np.float32)[:, None] + 0.5 for side in (width, height))
+    across, down = (np.arange(length, dtype=np.float32)[:, None] + 0.5 for length in (width, height))
     x, y = points.T.astype(np.float32)
-    squared = ((across - x) ** 2 + ((down - y) ** 2)[:, None]).min(2)
+    squared = ((across - x) ** 2 + (((down - y) / np.float32(flat)) ** 2)[:, None]).min(2)
     ink = np.clip(pen / 2 + 0.5 - np.sqrt(squared), 0, 1)  # how far a pixel lies under the pen
     return np.rint(ink * 255).astype(np.uint8)
 
@@ -190,14 +194,14 @@ def _strokes(way: NDArray[np.float64], label: int) -> list[NDArray[np.float64]]:
     return [way[: foot + 1], np.concatenate([way[:1], way[first:][way[first:, 1] < 30]])]
 
 
-def _curve(way: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Places on a smooth curve through points K×2 (Catmull-Rom), sharp where they turn sharply."""
+def _curve(way: NDArray[np.float64], steps: int) -> NDArray[np.float64]:
+    """Places on a smooth curve through points K×2 (Catmull-Rom), `steps` from one to the next, sharp at sharp turns."""
     before, after = way[1:-1] - way[:-2], way[2:] - way[1:-1]
     length = np.hypot(*before.T) * np.hypot(*after.T) + 1e-6
     smooth = np.clip((before * after).sum(1) / length + 0.5, 0, 1)[:, None]
     slopes = np.concatenate([way[1:2] - way[:1], smooth * (way[2:] - way[:-2]) / 2, way[-1:] - way[-2:-1]])
     start, end, out, into = (part[:, None] for part in (way[:-1], way[1:], slopes[:-1], slopes[1:]))
-    t = np.arange(_STEPS)[:, None] / _STEPS
+    t = np.arange(steps)[:, None] / steps
     curve = start + t * out + t**2 * (3 * (end - start) - 2 * out - into) + t**3 * (2 * (start - end) + out + into)
     return np.concatenate([curve.reshape(-1, 2), way[-1:]])
 

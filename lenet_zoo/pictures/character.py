@@ -84,15 +84,25 @@ Grey to digit (`digit_from_grey`; `//` rounds down; S = 96 is the longer side of
        not asked for.
     8. Pieces (`pieces`): 8-connected; in a picture of twice S or more with ink on under 1/32 of it over gaps of 2 px,
        as a hair line may have broken.
-       Dots: 8 pieces or more of at most twice and at least half the median size (the longer side of the box, S/8 at
-       most), with 7/8 of the ink, are a dotted stroke if squares of up to twice that size and 3 px join 7/8 of them,
-       and what these cover is up to 3/5 of the square of its longer side. Nothing more of this step is asked then.
        Frames: a piece, 8 px high or more and half as wide as high or more, that holds another of 1/4 of its height.
        What it encloses is half of it, holes filled, or more; and that fills 9/10 of its box, or 3/4 if it is 4/5 as
        wide as high (a 0 with a stroke in it is narrower and has no corners). Rings that hang together fill less
        than 17/20 of their box, and are as many as the hills of their upper or lower edge, which falls and rises by 1/8
        of the height between two; so many such pieces must be inside, else one has become one with its ring. Only what
        the largest one encloses is left.
+       Dots: 8 pieces or more of at most twice and at least half the median size (the longer side of the box; it is at
+       most 1/5 of the height of all), with 7/8 of the area of all and half that of squares of their sizes, are a dotted
+       stroke if a square around each pixel, of 3, 5, … and at most twice that size and 3 px, joins 7/8 of the ink in
+       one piece, half as high as all or more, whose area is up to 3/5 of the square of its longer side. The ink in that
+       is the character; nothing more of this step is asked.
+       Segments, as of a display: 2 pieces or more, none of which touches the border, and of which those of 3/4 of the
+       height of all have less than 7/8 of the ink. Gaps are closed with a square of 3, 5, … and at most 2·r + 1 px; r
+       is 1/16 of the height of all or 2/3 of the mean stroke, the smaller one, but 1 at least. The smallest is taken
+       after which pieces of 3/4 of the highest have 7/8 of the ink; the upper edges of these lie within 1/8 of that
+       height on the line from the first to the last from the left, which falls or rises by up to 1/8 of its length or
+       of the height, and their lower edges likewise; and two in three of them or more are made of several pieces, of
+       which one at most was so high before, and are no wider than high. What was closed in these becomes ink as dark as
+       the mean, and this step begins anew.
        A piece that runs along half of one side of the picture, or that crosses it at up to 1/10 of its other side, is
        an edge, and goes if the rest measures S/6 and its heaviest piece weighs 1/4 of the heaviest edge. Pieces whose
        mean lies below the middle of threshold and ink are pale. The heaviest of the others is the character: area times
@@ -251,6 +261,7 @@ def _ink(grey: Bytes) -> tuple[Bytes, bool]:
             mask = rise >= threshold
         shrunk = max(crop.shape) >= 2 * _SIDE
         kept = without_tails(kept_pieces(rise, mask, (threshold + ink) // 2, shrunk, None if turn else crop.shape))
+        rise = np.where(kept & ~mask, ink, rise).astype(np.uint8)
         top, bottom, left, right = box_of(kept)
         long = max(bottom - top, right - left)
         if 2 * long >= _SIDE:

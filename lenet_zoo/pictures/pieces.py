@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from lenet_zoo.errors import NoDigitError
 from lenet_zoo.pictures.components import Pieces, components, filled
 from lenet_zoo.pictures.kernels import Bytes, Ints, Mask, box_of, extreme, mean_stroke, ring
 
-__all__ = ["SEVERAL", "central", "frames", "kept_pieces", "without_tails"]
+__all__ = ["SEVERAL", "central", "frames", "joined", "kept_pieces", "without_tails"]
 
 SEVERAL = "several characters: lenet-zoo read reads numbers"
 _NO_STROKE = "no digit: the picture is light and shade without a stroke"
@@ -58,9 +59,12 @@ def kept_pieces(rise: Bytes, mask: Mask, pale: int, shrunk: bool, whole: tuple[i
     within = next((within for _, within in frames(pieces)), None)
     if within is not None:
         return kept_pieces(rise, mask & within, pale, shrunk, whole)
-    dotted = _dotted(mask, pieces)
-    if dotted is not None:
-        return dotted
+    # What touches the border is perhaps a neighbour's.
+    parts = joined(mask, components(mask) if hair else pieces, single=True, dots_alone=bool(pieces.borders.any()))
+    if parts is not None and parts.dots:
+        return mask & parts.ink
+    if parts is not None:
+        return kept_pieces(np.maximum(rise, np.uint8(255) * (parts.ink & ~mask)), parts.ink, pale, shrunk, whole)
     tops, bottoms, lefts, rights = pieces.boxes
     heights, widths, area, weight = bottoms - tops, rights - lefts, pieces.area, _weight(pieces)
     sides = pieces.borders
@@ -98,30 +102,93 @@ def kept_pieces(rise: Bytes, mask: Mask, pale: int, shrunk: bool, whole: tuple[i
     return pieces.mask(keep) & mask if hair else pieces.mask(keep)
 
 
-def _dotted(mask: Mask, pieces: Pieces) -> Mask | None:
-    """The dots of a dotted stroke; None where there is none: 8 pieces alike, and near to each other in rows."""
+class Joined(NamedTuple):
+    """Ink whose gaps are bridged, without what is no character where it is of dots; and whether it is of these."""
+
+    ink: Mask
+    dots: bool
+
+
+def joined(mask: Mask, pieces: Pieces, single: bool = False, dots_alone: bool = False) -> Joined | None:
+    """The ink of characters that are of segments or of dots, joined; None for other ink.
+
+    Args:
+        pieces: those of the mask.
+        single: whether it is one character, of which 7/8 of the dots have to become one piece.
+        dots_alone: whether segments are not looked for.
+    """
+    if pieces.count < 2:
+        return None
     tops, bottoms, lefts, rights = pieces.boxes
-    sizes = np.maximum(bottoms - tops, rights - lefts)
+    heights, box, inked = bottoms - tops, int(bottoms.max() - tops.min()), int(np.count_nonzero(mask))
+    sizes = np.maximum(heights, rights - lefts)
     usual = int(np.median(sizes))
     alike = (sizes <= 2 * usual) & (2 * sizes >= usual)
-    if np.count_nonzero(alike) < 8 or 8 * usual > max(mask.shape):
+    dots = np.count_nonzero(alike) >= 8 and 5 * usual <= box
+    dots = dots and 8 * int(pieces.area[alike].sum()) >= 7 * int(pieces.area.sum())
+    # Small digits are of one size, too, but have more paper in their boxes.
+    if dots and 2 * int(pieces.area[alike].sum()) >= int(sizes[alike] @ sizes[alike]):
+        return _dots(mask, box, usual, inked, single)
+    if dots_alone or (single and 8 * int(pieces.area[4 * heights >= 3 * box].sum()) >= 7 * inked):
         return None
-    total = int(pieces.area.sum())
-    if 8 * int(pieces.area[alike].sum()) < 7 * total:
-        return None
-    dots = pieces.mask(alike) & mask
-    count = np.count_nonzero(dots)
-    for reach in range(1, usual + 2):
-        wide = extreme(dots, reach, np.logical_or)
-        joined = components(wide)
-        inked = joined.sums(dots)
-        which = int(inked.argmax())
-        if 8 * int(inked[which]) >= 7 * count:
-            whole = joined.mask(np.arange(joined.count) == which)
-            top, bottom, left, right = box_of(whole)
-            long = max(bottom - top, right - left)
-            return whole & dots if 5 * int(joined.area[which]) <= 3 * long * long else None
+    # Segments are hardly further apart than they are wide.
+    for reach in range(1, max(1, min(box // 16, 2 * mean_stroke(mask) // 3)) + 1):
+        closed = _closed(mask, reach)
+        whole = components(closed)
+        tops, bottoms, lefts, rights = whole.boxes
+        tall = int((bottoms - tops).max())
+        full = 4 * (bottoms - tops) >= 3 * tall
+        if 8 * int(whole.sums(mask)[full].sum()) < 7 * inked:
+            continue
+        if not all(_level(lefts[full], edges[full], tall) for edges in (tops, bottoms)):
+            continue
+        # In which of the joined pieces each of the others lies, by its first run.
+        _, first = np.unique(pieces.labels, return_index=True)
+        width = mask.shape[1]
+        starts = pieces.rows[first] * width + pieces.starts[first]
+        holder = whole.labels[np.searchsorted(whole.rows * width + whole.starts, starts, "right") - 1]
+        count = np.bincount(holder, minlength=whole.count)
+        high = np.bincount(holder[4 * heights >= 3 * tall], minlength=whole.count)
+        of_parts = full & (count > 1) & (high <= 1) & (rights - lefts <= bottoms - tops)
+        if 3 * np.count_nonzero(of_parts) >= 2 * np.count_nonzero(full):
+            return Joined(mask | (closed & whole.mask(of_parts)), False)
     return None
+
+
+def _dots(mask: Mask, box: int, usual: int, inked: int, single: bool) -> Joined | None:
+    """Dots of the `usual` size, joined, in ink of the height `box`; None where they are no strokes."""
+    for reach in range(1, usual + 2):
+        wide = extreme(mask, reach, np.logical_or)
+        whole = components(wide)
+        tops, bottoms, lefts, rights = whole.boxes
+        high = 2 * (bottoms - tops) >= box
+        held = whole.sums(mask)[high]
+        # Of a line a loop that stays open is a 6 for an 8; of one character, what does not join is perhaps a speck.
+        if high.any() and (8 * int(held.max()) >= 7 * inked if single else 32 * int(held.sum()) >= 31 * inked):
+            sides = np.maximum(bottoms - tops, rights - lefts)[high]
+            if 5 * int(whole.area[high].sum()) > 3 * int(sides @ sides):
+                return None
+            return Joined(whole.mask(high) if single else wide, True)
+    return None
+
+
+def _level(places: Ints, edges: Ints, tall: int) -> bool:
+    """Whether edges lie on a line, within 1/8 of a height, as no hand writes; it falls or rises by 1/8 at most."""
+    order = np.argsort(places, kind="stable")
+    along, down = places[order] - places[order[0]], edges[order] - edges[order[0]]
+    long, fall = int(along[-1]), int(down[-1])
+    if 8 * abs(fall) > max(long, tall):
+        return False
+    return bool((8 * np.abs(down * long - fall * along) <= tall * long).all())
+
+
+def _closed(mask: Mask, reach: int) -> Mask:
+    """What squares of 2·reach + 1 px do not fit into, if they touch no ink; beyond the picture lies paper."""
+    height, width = mask.shape
+    room = np.zeros((height + 2 * reach, width + 2 * reach), np.bool_)
+    room[reach:-reach, reach:-reach] = mask
+    closed = extreme(extreme(room, reach, np.logical_or), reach, np.logical_and)
+    return np.ascontiguousarray(closed[reach:-reach, reach:-reach])
 
 
 def frames(pieces: Pieces, of_lines: bool = False) -> Iterator[tuple[int, Mask]]:

@@ -149,8 +149,8 @@ def fit_lines(
     twin = _twin(model)
     optimizer, average = optimizer_for(model, descent), Average(model, recipe.ema)
     about = {**(identity or {}), "seed": seed, "pictures": len(data), **recipe.as_dict()}
-    hurried = int(recipe.hurried * len(data))
-    others, writers = other_writers(data) + hurried, _with_hurried(data, hurried)
+    writers = _with_drawn(data, recipe)
+    others = other_writers(data) + len(writers) - len(data)
     history: list[dict[str, Any]] = []
     seconds = 0.0
     state = folder.load_checkpoint(about, resume, monitor.say)
@@ -206,12 +206,12 @@ def fit_lines(
     return Result(result.eval(), history, seconds)
 
 
-def _with_hurried(data: Dataset, count: int) -> Dataset:
-    """With `count` digits of quick hands before all others."""
-    if not count:
-        return data
-    images, labels = map(torch.from_numpy, forms.digits(forms.hurried, count, seed=3))
-    return replace(data, images=torch.cat([images, data.images]), labels=torch.cat([labels, data.labels]))
+def _with_drawn(data: Dataset, recipe: RecipeLines) -> Dataset:
+    """With the digits of quick hands and of type before all others."""
+    hurried = forms.digits(forms.hurried, int(recipe.hurried * len(data)), seed=3)
+    printed = forms.digits(forms.printed, int(recipe.printed * len(data)), seed=5)
+    images, labels = ([torch.from_numpy(part) for part in parts] for parts in zip(hurried, printed, strict=True))
+    return replace(data, images=torch.cat([*images, data.images]), labels=torch.cat([*labels, data.labels]))
 
 
 def _batches(data: Dataset, others: int, recipe: RecipeLines, seed: int, epoch: int) -> list[tuple[Lines, Alone]]:

@@ -132,6 +132,9 @@ class Recipe(_Fields):
     hurried: float = _doc(
         0.0, "so many digits for each digit, besides, as quick hands write them, in forms that MNIST hardly has", high=1
     )
+    printed: float = _doc(
+        0.0, "so many digits for each digit, besides, as type and displays have them, and their outlines", high=1
+    )
     j: float = _doc(0.0, "penalty of none of these, whose logit is −j, in the loss (Eq. 9 of the paper)")
 
     # -- length and batches
@@ -298,6 +301,9 @@ class RecipeLines(_Fields):
     )
     hurried: float = _doc(
         0.0, "so many digits for each digit, among other writers', that a pen draws as quick hands do", high=1
+    )
+    printed: float = _doc(
+        0.0, "so many digits for each digit, among other writers', as type and displays have them", high=1
     )
     signs: float = _doc(0.0, "part of the lines that hold signs as / $ % and (, which are none", high=1)
     align: float = _doc(0.3, "weight of the loss that wants each digit in the middle of its window", high=10)

@@ -58,6 +58,8 @@ __all__ = ["train"]
 
 # MNIST's licence allows weights of any licence; these are the package's.
 _LICENCE = "Apache-2.0"
+# Fields of a recipe that are shares of pictures which are made, in the order of `with_made_pictures`.
+_MADE = ("no_digits", "hurried", "printed")
 
 
 def train(
@@ -152,14 +154,15 @@ def train(
 
 
 def _with_made_pictures(training: Dataset, recipe: Recipe) -> Dataset:
-    if not (recipe.no_digits or recipe.hurried):
+    made = {field: getattr(recipe, field) for field in _MADE}
+    if not any(made.values()):
         return training
-    for field, share in (("no_digits", recipe.no_digits), ("hurried", recipe.hurried)):
+    for field, share in made.items():
         if share and training.classes != DIGITS:
             raise InputError(
                 f"{field}={share:g} is for data sets of digits, and {training.name} has others: set it to 0"
             )
-    return with_made_pictures(training, recipe.no_digits, recipe.hurried)
+    return with_made_pictures(training, *made.values())
 
 
 @dataclass(frozen=True)
@@ -345,7 +348,7 @@ def _teachers(plan: _Plan) -> tuple[TeacherLogits | None, list[dict[str, Any]]]:
 def _train_teacher(plan: _Plan, name: str) -> str:
     """Train the teacher `name` on the same pictures, or find it trained; gives the file of its weights."""
     # The pictures that were made for the learner are among them, and mean the same.
-    made = {field: getattr(plan.recipe, field) for field in ("no_digits", "hurried", "j")}
+    made = {field: getattr(plan.recipe, field) for field in (*_MADE, "j")}
     recipe = load_recipe("teacher", architecture=name, dataset=plan.training.name, changes=made)
     own = replace(
         plan, architecture=name, recipe=recipe, recipe_name="teacher", out=plan.out / name, seeds=(0,), resume=True,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from lenet_zoo.datasets import forms
 from lenet_zoo.datasets.loading import Dataset
 from lenet_zoo.datasets.no_digits import no_digits, with_made_pictures
 from lenet_zoo.errors import InputError
@@ -43,10 +44,13 @@ def test_they_follow_the_digits_with_a_label_of_their_own(few: Dataset) -> None:
     assert both.images[330:].dtype == torch.uint8
     assert (both.images[330:].amax((1, 2)) == 255).all()
     assert len(with_made_pictures(few, 0.01, 0)) == 303
+    typed = with_made_pictures(few, 0, 0, 0.1)
+    assert typed.labels[300:].tolist() == [i % 10 for i in range(30)]
+    assert np.array_equal(typed.images[300:], forms.digits(forms.printed, 30, seed=4)[0])
     assert both.classes == few.classes
 
 
-@pytest.mark.parametrize("field", ["no_digits", "hurried"])
+@pytest.mark.parametrize("field", ["no_digits", "hurried", "printed"])
 def test_pictures_are_made_for_data_sets_of_digits_alone(field: str, few: Dataset) -> None:
     plain = load_recipe("baseline")
     recipe, letters = load_recipe("baseline", changes={field: 0.25}), replace(few, classes=tuple("abcdefghij"))

@@ -249,7 +249,7 @@ def test_the_pen_is_lifted_before_a_bar_and_a_roof(tmp_path: Path) -> None:
 
 def test_a_curve_passes_through_its_points() -> None:
     way = np.array(PENS[5], float)
-    curve = writers._curve(way)
+    curve = writers._curve(way, 12)
     assert np.abs(curve[:: writers._STEPS] - way).max() < 1e-9
     assert np.hypot(*np.diff(curve, axis=0).T).max() < 0.2 * np.hypot(*np.diff(way, axis=0).T).max()
 

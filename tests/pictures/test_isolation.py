@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 
 from lenet_zoo.errors import NoDigitError
 from lenet_zoo.pictures.character import digit_from_grey
+from lenet_zoo.pictures.components import components
 
 Points = list[tuple[float, float]]
 
@@ -170,6 +171,33 @@ def test_dots_along_the_border_as_of_a_dotted_line() -> None:
     for place in range(4, 200, 14):
         ImageDraw.Draw(image).ellipse((place, 190, place + 5, 195), fill=40)
     assert alike(digit(image), digit(alone(THREE))) > 0.97
+
+
+# Of a display: the ends of each segment, and those that are lit.
+SEGMENTS = {"a": (0, 0, 1, 0), "b": (1, 0, 1, 1), "c": (1, 1, 1, 2), "d": (0, 2, 1, 2), "e": (0, 1, 0, 2),
+            "f": (0, 0, 0, 1), "g": (0, 1, 1, 1)}  # fmt: skip
+LIT = ("abcdef", "bc", "abdeg", "abcdg", "bcfg", "acdfg", "acdefg", "abc", "abcdefg", "abcdfg")
+
+
+def lit(image: Image.Image, label: int, left: int, top: int, gap: int, ink: int = 40) -> Image.Image:
+    """A digit of segments 40 px long and 9 px wide, which end `gap` px before they would meet."""
+    for x0, y0, x1, y1 in (SEGMENTS[segment] for segment in LIT[label]):
+        along = np.array([x1 - x0, y1 - y0])
+        start, end = (np.array([left, top]) + 40 * np.array(way) for way in ((x0, y0), (x1, y1)))
+        across = 4 * along[::-1]
+        corners = [*(start + along * gap - across), *(end - along * gap + across)]
+        ImageDraw.Draw(image).rectangle(corners, fill=ink)
+    return image
+
+
+@pytest.mark.parametrize("label", range(10))
+@pytest.mark.parametrize(("paper", "ink"), [(200, 40), (15, 220)])
+def test_the_segments_of_a_display_are_one_character(label: int, paper: int, ink: int) -> None:
+    joined = digit(lit(page(paper=paper), label, 70, 50, 0, ink))
+    for left, gap in ((70, 3), (40, 4)):
+        found = digit(lit(page(paper=paper), label, left, 50, gap, ink))
+        assert components(found >= 128).count == 1
+        assert alike_within_a_pixel(found, joined) > (0.75 if label in (1, 4) else 0.9)  # whose ends are shorter
 
 
 @pytest.mark.parametrize("angle", [-40, -20, -8, -2, 3, 12, 30, 45])

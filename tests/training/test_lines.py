@@ -95,7 +95,7 @@ def test_a_few_updates_lower_the_loss_and_a_resumed_run_is_the_same(
         assert torch.equal(one, other)
 
 
-def test_digits_of_quick_hands_are_among_those_of_other_writers(
+def test_digits_of_quick_hands_and_of_type_are_among_those_of_other_writers(
     few: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[tuple[Dataset, tuple[int, float]]] = []
@@ -106,11 +106,12 @@ def test_digits_of_quick_hands_are_among_those_of_other_writers(
             super().__init__(data, style, seed, more)
 
     monkeypatch.setattr("lenet_zoo.training.lines.LineMaker", Maker)
-    fit_lines(build, few, replace(QUICK, epochs=1, hurried=0.134, others=0.3), RunFolder(tmp_path))
-    assert {more for _, more in made} == {(40, 0.3), (40, 0.0)}  # `few` has no other writers
+    fit_lines(build, few, replace(QUICK, epochs=1, hurried=0.134, printed=0.067, others=0.3), RunFolder(tmp_path))
+    assert {more for _, more in made} == {(60, 0.3), (60, 0.0)}  # `few` has no other writers
     assert np.array_equal(made[0][0].images[:40], forms.digits(forms.hurried, 40, seed=3)[0])
-    assert torch.equal(made[0][0].images[40:], few.images)
-    assert made[0][0].labels.tolist() == [*range(10)] * 4 + few.labels.tolist()
+    assert np.array_equal(made[0][0].images[40:60], forms.digits(forms.printed, 20, seed=5)[0])
+    assert torch.equal(made[0][0].images[60:], few.images)
+    assert made[0][0].labels.tolist() == [*range(10)] * 6 + few.labels.tolist()
 
 
 def test_figures_count_whole_lines_and_edits(few: Dataset) -> None:

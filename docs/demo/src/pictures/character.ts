@@ -89,7 +89,7 @@ function inkOf(crop: Grid, bright: boolean, drawn: boolean): { ink: Grid; atEdge
     const strokes = drawn ? { bright, found: thresholdOf(picture, undefined, false) } : strokesOf(picture, bright);
     bright = strokes.bright;
     let { threshold, paper, ink, mask } = strokes.found;
-    const { rise } = strokes.found;
+    let { rise } = strokes.found;
     if (!turn) atEdge = ring(mask.data, mask.height, mask.width).some(Boolean);
     const original = Math.max(crop.height, crop.width);
     const pitch = Math.max(2, Math.ceil(SIDE / original));
@@ -103,6 +103,8 @@ function inkOf(crop: Grid, bright: boolean, drawn: boolean): { ink: Grid; atEdge
     const pale = floorDiv(threshold + ink, 2);
     const pieces = keptPieces(rise, mask, pale, original >= 2 * SIDE, turn ? null : crop, !drawn);
     const kept = withoutTails(pieces);
+    const [solid, inked] = [ink, mask];
+    rise = map(rise, (value, i) => (kept.data[i] && !inked.data[i] ? solid : value));
     const [top, bottom, left, right] = boxOf(kept)!;
     const long = Math.max(bottom - top, right - left);
     if (2 * long < SIDE) {

@@ -25,7 +25,7 @@ import {
   transpose,
   type Grid,
 } from "./kernels";
-import { framesOf } from "./pieces";
+import { framesOf, joinedOf } from "./pieces";
 import { NoDigit } from "./refusals";
 import { rulesAlong, withoutRules } from "./rules";
 import { paintedOver, sheetIn } from "./sheet";
@@ -246,7 +246,14 @@ function written(picture: Grid, pixels: number, single: boolean): Writing {
     [threshold, paper, ink] = upon;
     mask = over(rise, threshold);
   }
-  const found = components(withoutEdges(mask));
+  mask = withoutEdges(mask);
+  let found = components(mask);
+  const parts = joinedOf(mask, found);
+  if (parts) {
+    const [solid, inked] = [ink, mask];
+    rise = map(rise, (value, i) => (parts.ink.data[i] && !inked.data[i] ? solid : value));
+    found = components(parts.ink);
+  }
   const sums = found.pieces.map(() => 0);
   found.labels.forEach((label, i) => {
     if (label) sums[label - 1] += rise.data[i];

@@ -1,8 +1,28 @@
 // Which pieces of the ink are the character: lenet_zoo/pictures/pieces.py in TypeScript, step 8.
 
 import { central, components, filledOf, maskOf, type Piece, type Pieces } from "./components";
-import { boxOf, extreme, floorDiv, map, MAX, meanStroke, median, ring, sum, type Grid } from "./kernels";
+import {
+  boxOf,
+  extreme,
+  floorDiv,
+  map,
+  MAX,
+  meanStroke,
+  median,
+  MIN,
+  pad,
+  ring,
+  slice,
+  sum,
+  type Grid,
+} from "./kernels";
 import { NoDigit, SEVERAL } from "./refusals";
+
+/** Ink whose gaps are bridged, without what is no character where it is of dots; and whether it is of these. */
+interface Joined {
+  ink: Grid;
+  dots: boolean;
+}
 
 /** Height and width of a picture. */
 export type Shape = Pick<Grid, "height" | "width">;
@@ -29,8 +49,14 @@ export function keptPieces(
     const inner = map(mask, (value, i) => value & within.data[i]);
     return keptPieces(rise, inner, pale, shrunk, whole);
   }
-  const dots = dotsOf(mask, found);
-  if (dots) return dots;
+  // What touches the border is perhaps a neighbour's.
+  const atBorder = found.pieces.some(({ sides }) => sides.some(Boolean));
+  const joined = joinedOf(mask, hair ? components(mask) : found, true, atBorder);
+  if (joined?.dots) return map(mask, (value, i) => value & joined.ink.data[i]);
+  if (joined) {
+    const inked = map(rise, (value, i) => (joined.ink.data[i] && !mask.data[i] ? 255 : value));
+    return keptPieces(inked, joined.ink, pale, shrunk, whole, framed);
+  }
   const depths = found.pieces.map(() => 0); // of the ink beyond `pale`
   found.labels.forEach((label, i) => {
     if (label && mask.data[i]) depths[label - 1] += rise.data[i] - pale;
@@ -104,32 +130,102 @@ export function* framesOf(
   }
 }
 
-/** The dots of a dotted stroke; null where there is none: 8 pieces alike, and near to each other in rows. */
-function dotsOf(mask: Grid, found: Pieces): Grid | null {
+/**
+ * The ink of characters that are of segments or of dots, joined; null for other ink.
+ *
+ * `single`: whether it is one character, of which 7/8 of the dots have to become one piece. `dotsAlone`: whether
+ * segments are not looked for.
+ */
+export function joinedOf(mask: Grid, found: Pieces, single = false, dotsAlone = false): Joined | null {
   const { height, width } = mask;
-  const usual = Math.floor(median(found.pieces.map(longerSide)));
-  const alike = new Set(
-    found.pieces.filter((piece) => longerSide(piece) <= 2 * usual && 2 * longerSide(piece) >= usual),
-  );
-  if (alike.size < 8 || 8 * usual > Math.max(height, width)) return null;
-  const areaOf = (pieces: Iterable<Piece>) => sum([...pieces].map(({ area }) => area));
-  if (8 * areaOf(alike) < 7 * areaOf(found.pieces)) return null;
-  const those = maskOf(found, height, width, (piece) => alike.has(piece));
-  const dots = map(mask, (value, i) => value & those.data[i]);
-  const count = sum(dots.data);
-  for (let reach = 1; reach < usual + 2; reach++) {
-    const joined = components(extreme(dots, reach, MAX));
-    const inked = joined.pieces.map(() => 0);
-    joined.labels.forEach((label, i) => {
-      if (label && dots.data[i]) inked[label - 1] += 1;
+  const { pieces } = found;
+  if (pieces.length < 2) return null;
+  const box = Math.max(...pieces.map((piece) => piece.box[1])) - Math.min(...pieces.map((piece) => piece.box[0]));
+  const inked = sum(mask.data);
+  const usual = Math.floor(median(pieces.map(longerSide)));
+  const alike = pieces.filter((piece) => longerSide(piece) <= 2 * usual && 2 * longerSide(piece) >= usual);
+  const areaOf = (those: Piece[]) => sum(those.map(({ area }) => area));
+  const areDots =
+    alike.length >= 8 &&
+    5 * usual <= box &&
+    8 * areaOf(alike) >= 7 * areaOf(pieces) &&
+    // Small digits are of one size, too, but have more paper in their boxes.
+    2 * areaOf(alike) >= sum(alike.map((piece) => longerSide(piece) ** 2));
+  if (areDots) return dotsOf(mask, box, usual, inked, single);
+  const high = pieces.filter((piece) => 4 * piece.height >= 3 * box);
+  if (dotsAlone || (single && 8 * areaOf(high) >= 7 * inked)) return null;
+  // Segments are hardly further apart than they are wide.
+  const last = Math.max(1, Math.min(floorDiv(box, 16), floorDiv(2 * meanStroke(mask), 3)));
+  for (let reach = 1; reach <= last; reach++) {
+    const closed = closedOf(mask, reach);
+    const whole = components(closed);
+    const tall = Math.max(...whole.pieces.map((piece) => piece.height));
+    const isFull = (piece: Piece) => 4 * piece.height >= 3 * tall;
+    const held = heldBy(whole, mask);
+    const full = whole.pieces.filter(isFull);
+    if (8 * sum(held.filter((_, i) => isFull(whole.pieces[i]))) < 7 * inked) continue;
+    if (![0, 1].every((edge) => isLevel(full, edge, tall))) continue;
+    // In which of the joined pieces each of the others lies, by its first pixel.
+    const count = whole.pieces.map(() => 0);
+    const highParts = whole.pieces.map(() => 0);
+    pieces.forEach((piece, i) => {
+      const holder = whole.labels[found.labels.indexOf(i + 1)] - 1;
+      count[holder] += 1;
+      highParts[holder] += Number(4 * piece.height >= 3 * tall);
     });
-    const most = Math.max(...inked);
-    if (8 * most < 7 * count) continue;
-    const stroke = joined.pieces[inked.indexOf(most)];
-    const whole = maskOf(joined, height, width, (piece) => piece === stroke);
-    return 5 * stroke.area <= 3 * longerSide(stroke) ** 2 ? map(dots, (value, i) => value & whole.data[i]) : null;
+    const ofParts = whole.pieces.filter(
+      (piece, i) => isFull(piece) && count[i] > 1 && highParts[i] <= 1 && piece.width <= piece.height,
+    );
+    if (3 * ofParts.length < 2 * full.length) continue;
+    const bridges = maskOf(whole, height, width, (piece) => ofParts.includes(piece)).data;
+    return { ink: map(mask, (value, i) => value | (closed.data[i] & bridges[i])), dots: false };
   }
   return null;
+}
+
+/** Dots of the `usual` size, joined, in ink of the height `box`; null where they are no strokes. */
+function dotsOf(mask: Grid, box: number, usual: number, inked: number, single: boolean): Joined | null {
+  for (let reach = 1; reach < usual + 2; reach++) {
+    const wide = extreme(mask, reach, MAX);
+    const whole = components(wide);
+    const isHigh = (piece: Piece) => 2 * piece.height >= box;
+    const high = whole.pieces.filter(isHigh);
+    const held = heldBy(whole, mask).filter((_, i) => isHigh(whole.pieces[i]));
+    // Of a line a loop that stays open is a 6 for an 8; of one character, what does not join is perhaps a speck.
+    if (!high.length || (single ? 8 * Math.max(...held) < 7 * inked : 32 * sum(held) < 31 * inked)) continue;
+    const area = sum(high.map((piece) => piece.area));
+    if (5 * area > 3 * sum(high.map((piece) => longerSide(piece) ** 2))) return null;
+    return { ink: single ? maskOf(whole, mask.height, mask.width, isHigh) : wide, dots: true };
+  }
+  return null;
+}
+
+/** How much of a mask each piece holds. */
+function heldBy({ pieces, labels }: Pieces, mask: Grid): number[] {
+  const held = pieces.map(() => 0);
+  labels.forEach((label, i) => {
+    if (label && mask.data[i]) held[label - 1] += 1;
+  });
+  return held;
+}
+
+/**
+ * Whether edges (0: the upper, 1: the lower) lie on a line, within 1/8 of a height, as no hand writes; it falls or rises
+ * by 1/8 at most.
+ */
+function isLevel(pieces: Piece[], edge: number, tall: number): boolean {
+  const places = pieces.map(({ box }) => [box[2], box[edge]]).sort(([one], [other]) => one - other);
+  const [left, first] = places[0];
+  const long = places[places.length - 1][0] - left;
+  const fall = places[places.length - 1][1] - first;
+  if (8 * Math.abs(fall) > Math.max(long, tall)) return false;
+  return places.every(([x, y]) => 8 * Math.abs((y - first) * long - fall * (x - left)) <= tall * long);
+}
+
+/** What squares of 2·reach + 1 px do not fit into, if they touch no ink; beyond the picture lies paper. */
+function closedOf(mask: Grid, reach: number): Grid {
+  const wide = extreme(extreme(pad(mask, reach), reach, MAX), reach, MIN);
+  return slice(wide, reach, reach + mask.height, reach, reach + mask.width);
 }
 
 /**
