@@ -79,8 +79,7 @@ const networks = {
   classic: "1998",
   modern: "modern",
   parameters: (count: string) => `${count} parameters`,
-  facts: (parameters: string, accuracy: string) =>
-    `${parameters} parameters · ${accuracy} % of MNIST’s test digits right`,
+  facts: (parameters: string, accuracy: string) => `${parameters} parameters · ${accuracy} % on MNIST`,
   probabilities: (network: string) => `Probabilities, ${network}`,
   maps: (count: number, height: number, width: number) => `${count} maps of ${height} × ${width}`,
   units: (count: number) => `${count} units`,

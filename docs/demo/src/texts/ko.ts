@@ -79,7 +79,7 @@ export const ko: Texts = {
     classic: "1998년",
     modern: "현대판",
     parameters: (count) => `매개변수 ${count}개`,
-    facts: (parameters, accuracy) => `매개변수 ${parameters}개 · MNIST 시험 숫자 정확도 ${accuracy} %`,
+    facts: (parameters, accuracy) => `매개변수 ${parameters}개 · MNIST 정확도 ${accuracy} %`,
     probabilities: (network) => `확률, ${network}`,
     maps: (count, height, width) => `${height} × ${width} 맵 ${count}개`,
     units: (count) => `유닛 ${count}개`,
