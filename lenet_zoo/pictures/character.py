@@ -261,7 +261,9 @@ def _ink(grey: Bytes) -> tuple[Bytes, bool]:
             mask = rise >= threshold
         shrunk = max(crop.shape) >= 2 * _SIDE
         kept = without_tails(kept_pieces(rise, mask, (threshold + ink) // 2, shrunk, None if turn else crop.shape))
-        rise = np.where(kept & ~mask, ink, rise).astype(np.uint8)
+        bridges = kept & ~mask
+        if bridges.any():  # rarely
+            rise = np.where(bridges, np.uint8(ink), rise)
         top, bottom, left, right = box_of(kept)
         long = max(bottom - top, right - left)
         if 2 * long >= _SIDE:

@@ -28,6 +28,7 @@ __all__ = [
     "nearest",
     "opened",
     "otsu",
+    "padded",
     "ranges",
     "resampled",
     "ring",
@@ -66,11 +67,17 @@ def box_of(mask: Mask) -> Box:
     return int(rows.argmax()), bottom, int(columns.argmax()), right
 
 
+def padded(values: npt.NDArray[Any], margin: int) -> npt.NDArray[Any]:
+    """What `numpy.pad` gives, with zeros, in half the time."""
+    height, width = values.shape
+    out = np.zeros((height + 2 * margin, width + 2 * margin), values.dtype)
+    out[margin:-margin, margin:-margin] = values
+    return out
+
+
 def edge_count(mask: Mask) -> int:
     """Of the edges between pixels those that part ink from paper; beyond the picture lies paper."""
-    height, width = mask.shape
-    inside = np.zeros((height + 2, width + 2), np.bool_)  # `numpy.pad` takes twice as long
-    inside[1:-1, 1:-1] = mask
+    inside = padded(mask, 1)
     across, along = inside[1:] != inside[:-1], inside[:, 1:] != inside[:, :-1]
     return int(np.count_nonzero(across)) + int(np.count_nonzero(along))
 

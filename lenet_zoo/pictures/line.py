@@ -277,7 +277,7 @@ def _written(picture: Bytes, risen: Ink, pixels: int, single: bool) -> _Writing:
     pieces = components(mask)
     parts = joined(mask, pieces)
     if parts is not None:
-        rise = np.where(parts.ink & ~mask, ink, rise).astype(np.uint8)
+        rise = np.where(parts.ink & ~mask, np.uint8(ink), rise)
         pieces = components(parts.ink)
     if not pieces.count:
         raise NoDigitError("no number: nothing on the paper is a character")

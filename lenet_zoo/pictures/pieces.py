@@ -10,7 +10,7 @@ import numpy as np
 
 from lenet_zoo.errors import NoDigitError
 from lenet_zoo.pictures.components import Pieces, components, filled
-from lenet_zoo.pictures.kernels import Bytes, Ints, Mask, box_of, extreme, mean_stroke, ring
+from lenet_zoo.pictures.kernels import Bytes, Ints, Mask, box_of, extreme, mean_stroke, padded, ring
 
 __all__ = ["SEVERAL", "central", "frames", "joined", "kept_pieces", "without_tails"]
 
@@ -184,10 +184,7 @@ def _level(places: Ints, edges: Ints, tall: int) -> bool:
 
 def _closed(mask: Mask, reach: int) -> Mask:
     """What squares of 2·reach + 1 px do not fit into, if they touch no ink; beyond the picture lies paper."""
-    height, width = mask.shape
-    room = np.zeros((height + 2 * reach, width + 2 * reach), np.bool_)
-    room[reach:-reach, reach:-reach] = mask
-    closed = extreme(extreme(room, reach, np.logical_or), reach, np.logical_and)
+    closed = extreme(extreme(padded(mask, reach), reach, np.logical_or), reach, np.logical_and)
     return np.ascontiguousarray(closed[reach:-reach, reach:-reach])
 
 

@@ -11,6 +11,7 @@ from lenet_zoo.pictures.kernels import (
     extreme,
     extreme_along,
     nearest,
+    padded,
     resampled,
     scale_to,
     sheared,
@@ -79,22 +80,14 @@ def even_stroke(ink: Bytes, tall: int | None = None) -> Bytes:
     least, most = _STROKE
     if width < least:
         turns = int(nearest((least - width) * long, 400))
-        return _stepwise(_padded(ink, turns), turns, np.maximum) if turns else ink
+        return _stepwise(padded(ink, turns), turns, np.maximum) if turns else ink
     turns = int(nearest((width - most) * long, 400)) if width > most else 0
-    thinner = _stepwise(_padded(ink, 1), turns, np.minimum)
+    thinner = _stepwise(padded(ink, 1), turns, np.minimum)
     dark = thinner >= 128
     if not dark.any():
         return ink
     top, bottom, left, right = box_of(dark)
     return thinner[top:bottom, left:right]
-
-
-def _padded(values: np.ndarray, margin: int) -> np.ndarray:
-    """What `numpy.pad` gives, which takes as long as half of step 13."""
-    height, width = values.shape
-    padded = np.zeros((height + 2 * margin, width + 2 * margin), values.dtype)
-    padded[margin:-margin, margin:-margin] = values
-    return padded
 
 
 def _stepwise(values: Bytes, turns: int, choose: np.ufunc) -> Bytes:
