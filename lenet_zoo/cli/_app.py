@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import importlib
 import io
+import itertools
 import json
 import logging
 import os
@@ -92,19 +93,27 @@ class NamedByOption(typer.core.TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         typed = list(args)
         ctx.allow_extra_args = True  # of one too many, Typer says only that it is
-        rest = super().parse_args(ctx, args)
+        try:
+            rest = super().parse_args(ctx, args)
+        except typer.BadParameter:  # a missing option is one
+            pairs = itertools.pairwise(["", *typed])  # what follows an option may be its value
+            self._refuse_network([word for before, word in pairs if not before.startswith("-")], typed, ctx)
+            raise
         if rest and not ctx.resilient_parsing:  # as shells complete
-            from lenet_zoo import cards
-
-            networks = {one.partition(".")[0] for one in cards.names()}
             arguments = [str(ctx.params[one.name]) for one in self.params if one.param_type_name == "argument"]
-            for word in (*arguments, *rest):
-                if word.partition(".")[0] in networks or word.startswith(("local-dir:", "hf-hub:")) or is_onnx(word):
-                    typed.remove(word)
-                    line = shlex.join([*ctx.command_path.split(), "--model", word, *typed])
-                    raise InputError(f"{word}: name the network with --model, as in `{line}`")
+            self._refuse_network([*arguments, *rest], typed, ctx)
             ctx.fail(f"Got unexpected extra argument(s) ({' '.join(rest)})")
         return rest
+
+    def _refuse_network(self, words: list[str], typed: list[str], ctx: Any) -> None:
+        from lenet_zoo import cards
+
+        networks = {one.partition(".")[0] for one in cards.names()}
+        for word in words:
+            if word.partition(".")[0] in networks or word.startswith(("local-dir:", "hf-hub:")) or is_onnx(word):
+                typed.remove(word)
+                line = shlex.join([*ctx.command_path.split(), "--model", word, *typed])
+                raise InputError(f"{word}: name the network with --model, as in `{line}`")
 
 
 class ReadsPictures(typer.core.TyperCommand):
@@ -128,12 +137,21 @@ class ReadsPictures(typer.core.TyperCommand):
         else:
             typed.remove(tag)
         line = f"lenet-zoo {self.name} {tag} {shlex.join(typed)}"
-        raise InputError(f"{ctx.params['name']} is a file: name the network before it, as in `{line}`")
+        raise InputError(f"{ctx.params['name']} is a picture: name the network before it, as in `{line}`")
 
     def _is_picture(self, ctx: Any) -> bool:
-        """Whether a file stands where the network is to be named, and no network."""
+        """Whether a picture stands where the network is to be named: any file but a network's, or a name like one."""
         name = ctx.params.get("name")
-        return name is not None and not is_onnx(name) and os.path.isfile(name)
+        if name is None or is_onnx(name):
+            return False
+        from lenet_zoo import cards
+
+        suffix = os.path.splitext(name)[1].lower()
+        if os.path.isfile(name) or not suffix or name in cards.names():
+            return os.path.isfile(name)
+        from lenet_zoo.pictures.reading import picture_suffixes  # it loads all that Pillow has
+
+        return suffix in picture_suffixes()
 
 
 def _terminate(*_: object) -> NoReturn:

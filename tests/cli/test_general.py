@@ -87,6 +87,7 @@ def test_onnxruntime_reports_nothing_and_says_nothing(tmp_path: Path) -> None:
     ("argv", "line"),
     [
         ("finetune lenet5_classic --out run", "finetune --model lenet5_classic --out run"),
+        ("finetune lenet5_modern --dataset mnist", "finetune --model lenet5_modern --dataset mnist"),
         ("plot line lenet5_modern.numbers 7.png -o a.svg", "plot line --model lenet5_modern.numbers 7.png -o a.svg"),
         ("plot line 7.png digits.onnx -o a.svg", "plot line --model digits.onnx 7.png -o a.svg"),
         ("score local-dir:run scans --out answers", "score --model local-dir:run scans --out answers"),

@@ -372,7 +372,14 @@ def test_a_picture_without_a_network_is_told_which_to_name(
 ) -> None:
     status, err = failed(capsys, command, str(digit))
     line = f"lenet-zoo {command} lenet5_modern.{tag} {digit}"
-    assert (status, err) == (2, f"lenet-zoo: {digit} is a file: name the network before it, as in `{line}`\n")
+    assert (status, err) == (2, f"lenet-zoo: {digit} is a picture: name the network before it, as in `{line}`\n")
+
+
+@pytest.mark.parametrize("others", [[], ["8.png"]])
+def test_so_is_a_picture_that_is_not_there(capsys: pytest.CaptureFixture[str], others: list[str]) -> None:
+    status, err = failed(capsys, "predict", "nothing.JPG", *others)
+    line = " ".join(["lenet-zoo predict lenet5_modern.handwriting nothing.JPG", *others])
+    assert (status, err) == (2, f"lenet-zoo: nothing.JPG is a picture: name the network before it, as in `{line}`\n")
 
 
 @pytest.mark.parametrize("command", ["predict", "read"])
@@ -381,7 +388,7 @@ def test_a_network_that_is_named_after_its_picture_is_put_before_it(
 ) -> None:
     status, err = failed(capsys, command, str(digit), "lenet5_modern.mnist", "--json")
     line = f"lenet-zoo {command} lenet5_modern.mnist {digit} --json"
-    assert (status, err) == (2, f"lenet-zoo: {digit} is a file: name the network before it, as in `{line}`\n")
+    assert (status, err) == (2, f"lenet-zoo: {digit} is a picture: name the network before it, as in `{line}`\n")
 
 
 @pytest.mark.parametrize(("suffix", "target"), [(".tflite", "litert"), (".c", "c"), (".pte", "executorch")])
