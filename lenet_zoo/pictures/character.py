@@ -160,7 +160,7 @@ from lenet_zoo.pictures.pieces import kept_pieces, without_tails
 from lenet_zoo.pictures.placing import even_stroke, is_normal, narrowed, place, upright
 from lenet_zoo.pictures.reading import PictureSource, load_picture, picture_name
 from lenet_zoo.pictures.rules import rules_in, without_rules
-from lenet_zoo.pictures.sheet import painted_over, sheet_in
+from lenet_zoo.pictures.sheet import painted_over, sheet_in, surround_of
 
 __all__ = ["Found", "digit_from_grey", "digit_from_image", "find_character"]
 
@@ -240,7 +240,8 @@ def _ink(grey: Bytes) -> tuple[Bytes, bool]:
     """Steps 2 to 10: the ink alone, 0 … 255, cut to its box; and whether ink reaches the edge of the picture."""
     crop, picture = grey, fit(grey, _SIDE)
     for _ in range(3):
-        sheet = sheet_in(picture)
+        around = surround_of(picture)
+        sheet = None if around is None else sheet_in(around)
         if sheet is None:
             break
         crop = _cut(crop if sheet.around is None else painted_over(crop, sheet.around), sheet.box, picture.shape)

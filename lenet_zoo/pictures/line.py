@@ -4,7 +4,7 @@ The steps are those of `character`, with the height of the line in place of the 
 
     1. Fit: the picture is scaled to a height of 96 px (1,536 px wide at most). Around a sheet with writing on it
        (`sheet`; it measures 1/4 of the picture in both directions, and may be of any shape) it gets the median level of
-       that.
+       that, and around and between the cells of a counter, 1/8 of the picture high, that of the cells.
     2. Polarity, slope of light, paper (`ground`), Otsu's threshold; one tone and noise are refused. Ink is less than
        half of the picture, or the polarity was that of a frame. A note, a spot of light or a shadow is no ink where
        there are strokes upon it (`ground.upon_blob`), of which a digit is 1/8 as high as the picture or more. Where the
@@ -17,7 +17,8 @@ The steps are those of `character`, with the height of the line in place of the 
        Dots and segments are joined as in step 8 of `character`; of dots, 31/32 of the ink have to be in pieces half as
        high as all, which may be several, and all that the squares cover is ink.
     4. Pieces: edges of the paper, remnants that touch the border, specks and, unless nothing else is there, pale
-       patterns go. The height of the writing is the median of the pieces that have half the tallest one's height.
+       patterns go, and upright lines that are higher than all else by a third, or one alone by half. The height of the
+       writing is the median of the pieces that have half the tallest one's height.
     5. Lines: pieces that share rows are one line. Where others have a quarter of its ink, each is cut out, and all
        begins anew for it; more than five are a page of text, which is refused.
     6. Closer: while the line is under half the picture's height, the original is cut to it and all begins anew.
@@ -54,7 +55,7 @@ from lenet_zoo.pictures.kernels import Bytes, Mask, box_of, extreme, halved, mea
 from lenet_zoo.pictures.pieces import frames, joined
 from lenet_zoo.pictures.reading import PictureSource, load_picture, picture_name, reduced
 from lenet_zoo.pictures.rules import rules_along, without_rules
-from lenet_zoo.pictures.sheet import painted_over, sheet_in
+from lenet_zoo.pictures.sheet import cells_alone, painted_over, sheet_in, surround_of
 from lenet_zoo.pictures.strip import Strip, strip_of
 
 __all__ = ["line_from_grey", "line_from_image", "lines_from_image"]
@@ -130,9 +131,9 @@ def _cut(crop: Bytes, corner: tuple[int, int], scale: tuple[float, float], singl
     """
     top, left = corner
     picture = _fitted(crop)
-    sheet = sheet_in(picture, of_lines=True)
-    if sheet is not None and sheet.around is not None:
-        crop = painted_over(crop, sheet.around)
+    alone = _alone(crop, picture)
+    if alone is not None:
+        crop = alone
         picture = _fitted(crop)
     risen = _risen(picture)
     crop, picture, risen = _widened(crop, picture, risen)
@@ -217,6 +218,18 @@ def _fitted(grey: Bytes) -> Bytes:
         long = int(nearest(height * _TALL, width)) if height < 4 * width else _TALL
         long = max(_TALL, min(long, 2 * _TALL))
     return scale_to(grey, min(max(long, 8), _WIDE))
+
+
+def _alone(crop: Bytes, picture: Bytes) -> Bytes | None:
+    """Step 1, the crop without what is around its cells, or its sheet; None where there is neither."""
+    around = surround_of(picture)
+    if around is None:
+        return None
+    cells = cells_alone(around, picture, crop)
+    if cells is not None:
+        return cells
+    sheet = sheet_in(around, of_lines=True)
+    return None if sheet is None or sheet.around is None else painted_over(crop, sheet.around)
 
 
 def _risen(picture: Bytes) -> Ink:
@@ -334,6 +347,7 @@ def _kept(
     keep = written if written.any() else keep
     if not keep.any():
         raise NoDigitError("no number: nothing on the paper is a character")
+    keep &= ~_bars(heights, widths, keep)
     tallest = int(heights[keep].max())
     main = keep & (2 * heights >= tallest)
     # The tallest may be a bracket or a long stroke: the median of what comes near to it is the writing's.
@@ -349,6 +363,21 @@ def _kept(
     inside = np.minimum(bottoms, last) - np.maximum(tops, first)
     keep &= 2 * inside >= heights
     return keep, tall, lines
+
+
+def _bars(
+    heights: npt.NDArray[np.int64], widths: npt.NDArray[np.int64], keep: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.bool_]:
+    """Which pieces are upright lines between characters, as of a form or a counter: thin, and higher than all others.
+
+    One alone may be a long 1, unless it is half as high again.
+    """
+    thin = keep & (8 * widths <= heights)
+    highest = int((heights * (keep & ~thin)).max(initial=0))
+    bars = thin & (3 * heights >= 4 * highest) & (highest > 0)
+    if np.count_nonzero(bars) == 1:
+        bars &= 2 * heights >= 3 * highest
+    return bars
 
 
 def _bands(

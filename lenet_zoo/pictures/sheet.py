@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
-from lenet_zoo.pictures.components import components, filled
-from lenet_zoo.pictures.kernels import Box, Bytes, Mask, box_of, extreme, otsu, ring
+from lenet_zoo.pictures.components import Pieces, components, filled
+from lenet_zoo.pictures.kernels import Box, Bytes, Mask, box_of, extreme, mean_stroke, otsu, ring
 
-__all__ = ["Sheet", "painted_over", "sheet_in"]
+__all__ = ["Sheet", "Surround", "cells_alone", "painted_over", "sheet_in", "surround_of"]
 
 # Pixels of a sheet's edge that are no paper yet.
 _EDGE = 2
@@ -22,26 +24,44 @@ class Sheet(NamedTuple):
     around: Mask | None
 
 
-def sheet_in(picture: Bytes, of_lines: bool = False) -> Sheet | None:
-    """The sheet within a surround; None without a surround.
+@dataclass(frozen=True)
+class Surround:
+    """What may lie around a sheet: of two tones the one that most of the border has, and whether it is the brighter."""
+
+    mask: Mask
+    is_bright: bool
+
+    @cached_property
+    def sheets(self) -> Pieces:
+        """What it encloses, without holes."""
+        return components(filled(~self.mask))
+
+
+def surround_of(picture: Bytes) -> Surround | None:
+    """None in a picture of one tone."""
+    threshold, dark, bright = otsu(picture)
+    if dark == bright:
+        return None
+    mask = picture >= threshold
+    border = ring(mask)
+    is_bright = 2 * np.count_nonzero(border) >= border.size
+    return Surround(mask if is_bright else ~mask, is_bright)
+
+
+def sheet_in(found: Surround, of_lines: bool = False) -> Sheet | None:
+    """The sheet within a surround; None where there is none.
 
     Args:
         of_lines: whether the sheet is one of lines of writing, which may be of any shape and smaller, but has marks.
     """
-    rows, columns = picture.shape
-    threshold, dark, bright = otsu(picture)
-    if dark == bright:
-        return None
-    surround = picture >= threshold
-    border = ring(surround)
-    if 2 * np.count_nonzero(border) < border.size:
-        surround = ~surround
+    surround = found.mask
+    rows, columns = surround.shape
     # A smaller one is looked for where it is not too small for that to be worth it, and has to have writing on it.
     share = 4 if of_lines or 12 * np.count_nonzero(~surround) >= surround.size else 2
     top, bottom, left, right = box_of(~surround)
     if share * (bottom - top) < rows or share * (right - left) < columns:
         return None  # the largest piece is no larger: most pictures need no look at the pieces
-    sheets = components(filled(~surround))
+    sheets = found.sheets
     if not sheets.count:
         return None
     which = int(sheets.area.argmax())
@@ -73,6 +93,52 @@ def sheet_in(picture: Bytes, of_lines: bool = False) -> Sheet | None:
             if not (within & (5 * (bottoms - tops) >= height)).any():
                 return None
     return Sheet((top + _EDGE, bottom - _EDGE, left + _EDGE, right - _EDGE), around)
+
+
+def cells_alone(found: Surround, picture: Bytes, grey: Bytes) -> Bytes | None:
+    """A picture without what lies around and between the cells of a row, each with a character, as drums of a counter.
+
+    None where there are no such cells. They are of one height, and two in three are whole: solid, straight, apart from
+    each other and from the border. The strokes on these are no wider than a quarter of their height, as the holes of
+    bold zeros are. In the result the level nearest to the characters that a cell has is that of all, and of the rest.
+
+    Args:
+        found: the surround in the working picture.
+        picture: the working picture, a scaled copy of `grey`.
+        grey: the picture.
+    """
+    pieces, rows = found.sheets, len(picture)
+    if pieces.count < 2:
+        return None
+    tops, bottoms, lefts, rights = pieces.boxes
+    heights = bottoms - tops
+    whole = (100 * pieces.area >= 85 * heights * (rights - lefts)) & (pieces.borders.max(0) == 0)
+    tallest = int((heights * whole).max())
+    cells = 4 * heights >= 3 * tallest
+    whole &= cells
+    count = np.count_nonzero(whole)
+    if count < 2 or 3 * count < 2 * np.count_nonzero(cells):
+        return None
+    if 8 * tallest < rows or 4 * int(np.ptp(tops[cells])) > tallest:
+        return None
+    marks = pieces.mask(whole) & found.mask
+    inked = pieces.sums(marks)
+    if not inked[whole].all() or (3 * inked > pieces.area)[whole].any():
+        return None
+    characters = components(marks)
+    high = int((characters.boxes[1] - characters.boxes[0]).max())
+    if 3 * high < tallest or 4 * mean_stroke(marks) > high:
+        return None
+    kept = pieces.mask(whole)
+    for cell in np.flatnonzero(cells & ~whole):  # a character touches its edge, which leaves a gap in it
+        kept[tops[cell] : bottoms[cell], lefts[cell] : rights[cell]] = True
+    levels = []
+    for cell in np.flatnonzero(whole):
+        ground = picture[pieces.mask(np.arange(pieces.count) == cell) & ~found.mask]
+        levels.append(int(np.partition(ground, ground.size // 2)[ground.size // 2]))
+    gone = _enlarged(~extreme(kept, _EDGE, np.logical_and), grey.shape)
+    level, choose = (max(levels), np.maximum) if found.is_bright else (min(levels), np.minimum)
+    return np.where(gone, np.uint8(level), choose(grey, np.uint8(level)))
 
 
 def _is_solid(sheet: Mask, area: int) -> bool:
@@ -118,9 +184,13 @@ def _lies_askew(sheet: Mask, area: int) -> bool:
 
 def painted_over(grey: Bytes, gone: Mask) -> Bytes:
     """A picture with the median level of the rest in place of what is marked in a scaled copy of it."""
-    (height, width), (rows, columns) = grey.shape, gone.shape
-    large = gone[np.arange(height) * rows // height][:, np.arange(width) * columns // width]
+    large = _enlarged(gone, grey.shape)
     levels = grey[~large]
     if not levels.size:
         return grey
     return np.where(large, np.partition(levels, levels.size // 2)[levels.size // 2], grey)
+
+
+def _enlarged(mask: Mask, shape: tuple[int, ...]) -> Mask:
+    (height, width), (rows, columns) = shape, mask.shape
+    return mask[np.arange(height) * rows // height][:, np.arange(width) * columns // width]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -136,6 +137,53 @@ def test_a_pattern_of_the_paper_goes(digits: Dataset, level: int) -> None:
     rows, columns = np.mgrid[: paper.shape[0], : paper.shape[1]]
     lines = (4 * rows - columns) % 28 < 6
     assert len(groups(line_from_grey(np.where(lines, np.minimum(paper, level), paper)).pixels)) == 4
+
+
+def drums(digits: Dataset, chosen: tuple[int, ...], plate: int, tones: tuple[int, ...]) -> Paper:
+    """Bright digits, each on a drum of its own tone, of a counter whose plate is brighter."""
+    made = np.full((100, 20 + 62 * len(chosen)), plate, np.uint8)
+    for i, index in enumerate(chosen):
+        cell = np.pad(np.kron(digits.images[index].numpy(), np.ones((2, 2), np.uint8)), ((8, 8), (0, 0)))
+        made[14:86, 13 + 62 * i : 69 + 62 * i] = np.maximum(cell, tones[i % len(tones)])
+    return made
+
+
+@pytest.mark.parametrize("negative", [False, True])
+@pytest.mark.parametrize("plate", [120, 225])
+def test_digits_on_the_drums_of_a_counter(digits: Dataset, plate: int, negative: bool) -> None:
+    paper = drums(digits, (0, 3, 5, 8), plate, (15, 40))
+    found = groups(line_from_grey(255 - paper if negative else paper).pixels)
+    assert len(found) == 4
+    assert all(end - start <= 24 for start, end in found)
+
+
+def test_a_character_at_the_edge_of_its_drum_is_kept(digits: Dataset) -> None:
+    """The gap that it leaves in the drum makes that no rectangle."""
+    paper = drums(digits, (0, 3, 5), 225, (20,))
+    paper[:60, 90:98] = 225
+    found = groups(line_from_grey(paper).pixels)
+    assert len(found) == 3
+
+
+def test_zeros_of_a_marker_are_no_drums() -> None:
+    paper = np.full((100, 300), 240, np.uint8)
+    for left in (30, 110, 190):
+        paper[20:80, left : left + 48] = 20
+        paper[34:66, left + 14 : left + 34] = 240
+    found = groups(line_from_grey(paper).pixels)
+    assert len(found) == 3
+    assert all(end - start >= 12 for start, end in found)
+
+
+@pytest.mark.parametrize(("heights", "left"), [((100, 100), 4), ((100,), 4), ((70, 70), 6)])
+def test_the_lines_between_the_columns_of_a_form_go(digits: Dataset, heights: tuple[int, ...], left: int) -> None:
+    """A digit is some 60 px high here; what is not much higher may be a 1."""
+    paper = np.pad(written(digits, (0, 3, 5, 8), 3, gap=60, margin=30), ((20, 20), (0, 0)), constant_values=230)
+    gaps = [(a[1] + b[0]) // 2 for a, b in pairwise(groups(255 - paper))]
+    for middle, height in zip(gaps, heights, strict=False):
+        top = (len(paper) - height) // 2
+        paper[top : top + height, middle : middle + 5] = 46
+    assert len(groups(line_from_grey(paper).pixels)) == left
 
 
 def test_digits_that_stand_on_a_cut_rule_are_kept(digits: Dataset) -> None:

@@ -33,7 +33,7 @@ import { keptPieces, withoutTails, type Shape } from "./pieces";
 import { evenStroke, isNormal, narrowed, place, upright } from "./placing";
 import { NoDigit, type Character } from "./refusals";
 import { rulesIn, withoutRules } from "./rules";
-import { paintedOver, sheetIn } from "./sheet";
+import { paintedOver, sheetIn, surroundOf } from "./sheet";
 
 /** The longer side of the working picture. */
 const SIDE = 96;
@@ -57,7 +57,8 @@ export function findCharacter(grey: Uint8Array, height: number, width: number, s
   let crop: Grid = { data: grey, height, width };
   for (let i = 0; i < 3; i++) {
     const picture = fit(crop, SIDE);
-    const sheet = sheetIn(picture);
+    const surround = surroundOf(picture);
+    const sheet = surround && sheetIn(surround);
     if (!sheet) break;
     const { box, around } = sheet;
     crop = cut(around ? paintedOver(crop, around) : crop, box, picture);

@@ -28,7 +28,7 @@ import {
 import { framesOf, joinedOf } from "./pieces";
 import { NoDigit } from "./refusals";
 import { rulesAlong, withoutRules } from "./rules";
-import { paintedOver, sheetIn } from "./sheet";
+import { cellsAlone, paintedOver, sheetIn, surroundOf } from "./sheet";
 import { stripOf, type Place, type Span, type Strip } from "./strip";
 
 const [TALL, WIDE] = [96, 1536];
@@ -61,9 +61,9 @@ export function aroundDrawing({ height }: Grid): number {
 function cutOut(crop: Grid, corner: Pair, scale: Pair, single = false): Strip[] {
   let [top, left] = corner;
   let picture = fitted(crop);
-  const desk = sheetIn(picture, true)?.around;
-  if (desk) {
-    crop = paintedOver(crop, desk);
+  const alone = aloneOf(crop, picture);
+  if (alone) {
+    crop = alone;
     picture = fitted(crop);
   }
   [crop, picture] = widened(crop, picture);
@@ -157,6 +157,16 @@ function fitted(grey: Grid): Grid {
 }
 
 const over = (rise: Grid, threshold: number) => map(rise, (value) => Number(value >= threshold));
+
+/** Step 1, the crop without what is around its cells, or its sheet; null where there is neither. */
+function aloneOf(crop: Grid, picture: Grid): Grid | null {
+  const around = surroundOf(picture);
+  if (!around) return null;
+  const cells = cellsAlone(around, picture, crop);
+  if (cells) return cells;
+  const desk = sheetIn(around, true)?.around;
+  return desk ? paintedOver(crop, desk) : null;
+}
 
 /** The ink of step 2. */
 function risenOf(picture: Grid): Ink {
@@ -310,6 +320,8 @@ function keptOf(
   const written = keep.filter((piece) => 4 * piece.height >= height || dark.has(piece));
   if (written.length) keep = written;
   if (!keep.length) throw new NoDigit("no number: nothing on the paper is a character");
+  const bars = barsOf(keep);
+  keep = keep.filter((piece) => !bars.includes(piece));
   const tallest = max(keep.map((piece) => piece.height));
   // The tallest may be a bracket or a long stroke: the median of what comes near to it is the writing's.
   const tall = Math.trunc(median(keep.filter((piece) => 2 * piece.height >= tallest).map((piece) => piece.height)));
@@ -327,6 +339,18 @@ function keptOf(
   const isInside = ({ box: [top, bottom], height: high }: Piece) =>
     2 * (Math.min(bottom, last) - Math.max(top, first)) >= high;
   return { keep: new Set(keep.filter(isInside)), tall, lines };
+}
+
+/**
+ * The upright lines between characters, as of a form or a counter: thin, and higher than all others.
+ *
+ * One alone may be a long 1, unless it is half as high again.
+ */
+function barsOf(keep: Piece[]): Piece[] {
+  const isThin = ({ height, width }: Piece) => 8 * width <= height;
+  const highest = Math.max(0, ...keep.filter((piece) => !isThin(piece)).map(({ height }) => height));
+  const bars = keep.filter((piece) => highest && isThin(piece) && 3 * piece.height >= 4 * highest);
+  return bars.length === 1 && 2 * bars[0].height < 3 * highest ? [] : bars;
 }
 
 /** The rows of the lines of writing, from top to bottom. */

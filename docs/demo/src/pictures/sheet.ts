@@ -1,8 +1,21 @@
 // A sheet of paper, or the field of a frame, that does not fill the picture: lenet_zoo/pictures/sheet.py in TypeScript,
 // step 3 of character.ts and 2 of line.ts.
 
-import { components, filledOf, maskOf, type Pieces } from "./components";
-import { boxOf, extreme, floorDiv, map, MIN, otsu, ring, sum, transpose, type Box, type Grid } from "./kernels";
+import { components, filledOf, maskOf, type Piece, type Pieces } from "./components";
+import {
+  boxOf,
+  extreme,
+  floorDiv,
+  map,
+  meanStroke,
+  MIN,
+  otsu,
+  ring,
+  sum,
+  transpose,
+  type Box,
+  type Grid,
+} from "./kernels";
 
 /** Pixels of a sheet's edge that are no paper yet. */
 const EDGE = 2;
@@ -13,22 +26,34 @@ interface Sheet {
   around: Grid | null;
 }
 
+/** What may lie around a sheet: of two tones the one that most of the border has, and whether it is the brighter. */
+interface Surround {
+  mask: Grid;
+  isBright: boolean;
+  /** All else, and what it encloses, without holes. */
+  marked: Grid;
+  sheets: Pieces;
+}
+
+/** Null in a picture of one tone. */
+export function surroundOf(picture: Grid): Surround | null {
+  const [threshold, dark, bright] = otsu(picture.data);
+  if (dark === bright) return null;
+  const border = ring(picture.data, picture.height, picture.width);
+  const isBright = 2 * border.filter((value) => value >= threshold).length >= border.length;
+  const mask = map(picture, (value) => Number(value >= threshold === isBright));
+  const marked = map(mask, (value) => 1 - value);
+  return { mask, isBright, marked, sheets: components(filledOf(marked)) };
+}
+
 /**
- * The sheet within a surround; null without a surround.
+ * The sheet within a surround; null where there is none.
  *
  * `ofLines`: whether the sheet is one of lines of writing, which may be of any shape and smaller, but has marks.
  */
-export function sheetIn(picture: Grid, ofLines = false): Sheet | null {
-  const { data, height: rows, width: columns } = picture;
-  const [threshold, dark, bright] = otsu(data);
-  if (dark === bright) return null;
-  const border = ring(data, rows, columns);
-  const upper = border.filter((value) => value >= threshold).length;
-  const isBright = 2 * upper >= border.length;
-  const surround = map(picture, (value) => Number(value >= threshold === isBright));
-  const marked = map(surround, (value) => 1 - value);
+export function sheetIn({ mask: surround, marked, sheets }: Surround, ofLines = false): Sheet | null {
+  const { height: rows, width: columns } = surround;
   const share = ofLines || 12 * sum(marked.data) >= marked.data.length ? 4 : 2;
-  const sheets = components(filledOf(marked));
   if (!sheets.pieces.length) return null;
   const piece = sheets.pieces.reduce((largest, each) => (each.area > largest.area ? each : largest));
   const [top, bottom, left, right] = piece.box;
@@ -54,6 +79,46 @@ export function sheetIn(picture: Grid, ofLines = false): Sheet | null {
     }
   }
   return { box: [top + EDGE, bottom - EDGE, left + EDGE, right - EDGE], around };
+}
+
+/**
+ * A picture without what lies around and between the cells of a row, each with a character, as drums of a counter.
+ *
+ * Null where there are no such cells. They are of one height, and two in three are whole: solid, straight, apart from
+ * each other and from the border. The strokes on these are no wider than a quarter of their height, as the holes of
+ * bold zeros are. In the result the level nearest to the characters that a cell has is that of all, and of the rest.
+ * `picture`, which the surround is of, is a scaled copy of `grey`.
+ */
+export function cellsAlone({ mask, isBright, sheets }: Surround, picture: Grid, grey: Grid): Grid | null {
+  const { height: rows, width: columns } = picture;
+  const straight = sheets.pieces.filter(
+    ({ area, height, width, sides }) => 100 * area >= 85 * height * width && !Math.max(...sides),
+  );
+  const tallest = Math.max(0, ...straight.map(({ height }) => height));
+  const isCell = ({ height }: Piece) => 4 * height >= 3 * tallest;
+  const [cells, whole] = [sheets.pieces.filter(isCell), straight.filter(isCell)];
+  if (whole.length < 2 || 3 * whole.length < 2 * cells.length || 8 * tallest < rows) return null;
+  const tops = cells.map(({ box }) => box[0]);
+  if (4 * (Math.max(...tops) - Math.min(...tops)) > tallest) return null;
+  const of = whole.map((cell) => maskOf(sheets, rows, columns, (each) => each === cell));
+  const marksOf = of.map((cell) => map(cell, (value, i) => value & mask.data[i]));
+  const isMarked = marksOf.every((marks, k) => sum(marks.data) && 3 * sum(marks.data) <= whole[k].area);
+  if (!isMarked) return null;
+  const kept = maskOf(sheets, rows, columns, (each) => whole.includes(each));
+  const marks = map(kept, (value, i) => value & mask.data[i]);
+  const high = Math.max(...components(marks).pieces.map(({ height }) => height));
+  if (3 * high < tallest || 4 * meanStroke(marks) > high) return null;
+  for (const { box } of cells.filter((cell) => !whole.includes(cell))) {
+    // A character touches its edge, which leaves a gap in it.
+    for (let y = box[0]; y < box[1]; y++) kept.data.fill(1, y * columns + box[2], y * columns + box[3]);
+  }
+  const levels = of.map((cell) => {
+    const ground = picture.data.filter((_, i) => cell.data[i] && !mask.data[i]).sort();
+    return ground[ground.length >> 1];
+  });
+  const [choose, inside] = [isBright ? Math.max : Math.min, enlarged(extreme(kept, EDGE, MIN), grey)];
+  const level = choose(...levels);
+  return map(grey, (value, i) => (inside.data[i] ? choose(value, level) : level));
 }
 
 /** Whether nothing of a piece is hollow: no row or column of it has gaps, but for 1/20 in all. */
@@ -101,13 +166,18 @@ function liesAskew(sheet: Grid, area: number): boolean {
 
 /** A picture with the median level of the rest in place of what is marked in a scaled copy of it. */
 export function paintedOver(grey: Grid, gone: Grid): Grid {
-  const large = map(grey, (_, i) => {
-    const row = floorDiv(floorDiv(i, grey.width) * gone.height, grey.height);
-    const column = floorDiv((i % grey.width) * gone.width, grey.width);
-    return gone.data[row * gone.width + column];
-  });
+  const large = enlarged(gone, grey);
   const levels = grey.data.filter((_, i) => !large.data[i]).sort();
   if (!levels.length) return grey;
   const level = levels[levels.length >> 1];
   return map(grey, (value, i) => (large.data[i] ? level : value));
+}
+
+function enlarged(mask: Grid, { height, width }: Pick<Grid, "height" | "width">): Grid {
+  const data = new Uint8Array(height * width);
+  for (let y = 0; y < height; y++) {
+    const row = floorDiv(y * mask.height, height) * mask.width;
+    for (let x = 0; x < width; x++) data[y * width + x] = mask.data[row + floorDiv(x * mask.width, width)];
+  }
+  return { data, height, width };
 }
