@@ -79,7 +79,9 @@ def sheet_in(found: Surround, of_lines: bool = False) -> Sheet | None:
     written = not ring(sheet).any() and _is_solid(sheet, area) and _is_written_upon(sheet & surround, area)
     inside = extreme(sheet, _EDGE + 1, np.logical_and)
     around = ~inside if written and inside.any() else None
-    straight = 100 * area >= 85 * height * width
+    # A long strip that is turned a little fills much less of its box, but each of its columns is as high.
+    high = int(sheet.sum(0).max()) if of_lines else height
+    straight = 100 * area >= 85 * high * width
     if around is None and (of_lines or small or not straight):
         return None
     if not straight and not _lies_askew(sheet, area):
@@ -98,9 +100,9 @@ def sheet_in(found: Surround, of_lines: bool = False) -> Sheet | None:
 def cells_alone(found: Surround, picture: Bytes, grey: Bytes) -> Bytes | None:
     """A picture without what lies around and between the cells of a row, each with a character, as drums of a counter.
 
-    None where there are no such cells. They are of one height, and two in three are whole: solid, straight, apart from
-    each other and from the border. The strokes on these are no wider than a quarter of their height, as the holes of
-    bold zeros are. In the result the level nearest to the characters that a cell has is that of all, and of the rest.
+    None where there are no such cells. They are of one height, and half of them, two or more, are whole: solid, straight,
+    apart from each other and from the border. The strokes on these are no wider than a quarter of their height, as the
+    holes of bold zeros are. In the result the level nearest to the characters that a cell has is that of all, and of the rest.
 
     Args:
         found: the surround in the working picture.
@@ -114,12 +116,8 @@ def cells_alone(found: Surround, picture: Bytes, grey: Bytes) -> Bytes | None:
     heights = bottoms - tops
     whole = (100 * pieces.area >= 85 * heights * (rights - lefts)) & (pieces.borders.max(0) == 0)
     tallest = int((heights * whole).max())
-    cells = 4 * heights >= 3 * tallest
-    whole &= cells
-    count = np.count_nonzero(whole)
-    if count < 2 or 3 * count < 2 * np.count_nonzero(cells):
-        return None
-    if 8 * tallest < rows or 4 * int(np.ptp(tops[cells])) > tallest:
+    whole &= 4 * heights >= 3 * tallest
+    if np.count_nonzero(whole) < 2 or 8 * tallest < rows or 4 * int(np.ptp(tops[whole])) > tallest:
         return None
     marks = pieces.mask(whole) & found.mask
     inked = pieces.sums(marks)
@@ -130,8 +128,11 @@ def cells_alone(found: Surround, picture: Bytes, grey: Bytes) -> Bytes | None:
     if 3 * high < tallest or 4 * mean_stroke(marks) > high:
         return None
     kept = pieces.mask(whole)
-    for cell in np.flatnonzero(cells & ~whole):  # a character touches its edge, which leaves a gap in it
-        kept[tops[cell] : bottoms[cell], lefts[cell] : rights[cell]] = True
+    open_ones = _open_cells(pieces, whole)
+    if len(open_ones) > np.count_nonzero(whole):
+        return None
+    for top, bottom, left, right in open_ones:
+        kept[top:bottom, left:right] = True
     levels = []
     for cell in np.flatnonzero(whole):
         ground = picture[pieces.mask(np.arange(pieces.count) == cell) & ~found.mask]
@@ -139,6 +140,29 @@ def cells_alone(found: Surround, picture: Bytes, grey: Bytes) -> Bytes | None:
     gone = _enlarged(~extreme(kept, _EDGE, np.logical_and), grey.shape)
     level, choose = (max(levels), np.maximum) if found.is_bright else (min(levels), np.minimum)
     return np.where(gone, np.uint8(level), choose(grey, np.uint8(level)))
+
+
+def _open_cells(pieces: Pieces, whole: Mask) -> list[Box]:
+    """The boxes of cells that a character reaches out of, beside whole ones: it parts what is left of them."""
+    tops, bottoms, lefts, rights = pieces.boxes
+    first, last = int(tops[whole].min()), int(bottoms[whole].max())
+    between = ~whole & (first <= tops) & (bottoms <= last)
+    found: list[list[int]] = []  # the box, and how much of it is of the cell
+    for i in sorted(np.flatnonzero(between).tolist(), key=lambda i: int(lefts[i])):
+        box = [int(edge[i]) for edge in pieces.boxes]
+        if found and box[2] < found[-1][3]:
+            top, bottom, left, right, area = found[-1]
+            found[-1] = [min(top, box[0]), max(bottom, box[1]), left, max(right, box[3]), area + int(pieces.area[i])]
+        else:
+            found.append([*box, int(pieces.area[i])])
+    high, wide = int((bottoms - tops)[whole].max()), int((rights - lefts)[whole].min())
+    return [
+        (top, bottom, left, right)
+        for top, bottom, left, right, area in found
+        if 4 * (bottom - top) >= 3 * high
+        and 2 * (right - left) >= wide
+        and 2 * area >= (bottom - top) * (right - left)
+    ]
 
 
 def _is_solid(sheet: Mask, area: int) -> bool:

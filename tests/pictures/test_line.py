@@ -165,6 +165,12 @@ def test_a_character_at_the_edge_of_its_drum_is_kept(digits: Dataset) -> None:
     assert len(found) == 3
 
 
+def test_a_character_that_parts_its_drum_is_kept(digits: Dataset) -> None:
+    paper = drums(digits, (0, 3, 5, 8), 225, (20,))
+    paper[46:52, 130:200] = 225
+    assert len(groups(line_from_grey(paper).pixels)) == 4
+
+
 def test_zeros_of_a_marker_are_no_drums() -> None:
     paper = np.full((100, 300), 240, np.uint8)
     for left in (30, 110, 190):

@@ -67,7 +67,11 @@ export function sheetIn({ mask: surround, marked, sheets }: Surround, ofLines = 
   const written = !ring(sheet.data, rows, columns).some(Boolean) && isSolid(sheet, area) && isWrittenUpon(marks, area);
   const inside = extreme(sheet, EDGE + 1, MIN);
   const around = written && inside.data.some(Boolean) ? map(inside, (value) => 1 - value) : null;
-  const straight = 100 * area >= 85 * height * width;
+  // A long strip that is turned a little fills much less of its box, but each of its columns is as high.
+  const inColumn = new Array<number>(columns).fill(0);
+  sheet.data.forEach((value, i) => (inColumn[i % columns] += value));
+  const high = ofLines ? Math.max(...inColumn) : height;
+  const straight = 100 * area >= 85 * high * width;
   if (!around && (ofLines || small || !straight)) return null;
   if (!straight && !liesAskew(sheet, area)) return null;
   if (straight) {
@@ -84,9 +88,9 @@ export function sheetIn({ mask: surround, marked, sheets }: Surround, ofLines = 
 /**
  * A picture without what lies around and between the cells of a row, each with a character, as drums of a counter.
  *
- * Null where there are no such cells. They are of one height, and two in three are whole: solid, straight, apart from
- * each other and from the border. The strokes on these are no wider than a quarter of their height, as the holes of
- * bold zeros are. In the result the level nearest to the characters that a cell has is that of all, and of the rest.
+ * Null where there are no such cells. They are of one height, and half of them, two or more, are whole: solid, straight,
+ * apart from each other and from the border. The strokes on these are no wider than a quarter of their height, as the
+ * holes of bold zeros are. In the result the level nearest to the characters that a cell has is that of all, and of the rest.
  * `picture`, which the surround is of, is a scaled copy of `grey`.
  */
 export function cellsAlone({ mask, isBright, sheets }: Surround, picture: Grid, grey: Grid): Grid | null {
@@ -95,11 +99,9 @@ export function cellsAlone({ mask, isBright, sheets }: Surround, picture: Grid, 
     ({ area, height, width, sides }) => 100 * area >= 85 * height * width && !Math.max(...sides),
   );
   const tallest = Math.max(0, ...straight.map(({ height }) => height));
-  const isCell = ({ height }: Piece) => 4 * height >= 3 * tallest;
-  const [cells, whole] = [sheets.pieces.filter(isCell), straight.filter(isCell)];
-  if (whole.length < 2 || 3 * whole.length < 2 * cells.length || 8 * tallest < rows) return null;
-  const tops = cells.map(({ box }) => box[0]);
-  if (4 * (Math.max(...tops) - Math.min(...tops)) > tallest) return null;
+  const whole = straight.filter(({ height }) => 4 * height >= 3 * tallest);
+  const tops = whole.map(({ box }) => box[0]);
+  if (whole.length < 2 || 8 * tallest < rows || 4 * (Math.max(...tops) - Math.min(...tops)) > tallest) return null;
   const of = whole.map((cell) => maskOf(sheets, rows, columns, (each) => each === cell));
   const marksOf = of.map((cell) => map(cell, (value, i) => value & mask.data[i]));
   const isMarked = marksOf.every((marks, k) => sum(marks.data) && 3 * sum(marks.data) <= whole[k].area);
@@ -108,9 +110,10 @@ export function cellsAlone({ mask, isBright, sheets }: Surround, picture: Grid, 
   const marks = map(kept, (value, i) => value & mask.data[i]);
   const high = Math.max(...components(marks).pieces.map(({ height }) => height));
   if (3 * high < tallest || 4 * meanStroke(marks) > high) return null;
-  for (const { box } of cells.filter((cell) => !whole.includes(cell))) {
-    // A character touches its edge, which leaves a gap in it.
-    for (let y = box[0]; y < box[1]; y++) kept.data.fill(1, y * columns + box[2], y * columns + box[3]);
+  const open = openCells(sheets.pieces, whole);
+  if (open.length > whole.length) return null;
+  for (const [top, bottom, left, right] of open) {
+    for (let y = top; y < bottom; y++) kept.data.fill(1, y * columns + left, y * columns + right);
   }
   const levels = of.map((cell) => {
     const ground = picture.data.filter((_, i) => cell.data[i] && !mask.data[i]).sort();
@@ -119,6 +122,29 @@ export function cellsAlone({ mask, isBright, sheets }: Surround, picture: Grid, 
   const [choose, inside] = [isBright ? Math.max : Math.min, enlarged(extreme(kept, EDGE, MIN), grey)];
   const level = choose(...levels);
   return map(grey, (value, i) => (inside.data[i] ? choose(value, level) : level));
+}
+
+/** The boxes of cells that a character reaches out of, beside whole ones: it parts what is left of them. */
+function openCells(pieces: Piece[], whole: Piece[]): Box[] {
+  const first = Math.min(...whole.map(({ box }) => box[0]));
+  const last = Math.max(...whole.map(({ box }) => box[1]));
+  const between = pieces.filter((piece) => !whole.includes(piece) && first <= piece.box[0] && piece.box[1] <= last);
+  const found: { box: Box; area: number }[] = [];
+  for (const { box, area } of between.sort((a, b) => a.box[2] - b.box[2])) {
+    const before = found[found.length - 1];
+    if (before && box[2] < before.box[3]) {
+      const [top, bottom, left, right] = before.box;
+      before.box = [Math.min(top, box[0]), Math.max(bottom, box[1]), left, Math.max(right, box[3])];
+      before.area += area;
+    } else {
+      found.push({ box, area });
+    }
+  }
+  const high = Math.max(...whole.map(({ height }) => height));
+  const wide = Math.min(...whole.map(({ width }) => width));
+  const isCell = ({ box: [top, bottom, left, right], area }: { box: Box; area: number }) =>
+    4 * (bottom - top) >= 3 * high && 2 * (right - left) >= wide && 2 * area >= (bottom - top) * (right - left);
+  return found.filter(isCell).map(({ box }) => box);
 }
 
 /** Whether nothing of a piece is hollow: no row or column of it has gaps, but for 1/20 in all. */
