@@ -100,9 +100,10 @@ def sheet_in(found: Surround, of_lines: bool = False) -> Sheet | None:
 def cells_alone(found: Surround, picture: Bytes, grey: Bytes) -> Bytes | None:
     """A picture without what lies around and between the cells of a row, each with a character, as drums of a counter.
 
-    None where there are no such cells. They are of one height, and half of them, two or more, are whole: solid, straight,
-    apart from each other and from the border. The strokes on these are no wider than a quarter of their height, as the
-    holes of bold zeros are. In the result the level nearest to the characters that a cell has is that of all, and of the rest.
+    None where there are no such cells. They are of one height, and half of them, two or more, are whole: straight,
+    apart from each other and from the border, and with 1/64 to 1/3 of the character's tone within. The strokes on
+    these are no wider than a quarter of their height, as the holes of bold zeros are. In the result, the level nearest
+    to the characters that a whole cell has is that of all cells, and of what is around.
 
     Args:
         found: the surround in the working picture.
@@ -114,15 +115,14 @@ def cells_alone(found: Surround, picture: Bytes, grey: Bytes) -> Bytes | None:
         return None
     tops, bottoms, lefts, rights = pieces.boxes
     heights = bottoms - tops
-    whole = (100 * pieces.area >= 85 * heights * (rights - lefts)) & (pieces.borders.max(0) == 0)
+    inked, area = pieces.sums(found.mask), pieces.area
+    whole = (100 * area >= 85 * heights * (rights - lefts)) & (pieces.borders.max(0) == 0)
+    whole &= (64 * inked >= area) & (3 * inked <= area)
     tallest = int((heights * whole).max())
     whole &= 4 * heights >= 3 * tallest
     if np.count_nonzero(whole) < 2 or 8 * tallest < rows or 4 * int(np.ptp(tops[whole])) > tallest:
         return None
     marks = pieces.mask(whole) & found.mask
-    inked = pieces.sums(marks)
-    if not inked[whole].all() or (3 * inked > pieces.area)[whole].any():
-        return None
     characters = components(marks)
     high = int((characters.boxes[1] - characters.boxes[0]).max())
     if 3 * high < tallest or 4 * mean_stroke(marks) > high:
@@ -159,9 +159,7 @@ def _open_cells(pieces: Pieces, whole: Mask) -> list[Box]:
     return [
         (top, bottom, left, right)
         for top, bottom, left, right, area in found
-        if 4 * (bottom - top) >= 3 * high
-        and 2 * (right - left) >= wide
-        and 2 * area >= (bottom - top) * (right - left)
+        if 4 * (bottom - top) >= 3 * high and 2 * (right - left) >= wide and 2 * area >= (bottom - top) * (right - left)
     ]
 
 

@@ -88,24 +88,28 @@ export function sheetIn({ mask: surround, marked, sheets }: Surround, ofLines = 
 /**
  * A picture without what lies around and between the cells of a row, each with a character, as drums of a counter.
  *
- * Null where there are no such cells. They are of one height, and half of them, two or more, are whole: solid, straight,
- * apart from each other and from the border. The strokes on these are no wider than a quarter of their height, as the
- * holes of bold zeros are. In the result the level nearest to the characters that a cell has is that of all, and of the rest.
+ * Null where there are no such cells. They are of one height, and half of them, two or more, are whole: straight, apart
+ * from each other and from the border, and with 1/64 to 1/3 of the character's tone within. The strokes on these are no
+ * wider than a quarter of their height, as the holes of bold zeros are. In the result, the level nearest to the
+ * characters that a whole cell has is that of all cells, and of what is around.
  * `picture`, which the surround is of, is a scaled copy of `grey`.
  */
 export function cellsAlone({ mask, isBright, sheets }: Surround, picture: Grid, grey: Grid): Grid | null {
   const { height: rows, width: columns } = picture;
-  const straight = sheets.pieces.filter(
-    ({ area, height, width, sides }) => 100 * area >= 85 * height * width && !Math.max(...sides),
-  );
-  const tallest = Math.max(0, ...straight.map(({ height }) => height));
-  const whole = straight.filter(({ height }) => 4 * height >= 3 * tallest);
+  const inked = new Map(sheets.pieces.map((piece) => [piece, 0]));
+  sheets.labels.forEach((label, i) => {
+    const piece = sheets.pieces[label - 1];
+    if (label && mask.data[i]) inked.set(piece, inked.get(piece)! + 1);
+  });
+  const marked = sheets.pieces.filter((piece) => {
+    const { area, height, width, sides } = piece;
+    if (100 * area < 85 * height * width || Math.max(...sides)) return false;
+    return 64 * inked.get(piece)! >= area && 3 * inked.get(piece)! <= area;
+  });
+  const tallest = Math.max(0, ...marked.map(({ height }) => height));
+  const whole = marked.filter(({ height }) => 4 * height >= 3 * tallest);
   const tops = whole.map(({ box }) => box[0]);
   if (whole.length < 2 || 8 * tallest < rows || 4 * (Math.max(...tops) - Math.min(...tops)) > tallest) return null;
-  const of = whole.map((cell) => maskOf(sheets, rows, columns, (each) => each === cell));
-  const marksOf = of.map((cell) => map(cell, (value, i) => value & mask.data[i]));
-  const isMarked = marksOf.every((marks, k) => sum(marks.data) && 3 * sum(marks.data) <= whole[k].area);
-  if (!isMarked) return null;
   const kept = maskOf(sheets, rows, columns, (each) => whole.includes(each));
   const marks = map(kept, (value, i) => value & mask.data[i]);
   const high = Math.max(...components(marks).pieces.map(({ height }) => height));
@@ -115,7 +119,8 @@ export function cellsAlone({ mask, isBright, sheets }: Surround, picture: Grid, 
   for (const [top, bottom, left, right] of open) {
     for (let y = top; y < bottom; y++) kept.data.fill(1, y * columns + left, y * columns + right);
   }
-  const levels = of.map((cell) => {
+  const levels = whole.map((piece) => {
+    const cell = maskOf(sheets, rows, columns, (each) => each === piece);
     const ground = picture.data.filter((_, i) => cell.data[i] && !mask.data[i]).sort();
     return ground[ground.length >> 1];
   });
