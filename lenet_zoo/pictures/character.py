@@ -30,11 +30,18 @@ Grey to digit (`digit_from_grey`; `//` rounds down; S = 96 is the longer side of
        the sides meet at right angles (cosine at most 1/4).
        What fills its box is neither, but a 0 or a block 8, when no piece of the class that is not the surround covers
        2/3 of that box and none within it is 1/5 as high. The picture is cut to the box, less 2 px on each side.
-       It is a sheet with writing on it if it does not touch the border; if its rows and columns, each from its first
-       pixel to the last, have gaps of 1/20 in all at most; and if what is of the surround's class on it is up to 1/3
-       of its area, and a piece of that 1/8 as high as the root of that area. Then all that is not 3 px inside it gets
-       the median level of the rest before the cut. What lies askew has to be such a one. Go back to 2 (three times at
-       most).
+       It is a sheet with writing on it if it does not touch the border (of a piece that does, what an opening over 5 px
+       leaves of it is tried: a label may hang from a string); if its rows and columns, each from its first pixel to the
+       last, have gaps of 1/20 in all at most; and if what is of the surround's class on it is up to 1/3 of its area,
+       and a piece of that 1/8 as high as the root of that area. Then all that is not 3 px inside it gets the median
+       level of the rest before the cut. What lies askew has to be such a one, and so has a disc: as wide as it is high,
+       within 1/8, it fills 75 to 82 % of its box, and what is on it is 5 times as high as its strokes are wide, rounded
+       down (step 13).
+       Before that, a round sheet may reach the border: the pieces of one class that hold all four corners are up to 2/5
+       of the picture, the rest has as few gaps and fills 97 % of its box at most, and what it has of their class, if
+       any, is up to 1/3 of it and again 5 times as high as its strokes are wide. At their edge the levels 2 and 3 px on
+       either side differ by half the distance of the class means. Then these pieces and what is up to 2 px away get the
+       median level of the rest. Go back to 2 (three times at most).
     4. Polarity (`ground`): the sum of two skewnesses Σr³ / Σ|r|³, of r = the picture less the plane through its border,
        and of r = the picture, smoothed 3×3, less its mean over S/3 each way. Positive: the ink is bright. Otherwise the
        picture is turned to its negative. The first term asks what stands out from the border, however fat the pen; the
@@ -160,7 +167,7 @@ from lenet_zoo.pictures.pieces import kept_pieces, without_tails
 from lenet_zoo.pictures.placing import even_stroke, is_normal, narrowed, place, upright
 from lenet_zoo.pictures.reading import PictureSource, load_picture, picture_name
 from lenet_zoo.pictures.rules import rules_in, without_rules
-from lenet_zoo.pictures.sheet import painted_over, sheet_in, surround_of
+from lenet_zoo.pictures.sheet import corners_in, painted_over, sheet_in, surround_of
 
 __all__ = ["Found", "digit_from_grey", "digit_from_image", "find_character"]
 
@@ -241,6 +248,11 @@ def _ink(grey: Bytes) -> tuple[Bytes, bool]:
     crop, picture = grey, fit(grey, _SIDE)
     for _ in range(3):
         around = surround_of(picture)
+        corners = None if around is None else corners_in(around, picture)
+        if corners is not None:
+            crop = painted_over(crop, corners)
+            picture = fit(crop, _SIDE)
+            continue
         sheet = None if around is None else sheet_in(around)
         if sheet is None:
             break

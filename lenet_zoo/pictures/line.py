@@ -4,7 +4,8 @@ The steps are those of `character`, with the height of the line in place of the 
 
     1. Fit: the picture is scaled to a height of 96 px (1,536 px wide at most). Around a sheet with writing on it
        (`sheet`; it measures 1/4 of the picture in both directions, and may be of any shape) it gets the median level of
-       that, and around and between the cells of a counter, 1/8 of the picture high, that of the cells.
+       that, as around a round one that reaches the border, and around and between the cells of a counter, 1/8 of the
+       picture high, that of the cells.
     2. Polarity, slope of light, paper (`ground`), Otsu's threshold; one tone and noise are refused. Ink is less than
        half of the picture, or the polarity was that of a frame. A note, a spot of light or a shadow is no ink where
        there are strokes upon it (`ground.upon_blob`), of which a digit is 1/8 as high as the picture or more. Where the
@@ -55,7 +56,7 @@ from lenet_zoo.pictures.kernels import Bytes, Mask, box_of, extreme, halved, mea
 from lenet_zoo.pictures.pieces import frames, joined
 from lenet_zoo.pictures.reading import PictureSource, load_picture, picture_name, reduced
 from lenet_zoo.pictures.rules import rules_along, without_rules
-from lenet_zoo.pictures.sheet import cells_alone, painted_over, sheet_in, surround_of
+from lenet_zoo.pictures.sheet import cells_alone, corners_in, painted_over, sheet_in, surround_of
 from lenet_zoo.pictures.strip import Strip, strip_of
 
 __all__ = ["line_from_grey", "line_from_image", "lines_from_image"]
@@ -228,6 +229,9 @@ def _alone(crop: Bytes, picture: Bytes) -> Bytes | None:
     cells = cells_alone(around, picture, crop)
     if cells is not None:
         return cells
+    corners = corners_in(around, picture)
+    if corners is not None:
+        return painted_over(crop, corners)
     sheet = sheet_in(around, of_lines=True)
     return None if sheet is None or sheet.around is None else painted_over(crop, sheet.around)
 

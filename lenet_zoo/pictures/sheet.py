@@ -11,7 +11,7 @@ import numpy as np
 from lenet_zoo.pictures.components import Pieces, components, filled
 from lenet_zoo.pictures.kernels import Box, Bytes, Mask, box_of, extreme, mean_stroke, otsu, ring
 
-__all__ = ["Sheet", "Surround", "cells_alone", "painted_over", "sheet_in", "surround_of"]
+__all__ = ["Sheet", "Surround", "cells_alone", "corners_in", "painted_over", "sheet_in", "surround_of"]
 
 # Pixels of a sheet's edge that are no paper yet.
 _EDGE = 2
@@ -26,10 +26,17 @@ class Sheet(NamedTuple):
 
 @dataclass(frozen=True)
 class Surround:
-    """What may lie around a sheet: of two tones the one that most of the border has, and whether it is the brighter."""
+    """What may lie around a sheet: of two tones the one that most of the border has.
+
+    Attributes:
+        mask: where it is.
+        is_bright: whether it is the brighter one.
+        contrast: the difference of the tones' means.
+    """
 
     mask: Mask
     is_bright: bool
+    contrast: int
 
     @cached_property
     def sheets(self) -> Pieces:
@@ -45,7 +52,7 @@ def surround_of(picture: Bytes) -> Surround | None:
     mask = picture >= threshold
     border = ring(mask)
     is_bright = 2 * np.count_nonzero(border) >= border.size
-    return Surround(mask if is_bright else ~mask, is_bright)
+    return Surround(mask if is_bright else ~mask, is_bright, bright - dark)
 
 
 def sheet_in(found: Surround, of_lines: bool = False) -> Sheet | None:
@@ -65,8 +72,11 @@ def sheet_in(found: Surround, of_lines: bool = False) -> Sheet | None:
     if not sheets.count:
         return None
     which = int(sheets.area.argmax())
-    top, bottom, left, right = (int(edge[which]) for edge in sheets.boxes)
-    area, height, width = int(sheets.area[which]), bottom - top, right - left
+    sheet = sheets.mask(np.arange(sheets.count) == which)
+    if ring(sheet).any():
+        sheet = _without_string(sheet)
+    top, bottom, left, right = box_of(sheet)
+    area, height, width = int(np.count_nonzero(sheet)), bottom - top, right - left
     if (
         share * height < rows
         or share * width < columns
@@ -74,7 +84,6 @@ def sheet_in(found: Surround, of_lines: bool = False) -> Sheet | None:
     ):
         return None
     small = 2 * height < rows or 2 * width < columns
-    sheet = sheets.mask(np.arange(sheets.count) == which)
     # What touches the border may be what a shadow leaves of the light.
     written = not ring(sheet).any() and _is_solid(sheet, area) and _is_written_upon(sheet & surround, area)
     inside = extreme(sheet, _EDGE + 1, np.logical_and)
@@ -84,7 +93,7 @@ def sheet_in(found: Surround, of_lines: bool = False) -> Sheet | None:
     straight = 100 * area >= 85 * high * width
     if around is None and (of_lines or small or not straight):
         return None
-    if not straight and not _lies_askew(sheet, area):
+    if not straight and not _lies_askew(sheet, area) and not _is_disc(area, height, width, sheet & surround):
         return None
     if straight:
         marks = components(~surround)
@@ -142,6 +151,40 @@ def cells_alone(found: Surround, picture: Bytes, grey: Bytes) -> Bytes | None:
     return np.where(gone, np.uint8(level), choose(grey, np.uint8(level)))
 
 
+def corners_in(found: Surround, picture: Bytes) -> Mask | None:
+    """What is around a round or rounded sheet that reaches the border, as where a picture was cropped to a disc.
+
+    None where there is none. It has the four corners, two fifths of the picture at most, and what it leaves is solid
+    and no rectangle. Where they meet, their levels differ by half of what the tones do: a lens that darkens the corners
+    makes no such edge. What has its tone upon the sheet are strokes: of a 0 that fills the picture, the hole is too
+    wide for one.
+    """
+    corners = np.zeros(found.mask.shape, np.bool_)
+    corners[[0, 0, -1, -1], [0, -1, 0, -1]] = True
+    for mask in (found.mask, ~found.mask):
+        if not mask[corners].all() or 5 * np.count_nonzero(mask) > 3 * mask.size:
+            continue  # as nearly always: it has no more than its share of the picture, and a third of the sheet
+        pieces = components(mask)
+        around = pieces.mask(pieces.sums(corners) > 0)
+        marks = mask & ~around
+        area = int(np.count_nonzero(~around))
+        top, bottom, left, right = box_of(~around)
+        rounded = 5 * area >= 3 * mask.size and 100 * area <= 97 * (bottom - top) * (right - left)
+        written = 3 * np.count_nonzero(marks) <= area and (not marks.any() or _are_strokes(marks))
+        if rounded and written and _is_solid(~around, area) and _is_edge(around, picture, found.contrast):
+            return extreme(around, _EDGE, np.logical_or)
+    return None
+
+
+def _is_edge(around: Mask, picture: Bytes, contrast: int) -> bool:
+    """Whether levels 2 and 3 px on either side of a border differ by half the contrast, on average."""
+    outside, inside = (
+        picture[extreme(one, 3, np.logical_or) & ~extreme(one, 1, np.logical_or)] for one in (~around, around)
+    )
+    levels = abs(int(outside.sum()) * inside.size - int(inside.sum()) * outside.size)
+    return 2 * levels >= contrast * inside.size * outside.size
+
+
 def _open_cells(pieces: Pieces, whole: Mask) -> list[Box]:
     """The boxes of cells that a character reaches out of, beside whole ones: it parts what is left of them."""
     tops, bottoms, lefts, rights = pieces.boxes
@@ -161,6 +204,15 @@ def _open_cells(pieces: Pieces, whole: Mask) -> list[Box]:
         for top, bottom, left, right, area in found
         if 4 * (bottom - top) >= 3 * high and 2 * (right - left) >= wide and 2 * area >= (bottom - top) * (right - left)
     ]
+
+
+def _without_string(sheet: Mask) -> Mask:
+    """Without what leads from a label to the border, up to 4 px wide; as it was if it still touches that then."""
+    pieces = components(extreme(extreme(sheet, 2, np.logical_and), 2, np.logical_or))
+    if not pieces.count:
+        return sheet
+    label = pieces.mask(np.arange(pieces.count) == pieces.area.argmax())
+    return sheet if ring(label).any() else label
 
 
 def _is_solid(sheet: Mask, area: int) -> bool:
@@ -202,6 +254,21 @@ def _lies_askew(sheet: Mask, area: int) -> bool:
     uneven = (a[0] + c[0] - b[0] - d[0]) ** 2 + (a[1] + c[1] - b[1] - d[1]) ** 2
     dot = down[0] * across[0] + down[1] * across[1]
     return 36 * uneven <= long and 16 * dot * dot <= short * long
+
+
+def _is_disc(area: int, height: int, width: int, marks: Mask) -> bool:
+    """Whether a piece is round, and what is on it strokes: the hole of a bold 0 is not."""
+    is_round = 8 * abs(height - width) <= max(height, width) and 75 <= 100 * area // (height * width) <= 82
+    return is_round and _are_strokes(marks)
+
+
+def _are_strokes(marks: Mask) -> bool:
+    """Whether there are marks, five times as high as their strokes are wide."""
+    pieces = components(marks)
+    if not pieces.count:
+        return False
+    tops, bottoms, _, _ = pieces.boxes
+    return int((bottoms - tops).max()) >= 5 * mean_stroke(marks)
 
 
 def painted_over(grey: Bytes, gone: Mask) -> Bytes:

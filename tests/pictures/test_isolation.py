@@ -58,6 +58,44 @@ def alone(stroke: Points = THREE, **options: int) -> Image.Image:
 # ---- What goes -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("surround", [0, 90, 255])
+@pytest.mark.parametrize("ink", [40, 150])
+@pytest.mark.parametrize("edges", [(0, 0, 200, 200), (10, 0, 190, 200), (14, 14, 186, 186)])
+def test_what_is_around_a_disc(surround: int, ink: int, edges: tuple[int, int, int, int]) -> None:
+    """As an avatar is cropped: to the border, to two sides of it, or with a margin."""
+    sheet = alone(ink=ink)
+    cropped = Image.new("L", sheet.size, surround)
+    disc = Image.new("L", sheet.size, 0)
+    ImageDraw.Draw(disc).ellipse((2, 2, 197, 197), fill=255)
+    cropped.paste(sheet, mask=disc)
+    assert alike_within_a_pixel(digit(cropped.crop(edges)), digit(alone(ink=ink))) > 0.95
+
+
+@pytest.mark.parametrize(("pen", "margin"), [(30, 0), (30, 1), (45, 1), (45, 12), (60, 12)])
+def test_a_bold_0_is_no_disc(pen: int, margin: int) -> None:
+    """Its hole is no character, however tightly the picture is cut."""
+    zero = Image.new("L", (140 + 2 * margin, 180 + 2 * margin), 235)
+    box = (margin, margin, 139 + margin, 179 + margin)
+    ImageDraw.Draw(zero).ellipse(box, fill=40)
+    ImageDraw.Draw(zero).ellipse((box[0] + pen, box[1] + pen, box[2] - pen, box[3] - pen), fill=235)
+    pixels = digit(zero)
+    assert pixels[14, 14] < 60
+    assert pixels[14].max() == 255
+    assert np.ptp(np.flatnonzero(pixels.max(0) > 128)) >= 12
+
+
+@pytest.mark.parametrize("way", [1, -1])
+def test_a_label_on_a_string(way: int) -> None:
+    label = write(page(120, 150), SEVEN, 60, 30, 60, pen=6)
+    desk = Image.new("L", (260, 200), 70)
+    desk.paste(label, (70, 40))
+    ImageDraw.Draw(desk).line([(0, 80), (75, 96)], fill=210, width=4)
+    ImageDraw.Draw(desk).ellipse((76, 92, 84, 100), fill=70)
+    image = Image.fromarray(np.asarray(desk)[:, ::way])
+    plain = write(page(), SEVEN, 60, 30, 60, pen=6)
+    assert alike_within_a_pixel(digit(image)[:, ::way] if way < 0 else digit(image), digit(plain)) > 0.9
+
+
 @pytest.mark.parametrize("side", ["left", "right", "top", "bottom", "both"])
 @pytest.mark.parametrize("stroke", [THREE, FOUR, SEVEN])
 def test_a_neighbours_remnant_that_the_border_cuts(stroke: Points, side: str) -> None:

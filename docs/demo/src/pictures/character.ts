@@ -33,7 +33,7 @@ import { keptPieces, withoutTails, type Shape } from "./pieces";
 import { evenStroke, isNormal, narrowed, place, upright } from "./placing";
 import { NoDigit, type Character } from "./refusals";
 import { rulesIn, withoutRules } from "./rules";
-import { paintedOver, sheetIn, surroundOf } from "./sheet";
+import { cornersIn, paintedOver, sheetIn, surroundOf } from "./sheet";
 
 /** The longer side of the working picture. */
 const SIDE = 96;
@@ -58,6 +58,11 @@ export function findCharacter(grey: Uint8Array, height: number, width: number, s
   for (let i = 0; i < 3; i++) {
     const picture = fit(crop, SIDE);
     const surround = surroundOf(picture);
+    const corners = surround && cornersIn(surround, picture);
+    if (corners) {
+      crop = paintedOver(crop, corners);
+      continue;
+    }
     const sheet = surround && sheetIn(surround);
     if (!sheet) break;
     const { box, around } = sheet;

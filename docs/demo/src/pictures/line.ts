@@ -28,7 +28,7 @@ import {
 import { framesOf, joinedOf } from "./pieces";
 import { NoDigit } from "./refusals";
 import { rulesAlong, withoutRules } from "./rules";
-import { cellsAlone, paintedOver, sheetIn, surroundOf } from "./sheet";
+import { cellsAlone, cornersIn, paintedOver, sheetIn, surroundOf } from "./sheet";
 import { stripOf, type Place, type Span, type Strip } from "./strip";
 
 const [TALL, WIDE] = [96, 1536];
@@ -164,7 +164,7 @@ function aloneOf(crop: Grid, picture: Grid): Grid | null {
   if (!around) return null;
   const cells = cellsAlone(around, picture, crop);
   if (cells) return cells;
-  const desk = sheetIn(around, true)?.around;
+  const desk = cornersIn(around, picture) ?? sheetIn(around, true)?.around;
   return desk ? paintedOver(crop, desk) : null;
 }
 

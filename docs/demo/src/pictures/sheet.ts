@@ -7,6 +7,7 @@ import {
   extreme,
   floorDiv,
   map,
+  MAX,
   meanStroke,
   MIN,
   otsu,
@@ -26,10 +27,13 @@ interface Sheet {
   around: Grid | null;
 }
 
-/** What may lie around a sheet: of two tones the one that most of the border has, and whether it is the brighter. */
+/** What may lie around a sheet: of two tones the one that most of the border has. */
 interface Surround {
   mask: Grid;
+  /** Whether it is the brighter one. */
   isBright: boolean;
+  /** The difference of the tones' means. */
+  contrast: number;
   /** All else, and what it encloses, without holes. */
   marked: Grid;
   sheets: Pieces;
@@ -43,7 +47,7 @@ export function surroundOf(picture: Grid): Surround | null {
   const isBright = 2 * border.filter((value) => value >= threshold).length >= border.length;
   const mask = map(picture, (value) => Number(value >= threshold === isBright));
   const marked = map(mask, (value) => 1 - value);
-  return { mask, isBright, marked, sheets: components(filledOf(marked)) };
+  return { mask, isBright, contrast: bright - dark, marked, sheets: components(filledOf(marked)) };
 }
 
 /**
@@ -56,13 +60,15 @@ export function sheetIn({ mask: surround, marked, sheets }: Surround, ofLines = 
   const share = ofLines || 12 * sum(marked.data) >= marked.data.length ? 4 : 2;
   if (!sheets.pieces.length) return null;
   const piece = sheets.pieces.reduce((largest, each) => (each.area > largest.area ? each : largest));
-  const [top, bottom, left, right] = piece.box;
-  const { area, height, width } = piece;
+  let sheet = maskOf(sheets, rows, columns, (each) => each === piece);
+  if (ring(sheet.data, rows, columns).some(Boolean)) sheet = withoutString(sheet);
+  const [top, bottom, left, right] = boxOf(sheet)!;
+  const [area, height, width] = [sum(sheet.data), bottom - top, right - left];
   if (share * height < rows || share * width < columns) return null;
   if (!ofLines && Math.max(height, width) >= 2 * Math.min(height, width)) return null;
   const small = 2 * height < rows || 2 * width < columns;
-  const sheet = maskOf(sheets, rows, columns, (each) => each === piece);
-  const marks = components(map(sheet, (value, i) => value & surround.data[i]));
+  const upon = map(sheet, (value, i) => value & surround.data[i]);
+  const marks = components(upon);
   // What touches the border may be what a shadow leaves of the light.
   const written = !ring(sheet.data, rows, columns).some(Boolean) && isSolid(sheet, area) && isWrittenUpon(marks, area);
   const inside = extreme(sheet, EDGE + 1, MIN);
@@ -73,7 +79,7 @@ export function sheetIn({ mask: surround, marked, sheets }: Surround, ofLines = 
   const high = ofLines ? Math.max(...inColumn) : height;
   const straight = 100 * area >= 85 * high * width;
   if (!around && (ofLines || small || !straight)) return null;
-  if (!straight && !liesAskew(sheet, area)) return null;
+  if (!straight && !liesAskew(sheet, area) && !isDisc(area, height, width, upon)) return null;
   if (straight) {
     const pieces = components(marked).pieces;
     if (3 * Math.max(...pieces.map((each) => each.area)) < 2 * height * width) {
@@ -129,6 +135,43 @@ export function cellsAlone({ mask, isBright, sheets }: Surround, picture: Grid, 
   return map(grey, (value, i) => (inside.data[i] ? choose(value, level) : level));
 }
 
+/**
+ * What is around a round or rounded sheet that reaches the border, as where a picture was cropped to a disc.
+ *
+ * Null where there is none. It has the four corners, two fifths of the picture at most, and what it leaves is solid and
+ * no rectangle. Where they meet, their levels differ by half of what the tones do: a lens that darkens the corners makes
+ * no such edge. What has its tone upon the sheet are strokes: of a 0 that fills the picture, the hole is too wide for one.
+ */
+export function cornersIn({ mask: surround, marked, contrast }: Surround, picture: Grid): Grid | null {
+  const { height, width } = surround;
+  const corners = [0, width - 1, (height - 1) * width, height * width - 1];
+  for (const mask of [surround, marked]) {
+    if (!corners.every((corner) => mask.data[corner]) || 5 * sum(mask.data) > 3 * mask.data.length) continue;
+    const pieces = components(mask);
+    const theirs = new Set(corners.map((corner) => pieces.pieces[pieces.labels[corner] - 1]));
+    const around = maskOf(pieces, height, width, (piece) => theirs.has(piece));
+    const rest = map(around, (value) => 1 - value);
+    const marks = map(mask, (value, i) => value & rest.data[i]);
+    const area = sum(rest.data);
+    const [top, bottom, left, right] = boxOf(rest)!;
+    const rounded = 5 * area >= 3 * rest.data.length && 100 * area <= 97 * (bottom - top) * (right - left);
+    const written = 3 * sum(marks.data) <= area && (!sum(marks.data) || areStrokes(marks));
+    if (rounded && written && isSolid(rest, area) && isEdge(around, rest, picture, contrast))
+      return extreme(around, EDGE, MAX);
+  }
+  return null;
+}
+
+/** Whether levels 2 and 3 px on either side of a border differ by half the contrast, on average. */
+function isEdge(around: Grid, rest: Grid, picture: Grid, contrast: number): boolean {
+  const [outside, inside] = [rest, around].map((one) => {
+    const [far, near] = [extreme(one, 3, MAX), extreme(one, 1, MAX)];
+    return [...picture.data].filter((_, i) => far.data[i] && !near.data[i]);
+  });
+  const levels = Math.abs(sum(outside) * inside.length - sum(inside) * outside.length);
+  return 2 * levels >= contrast * inside.length * outside.length;
+}
+
 /** The boxes of cells that a character reaches out of, beside whole ones: it parts what is left of them. */
 function openCells(pieces: Piece[], whole: Piece[]): Box[] {
   const first = Math.min(...whole.map(({ box }) => box[0]));
@@ -150,6 +193,16 @@ function openCells(pieces: Piece[], whole: Piece[]): Box[] {
   const isCell = ({ box: [top, bottom, left, right], area }: { box: Box; area: number }) =>
     4 * (bottom - top) >= 3 * high && 2 * (right - left) >= wide && 2 * area >= (bottom - top) * (right - left);
   return found.filter(isCell).map(({ box }) => box);
+}
+
+/** Without what leads from a label to the border, up to 4 px wide; as it was if it still touches that then. */
+function withoutString(sheet: Grid): Grid {
+  const { height, width } = sheet;
+  const pieces = components(extreme(extreme(sheet, 2, MIN), 2, MAX));
+  if (!pieces.pieces.length) return sheet;
+  const largest = pieces.pieces.reduce((most, each) => (each.area > most.area ? each : most));
+  const label = maskOf(pieces, height, width, (piece) => piece === largest);
+  return ring(label.data, height, width).some(Boolean) ? sheet : label;
 }
 
 /** Whether nothing of a piece is hollow: no row or column of it has gaps, but for 1/20 in all. */
@@ -193,6 +246,18 @@ function liesAskew(sheet: Grid, area: number): boolean {
   const uneven = (a[0] + c[0] - b[0] - d[0]) ** 2 + (a[1] + c[1] - b[1] - d[1]) ** 2;
   const dot = down[0] * across[0] + down[1] * across[1];
   return 36 * uneven <= long && 16 * dot * dot <= short * long;
+}
+
+/** Whether a piece is round, and what is on it strokes: the hole of a bold 0 is not. */
+function isDisc(area: number, height: number, width: number, marks: Grid): boolean {
+  const fill = floorDiv(100 * area, height * width);
+  return 8 * Math.abs(height - width) <= Math.max(height, width) && fill >= 75 && fill <= 82 && areStrokes(marks);
+}
+
+/** Whether there are marks, five times as high as their strokes are wide. */
+function areStrokes(marks: Grid): boolean {
+  const { pieces } = components(marks);
+  return pieces.length > 0 && Math.max(...pieces.map(({ height }) => height)) >= 5 * meanStroke(marks);
 }
 
 /** A picture with the median level of the rest in place of what is marked in a scaled copy of it. */
