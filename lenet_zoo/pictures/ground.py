@@ -31,7 +31,6 @@ __all__ = [
     "Ink",
     "above_pattern",
     "ink_is_bright",
-    "levelled",
     "refuse_noise",
     "refuse_soft_light",
     "rise_above_paper",
@@ -99,7 +98,7 @@ def _border_axis(length: int, across: int) -> tuple[Ints, int]:
     return places, int((places * places * count).sum())
 
 
-def levelled(picture: Bytes) -> Bytes:
+def _levelled(picture: Bytes) -> Bytes:
     """Step 5, first half. A border that is half ink, half paper is no slope of light: the plane must explain it."""
     around = ring(picture).astype(np.int64)
     unequal = spread(around)
@@ -114,11 +113,30 @@ def levelled(picture: Bytes) -> Bytes:
     return np.clip(picture - rows[:, None] - columns + middle, 0, 255).astype(np.uint8)
 
 
-def rise_above_paper(picture: Bytes, radius: int | None = None) -> Bytes:
-    """Step 5, second half; with a `radius` of the opening that suits another picture than one of one character."""
+def rise_above_paper(picture: Bytes, is_bright: bool, radius: int | None = None) -> Bytes:
+    """How far ink that is brighter, or darker, rises above the paper: step 5.
+
+    Ink takes its part of the light that falls on it, so that dark ink rises less in a shadow.
+
+    Args:
+        picture: grey levels.
+        is_bright: whether the ink is.
+        radius: of the opening, where another one suits it than that of a picture of one character.
+    """
     radius = max(1, 3 * max(picture.shape) // 10 if radius is None else radius)
-    paper = opened(window_mean(picture, 1), radius)
-    return picture - np.minimum(picture, paper)
+    shown = picture if is_bright else 255 - picture
+    paper = opened(window_mean(shown, 1), radius)
+    if not is_bright:
+        light = 255 - paper
+        strongest = int(light.max())
+        if 16 * np.count_nonzero(light < -(-2 * strongest // 3)) >= light.size:
+            rise = (shown - np.minimum(shown, paper)).astype(np.int32)
+            light = np.maximum(light, max(1, strongest // 4)).astype(np.int32)
+            return np.minimum(nearest(rise * strongest, light), 255).astype(np.uint8)
+    level = _levelled(shown)
+    if level is not shown:
+        paper = opened(window_mean(level, 1), radius)
+    return level - np.minimum(level, paper)
 
 
 def upon_blob(

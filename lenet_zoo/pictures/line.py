@@ -6,13 +6,14 @@ The steps are those of `character`, with the height of the line in place of the 
        (`sheet`; it measures 1/4 of the picture in both directions, and may be of any shape) it gets the median level of
        that, as around a round one that reaches the border, and around and between the cells of a counter, 1/8 of the
        picture high, that of the cells.
-    2. Polarity, slope of light, paper (`ground`), Otsu's threshold; one tone and noise are refused. Ink is less than
-       half of the picture, or the polarity was that of a frame. A note, a spot of light or a shadow is no ink where
-       there are strokes upon it (`ground.upon_blob`), of which a digit is 1/8 as high as the picture or more. Where the
-       mean stroke is up to 2 px, the extreme over 2·r + 1 px of the original, r = ⌊its height / (3 · that of the
-       working picture)⌋, takes its place if that doubles the distance of the class means: hair lines would break. Rings
-       and boxes around characters (`pieces.frames`) are painted over with the picture's median level, of boxes only the
-       lines, and all begins anew (twice at most).
+    2. Polarity, slope of light, paper (`ground`; in shadows, dark ink rises as it would in the strongest light, and no
+       slope is taken off), Otsu's threshold; one tone and noise are refused. Ink is less than half of the picture, or
+       the polarity was that of a frame. A note, a spot of light or a shadow is no ink where there are strokes upon it
+       (`ground.upon_blob`), of which a digit is 1/8 as high as the picture or more. Where the mean stroke is up to 2
+       px, the extreme over 2·r + 1 px of the original, r = ⌊its height / (3 · that of the working picture)⌋, takes its
+       place if that doubles the distance of the class means: hair lines would break. Rings and boxes around characters
+       (`pieces.frames`) are painted over with the picture's median level, of boxes only the lines, and all begins anew
+       (twice at most).
     3. Rules along the line are taken out (`rules`), and those that the upper or lower border cuts. A pattern of the
        paper that is over the threshold raises it (`ground.above_pattern`).
        Dots and segments are joined as in step 8 of `character`; of dots, 31/32 of the ink have to be in pieces half as
@@ -47,7 +48,6 @@ from lenet_zoo.pictures.ground import (
     Ink,
     above_pattern,
     ink_is_bright,
-    levelled,
     refuse_noise,
     rise_above_paper,
     upon_blob,
@@ -241,8 +241,7 @@ def _risen(picture: Bytes) -> Ink:
     side = min(picture.shape)
 
     def look(is_bright: bool, radius: int | None = None) -> Ink:
-        level = levelled(picture if is_bright else 255 - picture)
-        rise = rise_above_paper(level, 3 * side // 10 if radius is None else max(1, radius))
+        rise = rise_above_paper(picture, is_bright, 3 * side // 10 if radius is None else radius)
         threshold, paper, ink = otsu(rise)
         return Ink(rise, threshold, paper, ink, rise >= threshold)
 

@@ -72,9 +72,7 @@ def sheet_in(found: Surround, of_lines: bool = False) -> Sheet | None:
     if not sheets.count:
         return None
     which = int(sheets.area.argmax())
-    sheet = sheets.mask(np.arange(sheets.count) == which)
-    if ring(sheet).any():
-        sheet = _without_string(sheet)
+    sheet = _without_string(sheets.mask(np.arange(sheets.count) == which))
     top, bottom, left, right = box_of(sheet)
     area, height, width = int(np.count_nonzero(sheet)), bottom - top, right - left
     if (
@@ -207,12 +205,19 @@ def _open_cells(pieces: Pieces, whole: Mask) -> list[Box]:
 
 
 def _without_string(sheet: Mask) -> Mask:
-    """Without what leads from a label to the border, up to 4 px wide; as it was if it still touches that then."""
+    """Without what leads from a label towards the border, up to 4 px wide, if the rest fills its box."""
+    if not ring(sheet).any() and _fills_its_box(sheet):
+        return sheet
     pieces = components(extreme(extreme(sheet, 2, np.logical_and), 2, np.logical_or))
     if not pieces.count:
         return sheet
     label = pieces.mask(np.arange(pieces.count) == pieces.area.argmax())
-    return sheet if ring(label).any() else label
+    return label if not ring(label).any() and _fills_its_box(label) else sheet
+
+
+def _fills_its_box(sheet: Mask) -> bool:
+    top, bottom, left, right = box_of(sheet)
+    return 100 * int(np.count_nonzero(sheet)) >= 85 * (bottom - top) * (right - left)
 
 
 def _is_solid(sheet: Mask, area: int) -> bool:

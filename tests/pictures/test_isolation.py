@@ -84,6 +84,16 @@ def test_a_bold_0_is_no_disc(pen: int, margin: int) -> None:
     assert np.ptp(np.flatnonzero(pixels.max(0) > 128)) >= 12
 
 
+@pytest.mark.parametrize("stroke", [THREE, FOUR])
+@pytest.mark.parametrize("darkest", [0.6, 0.4, 0.28])
+@pytest.mark.parametrize("column", [60, 95, 130])
+def test_the_part_in_a_shadow_is_as_dark_as_the_rest(stroke: Points, darkest: float, column: int) -> None:
+    light = np.where(np.arange(200) < column, 1, darkest)
+    light = np.convolve(np.pad(light, 4, mode="edge"), np.full(9, 1 / 9), "valid")
+    shaded = (np.asarray(alone(stroke)) * light).astype(np.uint8)
+    assert alike_within_a_pixel(digit_from_grey(shaded), digit(alone(stroke))) > 0.9
+
+
 @pytest.mark.parametrize("way", [1, -1])
 def test_a_label_on_a_string(way: int) -> None:
     label = write(page(120, 150), SEVEN, 60, 30, 60, pen=6)

@@ -192,6 +192,18 @@ def test_the_lines_between_the_columns_of_a_form_go(digits: Dataset, heights: tu
     assert len(groups(line_from_grey(paper).pixels)) == left
 
 
+@pytest.mark.parametrize("darkest", [0.4, 0.25])
+@pytest.mark.parametrize("way", [1, -1])
+def test_ink_in_a_shadow_is_as_dark_as_that_in_the_light(digits: Dataset, darkest: float, way: int) -> None:
+    paper = np.pad(written(digits, (0, 3, 5, 8, 12, 14), 3, gap=20), 20, constant_values=230)
+    light = np.where(np.arange(paper.shape[1])[::way] < paper.shape[1] // 2, 1, darkest)
+    light = np.convolve(np.pad(light, 6, mode="edge"), np.full(13, 1 / 13), "valid")
+    pixels = line_from_grey((paper * light).astype(np.uint8)).pixels
+    found = groups(pixels)
+    assert len(found) == 6
+    assert min(pixels[:, start:end].max() for start, end in found) > 200
+
+
 def test_digits_that_stand_on_a_cut_rule_are_kept(digits: Dataset) -> None:
     paper = written(digits, (0, 3, 5, 8), scale=3)[:-42]
     assert (paper[-3] < 170).any()

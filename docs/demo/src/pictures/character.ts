@@ -3,16 +3,7 @@
 // The steps are specified in the docstring of lenet_zoo/pictures/character.py, and functions here bear the names that
 // they have there. Both sides give the same bytes from the same pixels (tests/fixtures/pictures).
 
-import {
-  abovePattern,
-  inkIsBright,
-  levelled,
-  refuseNoise,
-  refuseSoftLight,
-  riseAbovePaper,
-  uponBlob,
-  type Ink,
-} from "./ground";
+import { abovePattern, inkIsBright, refuseNoise, refuseSoftLight, riseAbovePaper, uponBlob, type Ink } from "./ground";
 import {
   boxOf,
   clip,
@@ -92,7 +83,9 @@ function inkOf(crop: Grid, bright: boolean, drawn: boolean): { ink: Grid; atEdge
   let atEdge = false;
   for (let turn = 0; ; turn++) {
     const picture = fit(crop, SIDE);
-    const strokes = drawn ? { bright, found: thresholdOf(picture, undefined, false) } : strokesOf(picture, bright);
+    const strokes = drawn
+      ? { bright, found: thresholdOf(riseAbovePaper(picture, true), false) }
+      : strokesOf(picture, bright);
     bright = strokes.bright;
     let { threshold, paper, ink, mask } = strokes.found;
     let { rise } = strokes.found;
@@ -133,14 +126,12 @@ function inkOf(crop: Grid, bright: boolean, drawn: boolean): { ink: Grid; atEdge
 
 /** Steps 5 to 7, and whether the ink is bright. */
 function strokesOf(picture: Grid, bright: boolean): { bright: boolean; found: Ink } {
-  const look = (isBright: boolean, radius?: number) =>
-    thresholdOf(levelled(isBright ? picture : map(picture, (value) => 255 - value)), radius);
+  const look = (isBright: boolean, radius?: number) => thresholdOf(riseAbovePaper(picture, isBright, radius));
   return uponBlob(look(bright), look, bright, SIDE, floorDiv(SIDE, 4));
 }
 
-/** Steps 5 to 7, the paper being an opening of that radius; `boxed`: whether the character may stand in a box. */
-function thresholdOf(picture: Grid, radius?: number, boxed = true): Ink {
-  let rise = riseAbovePaper(picture, radius);
+/** Steps 6 and 7; `boxed`: whether the character may stand in a box. */
+function thresholdOf(rise: Grid, boxed = true): Ink {
   let [threshold, paper, ink] = otsu(rise.data);
   let mask = map(rise, (value) => Number(value >= threshold));
   const rules = ink - paper >= LEAST_CONTRAST ? rulesIn(mask, rise, boxed) : null;

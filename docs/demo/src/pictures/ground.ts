@@ -6,6 +6,7 @@ import {
   extreme,
   floorDiv,
   map,
+  max,
   MAX,
   meanStroke,
   MIN,
@@ -75,7 +76,7 @@ function borderPlane({ data, height, width }: Grid): Int32Array {
 }
 
 /** Step 5, first half. */
-export function levelled(picture: Grid): Grid {
+function levelled(picture: Grid): Grid {
   const { data, height, width } = picture;
   const plane = borderPlane(picture);
   const around = ring(data, height, width);
@@ -85,11 +86,29 @@ export function levelled(picture: Grid): Grid {
   return map(picture, (value, i) => clip(value - plane[i] + middle, 0, 255));
 }
 
-/** Step 5, second half; with an `opening` that suits another picture than one of one character. */
-export function riseAbovePaper(picture: Grid, opening?: number): Grid {
+/**
+ * How far ink that is brighter, or darker, rises above the paper: step 5; with an `opening` that suits another picture
+ * than one of one character.
+ *
+ * Ink takes its part of the light that falls on it, so that dark ink rises less in a shadow.
+ */
+export function riseAbovePaper(picture: Grid, isBright: boolean, opening?: number): Grid {
   const radius = Math.max(1, opening ?? floorDiv(3 * Math.max(picture.height, picture.width), 10));
-  const paper = extreme(extreme(windowMean(picture, 1), radius, MIN), radius, MAX).data;
-  return map(picture, (value, i) => value - Math.min(value, paper[i]));
+  const paperOf = (level: Grid) => extreme(extreme(windowMean(level, 1), radius, MIN), radius, MAX).data;
+  const shown = isBright ? picture : map(picture, (value) => 255 - value);
+  const paper = paperOf(shown);
+  if (!isBright) {
+    const light = paper.map((level) => 255 - level);
+    const strongest = max(light);
+    if (16 * light.filter((level) => 3 * level < 2 * strongest).length >= light.length) {
+      const least = Math.max(1, floorDiv(strongest, 4));
+      const rise = (value: number, i: number) => (value - Math.min(value, paper[i])) * strongest;
+      return map(shown, (value, i) => Math.min(nearest(rise(value, i), Math.max(light[i], least)), 255));
+    }
+  }
+  const level = levelled(shown);
+  const below = level === shown ? paper : paperOf(level);
+  return map(level, (value, i) => value - Math.min(value, below[i]));
 }
 
 /** The rise above the paper, the threshold, the means of paper and ink, and the ink. */

@@ -3,7 +3,7 @@
 // (tests/fixtures/lines).
 
 import { components, maskOf, runLengths, type Piece } from "./components";
-import { abovePattern, inkIsBright, levelled, refuseNoise, riseAbovePaper, uponBlob, type Ink } from "./ground";
+import { abovePattern, inkIsBright, refuseNoise, riseAbovePaper, uponBlob, type Ink } from "./ground";
 import {
   blockMeans,
   boxOf,
@@ -172,8 +172,7 @@ function aloneOf(crop: Grid, picture: Grid): Grid | null {
 function risenOf(picture: Grid): Ink {
   const side = Math.min(picture.height, picture.width);
   const look = (isBright: boolean, radius?: number): Ink => {
-    const level = levelled(isBright ? picture : map(picture, (value) => 255 - value));
-    const rise = riseAbovePaper(level, radius === undefined ? floorDiv(3 * side, 10) : Math.max(1, radius));
+    const rise = riseAbovePaper(picture, isBright, radius ?? floorDiv(3 * side, 10));
     const [threshold, paper, ink] = otsu(rise.data);
     return { rise, threshold, paper, ink, mask: over(rise, threshold) };
   };

@@ -60,8 +60,7 @@ export function sheetIn({ mask: surround, marked, sheets }: Surround, ofLines = 
   const share = ofLines || 12 * sum(marked.data) >= marked.data.length ? 4 : 2;
   if (!sheets.pieces.length) return null;
   const piece = sheets.pieces.reduce((largest, each) => (each.area > largest.area ? each : largest));
-  let sheet = maskOf(sheets, rows, columns, (each) => each === piece);
-  if (ring(sheet.data, rows, columns).some(Boolean)) sheet = withoutString(sheet);
+  const sheet = withoutString(maskOf(sheets, rows, columns, (each) => each === piece));
   const [top, bottom, left, right] = boxOf(sheet)!;
   const [area, height, width] = [sum(sheet.data), bottom - top, right - left];
   if (share * height < rows || share * width < columns) return null;
@@ -195,14 +194,21 @@ function openCells(pieces: Piece[], whole: Piece[]): Box[] {
   return found.filter(isCell).map(({ box }) => box);
 }
 
-/** Without what leads from a label to the border, up to 4 px wide; as it was if it still touches that then. */
+/** Without what leads from a label towards the border, up to 4 px wide, if the rest fills its box. */
 function withoutString(sheet: Grid): Grid {
   const { height, width } = sheet;
+  const isLabel = (mask: Grid) => !ring(mask.data, height, width).some(Boolean) && fillsItsBox(mask);
+  if (isLabel(sheet)) return sheet;
   const pieces = components(extreme(extreme(sheet, 2, MIN), 2, MAX));
   if (!pieces.pieces.length) return sheet;
   const largest = pieces.pieces.reduce((most, each) => (each.area > most.area ? each : most));
   const label = maskOf(pieces, height, width, (piece) => piece === largest);
-  return ring(label.data, height, width).some(Boolean) ? sheet : label;
+  return isLabel(label) ? label : sheet;
+}
+
+function fillsItsBox(sheet: Grid): boolean {
+  const [top, bottom, left, right] = boxOf(sheet)!;
+  return 100 * sum(sheet.data) >= 85 * (bottom - top) * (right - left);
 }
 
 /** Whether nothing of a piece is hollow: no row or column of it has gaps, but for 1/20 in all. */
