@@ -116,7 +116,8 @@ def _levelled(picture: Bytes) -> Bytes:
 def rise_above_paper(picture: Bytes, is_bright: bool, radius: int | None = None) -> Bytes:
     """How far ink that is brighter, or darker, rises above the paper: step 5.
 
-    Ink takes its part of the light that falls on it, so that dark ink rises less in a shadow.
+    Ink takes its part of the light that falls on it, so that dark ink rises less in a shadow. But what is dark
+    along most of the border is no shadow, it is what a sheet lies on.
 
     Args:
         picture: grey levels.
@@ -129,7 +130,9 @@ def rise_above_paper(picture: Bytes, is_bright: bool, radius: int | None = None)
     if not is_bright:
         light = 255 - paper
         strongest = int(light.max())
-        if 16 * np.count_nonzero(light < -(-2 * strongest // 3)) >= light.size:
+        dim = light < -(-2 * strongest // 3)
+        around = ring(dim)
+        if 16 * np.count_nonzero(dim) >= dim.size and 4 * np.count_nonzero(around) <= 3 * around.size:
             rise = (shown - np.minimum(shown, paper)).astype(np.int32)
             light = np.maximum(light, max(1, strongest // 4)).astype(np.int32)
             return np.minimum(nearest(rise * strongest, light), 255).astype(np.uint8)

@@ -90,7 +90,8 @@ function levelled(picture: Grid): Grid {
  * How far ink that is brighter, or darker, rises above the paper: step 5; with an `opening` that suits another picture
  * than one of one character.
  *
- * Ink takes its part of the light that falls on it, so that dark ink rises less in a shadow.
+ * Ink takes its part of the light that falls on it, so that dark ink rises less in a shadow. But what is dark along most
+ * of the border is no shadow, it is what a sheet lies on.
  */
 export function riseAbovePaper(picture: Grid, isBright: boolean, opening?: number): Grid {
   const radius = Math.max(1, opening ?? floorDiv(3 * Math.max(picture.height, picture.width), 10));
@@ -100,7 +101,9 @@ export function riseAbovePaper(picture: Grid, isBright: boolean, opening?: numbe
   if (!isBright) {
     const light = paper.map((level) => 255 - level);
     const strongest = max(light);
-    if (16 * light.filter((level) => 3 * level < 2 * strongest).length >= light.length) {
+    const dim = light.map((level) => Number(3 * level < 2 * strongest));
+    const around = ring(dim, picture.height, picture.width);
+    if (16 * sum(dim) >= dim.length && 4 * sum(around) <= 3 * around.length) {
       const least = Math.max(1, floorDiv(strongest, 4));
       const rise = (value: number, i: number) => (value - Math.min(value, paper[i])) * strongest;
       return map(shown, (value, i) => Math.min(nearest(rise(value, i), Math.max(light[i], least)), 255));

@@ -203,7 +203,8 @@ function withoutString(sheet: Grid): Grid {
   if (!pieces.pieces.length) return sheet;
   const largest = pieces.pieces.reduce((most, each) => (each.area > most.area ? each : most));
   const label = maskOf(pieces, height, width, (piece) => piece === largest);
-  return isLabel(label) ? label : sheet;
+  const most = 10 * sum(label.data) >= 9 * sum(sheet.data); // the loop of a 9 is not
+  return most && isLabel(label) ? label : sheet;
 }
 
 function fillsItsBox(sheet: Grid): boolean {
