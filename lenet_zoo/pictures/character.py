@@ -32,7 +32,7 @@ Grey to digit (`digit_from_grey`; `//` rounds down; S = 96 is the longer side of
        2/3 of that box and none within it is 1/5 as high. The picture is cut to the box, less 2 px on each side.
        It is a sheet with writing on it if it does not touch the border (of a piece that does, or that does not fill
        its box, the largest part that an opening over 5 px leaves is taken in its place if that does neither and is
-       9/10 of it: a label may hang from a string); if its rows and columns, each from its first pixel to the last,
+       24/25 of it: a label may hang from a string); if its rows and columns, each from its first pixel to the last,
        have gaps of 1/20 in all at most; and if what is of the surround's class on it is up to 1/3 of its area, and a
        piece of that 1/8 as high as the root of that area. Then all that is not 3 px inside it gets the median level of
        the rest before the cut. What lies askew has to be such a one, and so has a disc: as wide as it is high, within
@@ -49,9 +49,9 @@ Grey to digit (`digit_from_grey`; `//` rounds down; S = 96 is the longer side of
        second what is rare nearby, whatever the light. (Means over windows, rows first, are rounded down.)
     5. Paper (`ground`): the morphological opening (radius 3·S // 10 = 28) of the 3×3 mean; ink is what rises above it.
        Of dark ink, the picture being a negative, 255 less the paper is the light. Where 1/16 of that is under 2/3 of
-       the strongest light, and of its border 3/4 at most, ink rises as it would in that: times the strongest and by
-       the light, which is a quarter of that at least, to the nearest, up to 255. Else, where that halves the border's
-       variance, the border's plane less its mean on the border is taken off before, within 0 … 255.
+       the strongest light, ink rises as it would in that: times the strongest and by the light, which is a quarter of
+       that at least, to the nearest, up to 255. Else, where that halves the border's variance, the border's plane less
+       its mean on the border is taken off before, within 0 … 255.
     6. Threshold: Otsu. There is no digit unless the two class means are 4 levels apart. After step 7 it is asked again,
        and: that is 4 times the mean step from one pixel of the background to another at max(2, ⌈S / longer side⌉) px
        to its right (else it is noise; not asked under 16 px, where a stroke is as wide as a pixel); and, along the

@@ -113,26 +113,24 @@ def _levelled(picture: Bytes) -> Bytes:
     return np.clip(picture - rows[:, None] - columns + middle, 0, 255).astype(np.uint8)
 
 
-def rise_above_paper(picture: Bytes, is_bright: bool, radius: int | None = None) -> Bytes:
+def rise_above_paper(picture: Bytes, is_bright: bool, radius: int | None = None, on_desk: bool = False) -> Bytes:
     """How far ink that is brighter, or darker, rises above the paper: step 5.
 
-    Ink takes its part of the light that falls on it, so that dark ink rises less in a shadow. But what is dark
-    along most of the border is no shadow, it is what a sheet lies on.
+    Ink takes its part of the light that falls on it, so that dark ink rises less in a shadow.
 
     Args:
         picture: grey levels.
         is_bright: whether the ink is.
         radius: of the opening, where another one suits it than that of a picture of one character.
+        on_desk: whether what is dark is no paper in a shadow, but what a sheet lies on.
     """
     radius = max(1, 3 * max(picture.shape) // 10 if radius is None else radius)
     shown = picture if is_bright else 255 - picture
     paper = opened(window_mean(shown, 1), radius)
-    if not is_bright:
+    if not is_bright and not on_desk:
         light = 255 - paper
         strongest = int(light.max())
-        dim = light < -(-2 * strongest // 3)
-        around = ring(dim)
-        if 16 * np.count_nonzero(dim) >= dim.size and 4 * np.count_nonzero(around) <= 3 * around.size:
+        if 16 * np.count_nonzero(light < -(-2 * strongest // 3)) >= light.size:
             rise = (shown - np.minimum(shown, paper)).astype(np.int32)
             light = np.maximum(light, max(1, strongest // 4)).astype(np.int32)
             return np.minimum(nearest(rise * strongest, light), 255).astype(np.uint8)

@@ -6,14 +6,13 @@ The steps are those of `character`, with the height of the line in place of the 
        (`sheet`; it measures 1/4 of the picture in both directions, and may be of any shape) it gets the median level of
        that, as around a round one that reaches the border, and around and between the cells of a counter, 1/8 of the
        picture high, that of the cells.
-    2. Polarity, slope of light, paper (`ground`; in shadows, dark ink rises as it would in the strongest light, and no
-       slope is taken off), Otsu's threshold; one tone and noise are refused. Ink is less than half of the picture, or
-       the polarity was that of a frame. A note, a spot of light or a shadow is no ink where there are strokes upon it
-       (`ground.upon_blob`), of which a digit is 1/8 as high as the picture or more. Where the mean stroke is up to 2
-       px, the extreme over 2·r + 1 px of the original, r = ⌊its height / (3 · that of the working picture)⌋, takes its
-       place if that doubles the distance of the class means: hair lines would break. Rings and boxes around characters
-       (`pieces.frames`) are painted over with the picture's median level, of boxes only the lines, and all begins anew
-       (twice at most).
+    2. Polarity, light and paper (`ground`; what is dark around a sheet is in no shadow: `sheet.is_desk`), Otsu's
+       threshold; one tone and noise are refused. Ink is less than half of the picture, or the polarity was that of a
+       frame. A note, a spot of light or a shadow is no ink where there are strokes upon it (`ground.upon_blob`), of
+       which a digit is 1/8 as high as the picture or more. Where the mean stroke is up to 2 px, the extreme over 2·r +
+       1 px of the original, r = ⌊its height / (3 · that of the working picture)⌋, takes its place if that doubles the
+       distance of the class means: hair lines would break. Rings and boxes around characters (`pieces.frames`) are
+       painted over with the picture's median level, of boxes only the lines, and all begins anew (twice at most).
     3. Rules along the line are taken out (`rules`), and those that the upper or lower border cuts. A pattern of the
        paper that is over the threshold raises it (`ground.above_pattern`).
        Dots and segments are joined as in step 8 of `character`; of dots, 31/32 of the ink have to be in pieces half as
@@ -56,7 +55,7 @@ from lenet_zoo.pictures.kernels import Bytes, Mask, box_of, extreme, halved, mea
 from lenet_zoo.pictures.pieces import frames, joined
 from lenet_zoo.pictures.reading import PictureSource, load_picture, picture_name, reduced
 from lenet_zoo.pictures.rules import rules_along, without_rules
-from lenet_zoo.pictures.sheet import cells_alone, corners_in, painted_over, sheet_in, surround_of
+from lenet_zoo.pictures.sheet import Surround, cells_alone, corners_in, is_desk, painted_over, sheet_in, surround_of
 from lenet_zoo.pictures.strip import Strip, strip_of
 
 __all__ = ["line_from_grey", "line_from_image", "lines_from_image"]
@@ -132,19 +131,21 @@ def _cut(crop: Bytes, corner: tuple[int, int], scale: tuple[float, float], singl
     """
     top, left = corner
     picture = _fitted(crop)
-    alone = _alone(crop, picture)
+    around = surround_of(picture)
+    on_desk = around is not None and is_desk(around, picture)
+    alone = None if around is None else _alone(around, picture, crop)
     if alone is not None:
         crop = alone
         picture = _fitted(crop)
-    risen = _risen(picture)
-    crop, picture, risen = _widened(crop, picture, risen)
+    risen = _risen(picture, on_desk)
+    crop, picture, risen = _widened(crop, picture, risen, on_desk)
     for _ in range(2):
-        around = _frames(risen)
-        if around is None:
+        boxes = _frames(risen)
+        if boxes is None:
             break
-        crop = painted_over(crop, extreme(around, 2, np.logical_or))
+        crop = painted_over(crop, extreme(boxes, 2, np.logical_or))
         picture = _fitted(crop)
-        risen = _risen(picture)
+        risen = _risen(picture, on_desk)
     for turn in range(4):
         found = _written(picture, risen, crop.shape[0], single)
         down, across = (crop.shape[axis] / picture.shape[axis] for axis in (0, 1))
@@ -166,7 +167,7 @@ def _cut(crop: Bytes, corner: tuple[int, int], scale: tuple[float, float], singl
         crop = crop[cut[0] : cut[1], cut[2] : cut[3]]
         top, left = top + cut[0], left + cut[2]
         picture = _fitted(crop)
-        risen = _risen(picture)
+        risen = _risen(picture, on_desk)
     if tall * crop.shape[0] < 5 * len(picture):
         raise NoDigitError("no number: the writing is under 5 px high")
     place = ((top + first * down) * scale[0], (left + begin * across) * scale[1], down * scale[0], across * scale[1])
@@ -221,11 +222,8 @@ def _fitted(grey: Bytes) -> Bytes:
     return scale_to(grey, min(max(long, 8), _WIDE))
 
 
-def _alone(crop: Bytes, picture: Bytes) -> Bytes | None:
+def _alone(around: Surround, picture: Bytes, crop: Bytes) -> Bytes | None:
     """Step 1, the crop without what is around its cells, or its sheet; None where there is neither."""
-    around = surround_of(picture)
-    if around is None:
-        return None
     cells = cells_alone(around, picture, crop)
     if cells is not None:
         return cells
@@ -236,12 +234,12 @@ def _alone(crop: Bytes, picture: Bytes) -> Bytes | None:
     return None if sheet is None or sheet.around is None else painted_over(crop, sheet.around)
 
 
-def _risen(picture: Bytes) -> Ink:
+def _risen(picture: Bytes, on_desk: bool) -> Ink:
     """The ink of step 2."""
     side = min(picture.shape)
 
     def look(is_bright: bool, radius: int | None = None) -> Ink:
-        rise = rise_above_paper(picture, is_bright, 3 * side // 10 if radius is None else radius)
+        rise = rise_above_paper(picture, is_bright, 3 * side // 10 if radius is None else radius, on_desk)
         threshold, paper, ink = otsu(rise)
         return Ink(rise, threshold, paper, ink, rise >= threshold)
 
@@ -254,7 +252,7 @@ def _risen(picture: Bytes) -> Ink:
     return upon_blob(found, look, bright, side, side // 8)[1]  # a digit may be an eighth as high as a note
 
 
-def _widened(crop: Bytes, picture: Bytes, risen: Ink) -> tuple[Bytes, Bytes, Ink]:
+def _widened(crop: Bytes, picture: Bytes, risen: Ink, on_desk: bool) -> tuple[Bytes, Bytes, Ink]:
     """A crop, its working picture and the ink on it, hair lines being as wide as a pixel of the working picture."""
     reach = crop.shape[0] // (3 * picture.shape[0])
     if not reach or not risen.mask.any() or mean_stroke(risen.mask) > 2:
@@ -262,7 +260,7 @@ def _widened(crop: Bytes, picture: Bytes, risen: Ink) -> tuple[Bytes, Bytes, Ink
     for choose in (np.minimum, np.maximum):  # the one for the other polarity rubs them out
         wide = extreme(crop, reach, choose)
         thick = _fitted(wide)
-        found = _risen(thick)
+        found = _risen(thick, on_desk)
         if found.ink - found.paper >= 2 * (risen.ink - risen.paper):
             return wide, thick, found
     return crop, picture, risen

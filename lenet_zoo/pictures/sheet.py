@@ -11,7 +11,7 @@ import numpy as np
 from lenet_zoo.pictures.components import Pieces, components, filled
 from lenet_zoo.pictures.kernels import Box, Bytes, Mask, box_of, extreme, mean_stroke, otsu, ring
 
-__all__ = ["Sheet", "Surround", "cells_alone", "corners_in", "painted_over", "sheet_in", "surround_of"]
+__all__ = ["Sheet", "Surround", "cells_alone", "corners_in", "is_desk", "painted_over", "sheet_in", "surround_of"]
 
 # Pixels of a sheet's edge that are no paper yet.
 _EDGE = 2
@@ -102,6 +102,17 @@ def sheet_in(found: Surround, of_lines: bool = False) -> Sheet | None:
             if not (within & (5 * (bottoms - tops) >= height)).any():
                 return None
     return Sheet((top + _EDGE, bottom - _EDGE, left + _EDGE, right - _EDGE), around)
+
+
+def is_desk(found: Surround, picture: Bytes) -> bool:
+    """Whether a dark surround is what a sheet lies on, which has an edge, and not the dark around a spot of light."""
+    sheets = found.sheets
+    if found.is_bright or not sheets.count:
+        return False
+    which = int(sheets.area.argmax())
+    if sheets.borders[:, which].any() or 8 * int(sheets.area[which]) < found.mask.size:
+        return False
+    return _is_edge(sheets.mask(np.arange(sheets.count) == which), picture, found.contrast)
 
 
 def cells_alone(found: Surround, picture: Bytes, grey: Bytes) -> Bytes | None:
@@ -212,7 +223,8 @@ def _without_string(sheet: Mask) -> Mask:
     if not pieces.count:
         return sheet
     label = pieces.mask(np.arange(pieces.count) == pieces.area.argmax())
-    most = 10 * np.count_nonzero(label) >= 9 * np.count_nonzero(sheet)  # the loop of a 9 is not
+    # The loop of a 9 is not most of it, nor a disc without its ends.
+    most = 25 * np.count_nonzero(label) >= 24 * np.count_nonzero(sheet)
     return label if most and not ring(label).any() and _fills_its_box(label) else sheet
 
 

@@ -90,20 +90,18 @@ function levelled(picture: Grid): Grid {
  * How far ink that is brighter, or darker, rises above the paper: step 5; with an `opening` that suits another picture
  * than one of one character.
  *
- * Ink takes its part of the light that falls on it, so that dark ink rises less in a shadow. But what is dark along most
- * of the border is no shadow, it is what a sheet lies on.
+ * Ink takes its part of the light that falls on it, so that dark ink rises less in a shadow. `onDesk`: whether what is
+ * dark is no paper in a shadow, but what a sheet lies on.
  */
-export function riseAbovePaper(picture: Grid, isBright: boolean, opening?: number): Grid {
+export function riseAbovePaper(picture: Grid, isBright: boolean, opening?: number, onDesk = false): Grid {
   const radius = Math.max(1, opening ?? floorDiv(3 * Math.max(picture.height, picture.width), 10));
   const paperOf = (level: Grid) => extreme(extreme(windowMean(level, 1), radius, MIN), radius, MAX).data;
   const shown = isBright ? picture : map(picture, (value) => 255 - value);
   const paper = paperOf(shown);
-  if (!isBright) {
+  if (!isBright && !onDesk) {
     const light = paper.map((level) => 255 - level);
     const strongest = max(light);
-    const dim = light.map((level) => Number(3 * level < 2 * strongest));
-    const around = ring(dim, picture.height, picture.width);
-    if (16 * sum(dim) >= dim.length && 4 * sum(around) <= 3 * around.length) {
+    if (16 * light.filter((level) => 3 * level < 2 * strongest).length >= light.length) {
       const least = Math.max(1, floorDiv(strongest, 4));
       const rise = (value: number, i: number) => (value - Math.min(value, paper[i])) * strongest;
       return map(shown, (value, i) => Math.min(nearest(rise(value, i), Math.max(light[i], least)), 255));

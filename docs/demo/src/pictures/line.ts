@@ -28,7 +28,7 @@ import {
 import { framesOf, joinedOf } from "./pieces";
 import { NoDigit } from "./refusals";
 import { rulesAlong, withoutRules } from "./rules";
-import { cellsAlone, cornersIn, paintedOver, sheetIn, surroundOf } from "./sheet";
+import { cellsAlone, cornersIn, isDesk, paintedOver, sheetIn, surroundOf, type Surround } from "./sheet";
 import { stripOf, type Place, type Span, type Strip } from "./strip";
 
 const [TALL, WIDE] = [96, 1536];
@@ -61,20 +61,22 @@ export function aroundDrawing({ height }: Grid): number {
 function cutOut(crop: Grid, corner: Pair, scale: Pair, single = false): Strip[] {
   let [top, left] = corner;
   let picture = fitted(crop);
-  const alone = aloneOf(crop, picture);
+  const around = surroundOf(picture);
+  const onDesk = around !== null && isDesk(around, picture);
+  const alone = around && aloneOf(around, picture, crop);
   if (alone) {
     crop = alone;
     picture = fitted(crop);
   }
-  [crop, picture] = widened(crop, picture);
+  [crop, picture] = widened(crop, picture, onDesk);
   for (let turn = 0; turn < 2; turn++) {
-    const around = framesIn(risenOf(picture));
-    if (!around) break;
-    crop = paintedOver(crop, extreme(around, 2, MAX));
+    const boxes = framesIn(risenOf(picture, onDesk));
+    if (!boxes) break;
+    crop = paintedOver(crop, extreme(boxes, 2, MAX));
     picture = fitted(crop);
   }
   for (let turn = 0; ; turn++) {
-    const found = written(picture, crop.height, single);
+    const found = written(picture, onDesk, crop.height, single);
     const [down, across] = [crop.height / picture.height, crop.width / picture.width];
     if (found.lines.length > 1) {
       const rows = found.lines.map(([first, last]): Span => [first * down, last * down]);
@@ -159,9 +161,7 @@ function fitted(grey: Grid): Grid {
 const over = (rise: Grid, threshold: number) => map(rise, (value) => Number(value >= threshold));
 
 /** Step 1, the crop without what is around its cells, or its sheet; null where there is neither. */
-function aloneOf(crop: Grid, picture: Grid): Grid | null {
-  const around = surroundOf(picture);
-  if (!around) return null;
+function aloneOf(around: Surround, picture: Grid, crop: Grid): Grid | null {
   const cells = cellsAlone(around, picture, crop);
   if (cells) return cells;
   const desk = cornersIn(around, picture) ?? sheetIn(around, true)?.around;
@@ -169,10 +169,10 @@ function aloneOf(crop: Grid, picture: Grid): Grid | null {
 }
 
 /** The ink of step 2. */
-function risenOf(picture: Grid): Ink {
+function risenOf(picture: Grid, onDesk: boolean): Ink {
   const side = Math.min(picture.height, picture.width);
   const look = (isBright: boolean, radius?: number): Ink => {
-    const rise = riseAbovePaper(picture, isBright, radius ?? floorDiv(3 * side, 10));
+    const rise = riseAbovePaper(picture, isBright, radius ?? floorDiv(3 * side, 10), onDesk);
     const [threshold, paper, ink] = otsu(rise.data);
     return { rise, threshold, paper, ink, mask: over(rise, threshold) };
   };
@@ -188,16 +188,16 @@ function risenOf(picture: Grid): Ink {
 }
 
 /** A crop and its working picture, hair lines being as wide as a pixel of the working picture. */
-function widened(crop: Grid, picture: Grid): [crop: Grid, picture: Grid] {
+function widened(crop: Grid, picture: Grid, onDesk: boolean): [crop: Grid, picture: Grid] {
   const reach = floorDiv(crop.height, 3 * picture.height);
   if (!reach) return [crop, picture];
-  const { paper, ink, mask } = risenOf(picture);
+  const { paper, ink, mask } = risenOf(picture, onDesk);
   if (!mask.data.some(Boolean) || meanStroke(mask) > 2) return [crop, picture];
   // The one for the other polarity rubs them out.
   for (const choose of [MIN, MAX]) {
     const wide = extreme(crop, reach, choose);
     const thick = fitted(wide);
-    const found = risenOf(thick);
+    const found = risenOf(thick, onDesk);
     if (found.ink - found.paper >= 2 * (ink - paper)) return [wide, thick];
   }
   return [crop, picture];
@@ -229,8 +229,8 @@ function framesIn({ paper, ink, mask }: Ink): Grid | null {
 }
 
 /** The refusals of step 2, and steps 3 to 5. */
-function written(picture: Grid, pixels: number, single: boolean): Writing {
-  let { rise, threshold, paper, ink, mask } = risenOf(picture);
+function written(picture: Grid, onDesk: boolean, pixels: number, single: boolean): Writing {
+  let { rise, threshold, paper, ink, mask } = risenOf(picture, onDesk);
   const { height, width } = rise;
   const rules = ink - paper >= LEAST_CONTRAST ? rulesAlong(mask, Math.min(height, width)) : null;
   if (rules) {

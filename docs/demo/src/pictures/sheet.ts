@@ -28,7 +28,7 @@ interface Sheet {
 }
 
 /** What may lie around a sheet: of two tones the one that most of the border has. */
-interface Surround {
+export interface Surround {
   mask: Grid;
   /** Whether it is the brighter one. */
   isBright: boolean;
@@ -88,6 +88,20 @@ export function sheetIn({ mask: surround, marked, sheets }: Surround, ofLines = 
     }
   }
   return { box: [top + EDGE, bottom - EDGE, left + EDGE, right - EDGE], around };
+}
+
+/** Whether a dark surround is what a sheet lies on, which has an edge, and not the dark around a spot of light. */
+export function isDesk({ isBright, contrast, sheets }: Surround, picture: Grid): boolean {
+  if (isBright || !sheets.pieces.length) return false;
+  const largest = sheets.pieces.reduce((most, each) => (each.area > most.area ? each : most));
+  if (Math.max(...largest.sides) || 8 * largest.area < picture.data.length) return false;
+  const sheet = maskOf(sheets, picture.height, picture.width, (piece) => piece === largest);
+  return isEdge(
+    sheet,
+    map(sheet, (value) => 1 - value),
+    picture,
+    contrast,
+  );
 }
 
 /**
@@ -203,7 +217,8 @@ function withoutString(sheet: Grid): Grid {
   if (!pieces.pieces.length) return sheet;
   const largest = pieces.pieces.reduce((most, each) => (each.area > most.area ? each : most));
   const label = maskOf(pieces, height, width, (piece) => piece === largest);
-  const most = 10 * sum(label.data) >= 9 * sum(sheet.data); // the loop of a 9 is not
+  // The loop of a 9 is not most of it, nor a disc without its ends.
+  const most = 25 * sum(label.data) >= 24 * sum(sheet.data);
   return most && isLabel(label) ? label : sheet;
 }
 
