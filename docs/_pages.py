@@ -254,6 +254,11 @@ def does_it_pay() -> str:
     return "\n\n".join(parts)
 
 
+def _ratio(value: float) -> str:
+    """Two digits, and three from 10 on."""
+    return f"{value:.2f}" if value < 1 else f"{value:.1f}"
+
+
 def speed() -> str:
     """How many times as long as ours the others take, as `lenet-zoo bench inference` wrote it."""
     parts = []
@@ -270,7 +275,7 @@ def speed() -> str:
             if name.startswith("ours, onnx"):
                 texts = [f"{at[cell]['pictures_per_second'] / 1000:,.0f} k/s" if cell in at else "" for cell in cells]
             else:
-                texts = [f"{at[cell]['ratio']:.1f}" if cell in at else "" for cell in cells]
+                texts = [_ratio(at[cell]["ratio"]) if cell in at else "" for cell in cells]
             lines.append(f"| {name} | {' | '.join(texts)} |")
         ours = [row for row in rows if row["name"].startswith("ours, onnx") and row["batch"] == max(batches)]
         shares = ", ".join(

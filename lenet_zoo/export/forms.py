@@ -12,6 +12,8 @@ function in fewer and larger operations:
 - Scales are folded into the weights beside them: the squashing function's A and S, the pixel normalisation.
 - C5 on one window is a matrix product.
 - The classic's S2 and S4 sum and scale their four inputs in one convolution each.
+- In int8, C3 reads eight maps, two of them with weights of 0: onnxruntime convolves integers faster where their maps
+  come in fours.
 
 In both forms the RBF is a matrix product over F6's state and its squares.
 
@@ -116,6 +118,13 @@ def phases(weight: Array) -> Array:
         for j in range(2):
             placed[i, j, :, :, i : i + k, j : j + k] = weight
     return placed.reshape(4 * out, channels, k + 1, k + 1)
+
+
+def in_fours(values: Array, axis: int) -> Array:
+    """The same with zeros at the end of an axis, up to a multiple of four."""
+    more = [(0, 0)] * values.ndim
+    more[axis] = (0, -values.shape[axis] % 4)
+    return np.pad(values, more)
 
 
 def with_input(weight: Array, bias: Array, spec: InputSpec, pad: int, background: float) -> tuple[Array, Array, Array]:
@@ -234,6 +243,7 @@ class _Modern(_Form):
     def write(self, g: Graph) -> str:
         model, (rows, columns, _, _) = self.model, self.sizes(2)
         weight, bias, shift = self.c1(2, 0.0)
+        c3_weight = array(model.C3.weight)
         x = self.read(g, shift)
         if self.fast:
             c1 = g.conv("C1_sum", x, phases(weight), np.tile(bias, 4), stride=2, pad=2)
@@ -242,14 +252,19 @@ class _Modern(_Form):
             else:
                 # onnxruntime moves a quantization up past a maximum, and takes the maximum of integers 15 times as
                 # slowly. The Relu keeps it down.
-                x = g.add("Relu", [self.largest(g, c1, rows, columns, "S2_sum")], "S2_map")
+                x = self.largest(g, c1, rows, columns, "S2_sum")
+                # Two maps once more, which C3 multiplies by 0. (Pad would be less plain for other programs.)
+                c3_weight = in_fours(c3_weight, 1)
+                maps = [*range(len(weight)), *[0] * (c3_weight.shape[1] - len(weight))]
+                x = g.add("Gather", [x, g.shape("S2_maps", *maps)], "S2_in_fours", axis=1)
+                x = g.add("Relu", [x], "S2_map")
             x = g.activation(x)
         else:
             c1 = g.conv("C1_sum", x, weight, bias, pad=2)
             c1 = g.activation(g.add("Relu", [c1], "C1_map"))
             x = g.requantized(g.pool("MaxPool", c1, "S2_map"), c1)
             self.maps |= dict(C1=c1, S2=x)
-        c3 = g.conv("C3_sum", x, array(model.C3.weight), array(model.C3.bias))
+        c3 = g.conv("C3_sum", x, c3_weight, array(model.C3.bias))
         c3 = g.activation(g.add("Relu", [c3], "C3_map"))
         s4 = g.requantized(g.pool("MaxPool", c3, "S4_map", stride=model.S4.stride), c3)
         c5 = self.c5(g, s4, array(model.C5.weight), array(model.C5.bias), 2)
@@ -292,18 +307,22 @@ class _Classic(_Form):
         weight, bias, shift = self.c1(pad, float(model.pad.value))
         x = self.read(g, shift)
         coefficient, offset = array(model.S2.weight)[:, None, None], array(model.S2.bias)[:, None, None]
+        c3_weight = array(model.C3.dense_weight())
         if self.fast:
             c1 = g.conv("C1_sum", x, phases(weight * s), np.tile(bias * s, 4), stride=2, pad=pad)
             c1 = self.squash(g, c1, "C1_phases")
             kernel = np.tile(np.diag(coefficient.ravel() * a * s), 4)[:, :, None, None]  # over the four groups
-            x = g.conv("S2_sum", c1, kernel, offset.ravel() * s)
+            offset = offset.ravel() * s
+            if g.quantizer is not None:
+                kernel, offset, c3_weight = in_fours(kernel, 0), in_fours(offset, 0), in_fours(c3_weight, 1)
+            x = g.conv("S2_sum", c1, kernel, offset)
         else:
             c1 = g.conv("C1_sum", x, weight, bias, pad=pad)
             c1 = self.squash(g, c1, "C1_map")
             x = self.subsampled(g, c1, "S2", coefficient, offset, model.S2.stride)
             self.maps["C1"] = c1
         s2 = g.activation(self.squash(g, x, "S2_map"))
-        c3 = g.conv("C3_sum", s2, array(model.C3.dense_weight()) * a * s, array(model.C3.bias) * s)
+        c3 = g.conv("C3_sum", s2, c3_weight * a * s, array(model.C3.bias) * s)
         c3 = self.squash(g, g.activation(c3), "C3_map")
         coefficient, offset = array(model.S4.weight)[:, None, None], array(model.S4.bias)[:, None, None]
         if self.fast:
