@@ -61,45 +61,39 @@ def best_path(answers: Answers) -> tuple[int, ...]:
 def _runs(answers: Answers) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """The classes of the best path, and the first and the last position of each."""
     best = answers.argmax(1)
-    starts = np.flatnonzero(best[1:] != best[:-1]) + 1
-    firsts, lasts = np.concatenate([[0][: len(best)], starts]), np.concatenate([starts, [len(best)]]) - 1
-    labels = best[firsts]
+    changed = np.ones(len(best) + 1, np.bool_)
+    np.not_equal(best[1:], best[:-1], out=changed[1:-1])
+    edges = changed.nonzero()[0]
+    labels = best[edges[:-1]]
     digits = labels != answers.shape[1] - 1
-    return labels[digits], firsts[digits], lasts[: len(labels)][digits]
+    return labels[digits], edges[:-1][digits], edges[1:][digits] - 1
 
 
 def log_probability(answers: Answers, classes: Sequence[int]) -> float:
     """The logarithm of a text's probability: the sum over all its paths.
 
-    The forward recursion goes position by position. Here it goes state by state: with the sum C of a state's own
-    logarithms so far, α(t) = C(t) + log Σ exp(entered(τ) − C(τ − 1)) over τ ≤ t, which numpy accumulates in one call.
+    The forward recursion goes position by position. Here it goes class by class, and what a path has of "none" is left
+    out until the end. With D the sum of a class's own logarithms so far, less those of "none", the paths that are in it
+    at t weigh α(t) = D(t) + log Σ exp(entered(τ) − D(τ − 1)) over τ ≤ t, which numpy accumulates in one call. Once they
+    have left it for "none", their weight stays. So what enters another class at t is log Σ exp α(τ) over τ < t, and the
+    same class again, from which "none" has to part it, over τ < t − 1.
     """
     length = len(answers)
     if not length:
         return -np.inf if classes else 0.0
-    # One row more than there are positions: C(t − 1) stands at t.
-    sums = np.zeros((len(classes) + 1, length + 1))
-    np.cumsum(answers.T[[*classes, -1]], axis=1, out=sums[:, 1:])
-    blank = sums[-1]
-    if not classes:
-        return float(blank[-1])
-    # What may enter a state at t: the states before it at t − 1. The path starts in the first two.
-    on_blank, on_digit, entered = blank[1:].copy(), np.full(length, -np.inf), np.full(length, -np.inf)
-    entered[0], before = 0.0, classes[0]
-    for label, total in zip(classes, sums, strict=False):
-        if label == before:
-            entered[1:] = on_blank[:-1]
-        else:
-            np.logaddexp(on_blank[:-1], on_digit[:-1], out=entered[1:])
-        np.subtract(entered, total[:-1], out=on_digit)
-        np.logaddexp.accumulate(on_digit, out=on_digit)
-        on_digit += total[1:]
-        entered[0], before = -np.inf, label
-        on_blank[0] = -np.inf
-        np.subtract(on_digit[:-1], blank[1:-1], out=on_blank[1:])
-        np.logaddexp.accumulate(on_blank, out=on_blank)
-        on_blank += blank[1:]
-    return float(np.logaddexp(on_digit[-1], on_blank[-1]))
+    none = answers[:, -1]
+    # One position more than there are: D(t − 1) stands at t.
+    sums = np.zeros((len(classes), length + 1))
+    np.cumsum(answers.T[[*classes]] - none, axis=1, out=sums[:, 1:])
+    # What may enter at t − 1, and at one position more than there are. Before the first class, all may at once.
+    entered, ends, before = np.zeros(length + 2), np.empty(length), -1
+    for label, total in zip(classes, sums, strict=True):
+        np.subtract(entered[:length] if label == before else entered[1:-1], total[:-1], out=ends)
+        np.logaddexp.accumulate(ends, out=ends)
+        ends += total[1:]
+        entered[:2], before = -np.inf, label
+        np.logaddexp.accumulate(ends, out=entered[2:])
+    return float(none.sum() + entered[-1])
 
 
 def beam_search(

@@ -243,7 +243,7 @@ def _characters(answers: NDArray[np.float64], classes: Sequence[int], strip: Str
     rights = [min(middle + 14, edge) for middle, edge in zip(middles, [*between, math.inf], strict=True)]
     boxes = strip.boxes(lefts, rights)
     for label, (first, last), box in zip(classes, places, boxes, strict=True):
-        yield Character(str(label), math.exp(answers[first : last + 1, label].max()), box)
+        yield Character(str(label), math.exp(max(answers[first : last + 1, label].tolist())), box)
 
 
 class OnnxReader(Reader):

@@ -60,19 +60,23 @@ class Strip:
         """`box` of several parts of the strip."""
         ink, count = self._ink, len(firsts)
         columns = self._columns(np.array([*firsts, *lasts], np.float64))
-        starts = np.clip(columns[:count].astype(np.int64), 0, ink.width - 1)
+        starts = np.minimum(np.maximum(columns[:count].astype(np.int64), 0), ink.width - 1)
         ends = np.minimum(ink.width, np.maximum(np.ceil(columns[count:]).astype(np.int64), starts + 1))
         # From each start to its end, and in every other place, which is left out, on to the next start.
-        places = np.stack([starts, ends], 1).ravel()
-        top, left = (np.minimum.reduceat(values, places)[::2] for values in (ink.top, ink.left))
-        bottom, right = (np.maximum.reduceat(values, places)[::2] for values in (ink.bottom, ink.right))
-        empty = bottom == 0
+        places = np.empty(2 * count, np.int64)
+        places[::2], places[1::2] = starts, ends
+        low, high = (
+            choose.reduceat(edges, places, axis=1)[:, ::2]
+            for choose, edges in ((np.minimum, ink.firsts), (np.maximum, ink.lasts))
+        )
+        empty = high[1] == 0
         if empty.any():
-            top, bottom = np.where(empty, 0, top), np.where(empty, ink.height, bottom)
-            left, right = np.where(empty, starts, left), np.where(empty, ends, right)
-        first_row, first_column, down, across = self._place
-        x0, x1 = (np.rint(first_column + value * across).astype(np.int64).tolist() for value in (left, right))
-        y0, y1 = (np.rint(first_row + value * down).astype(np.int64).tolist() for value in (top, bottom))
+            low = np.where(empty, [starts, np.zeros_like(starts)], low)
+            high = np.where(empty, [ends, np.full_like(ends, ink.height)], high)
+        top, left, down, across = self._place
+        origin, pitch = np.array([left, top])[:, None], np.array([across, down])[:, None]
+        corners = np.rint(origin + np.array([low, high]) * pitch).astype(np.int64)
+        x0, y0, x1, y1 = corners.reshape(4, count).tolist()
         return list(zip(x0, y0, x1, y1, strict=True))
 
     def _columns(self, at: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -89,17 +93,15 @@ class _Ink:
 
     Attributes:
         height, width: of the mask.
-        top, bottom: the first row with ink and the one after the last; `height` and 0 where there is none.
-        left, right: with the slant that it was written with, the first column that its ink is in, and the one after the
-            last; 2·`width` and −2·`width` where there is none.
+        firsts: left and top, 2×(`width` + 1): the first column that the ink is in, with the slant that it was written
+            with, and the first row; 2·`width` and `height` where there is none.
+        lasts: right and bottom, the ones after the last; −2·`width` and 0 where there is none.
     """
 
     height: int
     width: int
-    top: Ints
-    bottom: Ints
-    left: Ints
-    right: Ints
+    firsts: Ints
+    lasts: Ints
 
 
 def _outline(ink: Mask, slant: float) -> _Ink:
@@ -110,13 +112,12 @@ def _outline(ink: Mask, slant: float) -> _Ink:
     shifts = _shifts(height, slant)
     ends = np.stack([shifts[top], shifts[last]])
 
-    def or_else(values: Ints, empty: int) -> Ints:
-        return np.append(np.where(filled, values, empty), empty)
+    def or_else(edges: list[Ints], *nowhere: int) -> Ints:
+        empty = np.array(nowhere)[:, None]
+        return np.concatenate([np.where(filled, edges, empty), empty], axis=1)
 
     left, right = columns - ends.max(0), columns - ends.min(0) + 1
-    return _Ink(
-        height, width, or_else(top, height), or_else(last + 1, 0), or_else(left, 2 * width), or_else(right, -2 * width)
-    )
+    return _Ink(height, width, or_else([left, top], 2 * width, height), or_else([right, last + 1], -2 * width, 0))
 
 
 def strip_of(ink: Bytes, tall: int, crop: Bytes, place: Place) -> Strip:
