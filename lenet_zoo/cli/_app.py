@@ -288,10 +288,12 @@ def print_table(table: Table) -> None:
     if console.is_terminal:
         console.print(table)
         return
-    wide = Terminal(width=columns(), file=io.StringIO())
-    wide.print(table)
+    # In stdout's own encoding: where that is not UTF-8, the lines are drawn in ASCII.
+    stream = io.TextIOWrapper(io.BytesIO(), console.encoding, errors="backslashreplace")
+    Terminal(width=columns(), file=stream).print(table)
+    stream.seek(0)
     # Cells are filled up with spaces to the width of the widest.
-    console.file.write("".join(f"{line.rstrip()}\n" for line in wide.file.getvalue().splitlines()))  # type: ignore[attr-defined]
+    console.file.write("".join(f"{line.rstrip()}\n" for line in stream))
 
 
 def pictures_of(images: Sequence[str]) -> list[Path]:

@@ -75,6 +75,8 @@ def export(
     from lenet_zoo.export import export as run
     from lenet_zoo.registry import load_network
 
+    if output == Path("-"):
+        raise InputError("-: a file is put in place whole, and not written to stdout: name it, as in `-o digits.onnx`")
     wanted = _TARGETS.get(output.suffix.lower()) if output.suffix else target
     if wanted != target:
         own = next(suffix for suffix, of in _TARGETS.items() if of == target)

@@ -407,6 +407,15 @@ def test_c_is_not_written_into_a_file_of_another_kind(capsys: pytest.CaptureFixt
     assert "x.onnx would be C: say --target onnx, or name it x.c" in err
 
 
+def test_a_file_is_not_written_to_stdout(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, err = failed(capsys, "export", "lenet5_modern", "-o", "-")
+    assert (status, list(tmp_path.iterdir())) == (2, [])
+    assert err.endswith("not written to stdout: name it, as in `-o digits.onnx`\n")
+
+
 @pytest.mark.parametrize(("target", "own"), [("onnx", "photo.onnx"), ("c", "photo.c")])
 def test_an_export_does_not_overwrite_a_file_of_another_kind(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, target: str, own: str
@@ -456,6 +465,19 @@ def test_what_needs_no_torch_does_not_load_it(digit: Path, tmp_path: Path) -> No
 def test_the_table_of_layers_in_the_package_is_the_networks(name: str) -> None:
     rows = [asdict(layer) for layer in layer_table(load_network(name))]
     assert json.loads(json.dumps(layers_of(name))) == json.loads(json.dumps(rows))
+
+
+def test_a_table_is_drawn_with_what_its_stream_can_show() -> None:
+    def shown(encoding: str) -> str:
+        env = {**os.environ, "PYTHONIOENCODING": encoding}
+        return subprocess.run(
+            [sys.executable, "-m", "lenet_zoo", "list"], capture_output=True, env=env, check=True
+        ).stdout.decode(encoding)
+
+    assert "\u2500" in shown("utf-8")
+    for encoding in ("ascii", "latin-1"):
+        assert "---" in shown(encoding)
+        assert "\\u" not in shown(encoding)
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])

@@ -17,7 +17,7 @@ def planned(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["make", "-n", "run", *words], cwd=EXAMPLE, capture_output=True, text=True, check=False)
 
 
-def test_networks_and_precisions_have_files_of_their_own() -> None:
+def test_networks_precisions_and_options_have_files_of_their_own() -> None:
     for words, file in (
         ((), "digit-lenet5_modern-int8"),
         (("NETWORK=lenet5_classic", "PRECISION=fp32"), "digit-lenet5_classic-fp32"),
@@ -25,7 +25,8 @@ def test_networks_and_precisions_have_files_of_their_own() -> None:
     ):
         said = planned(*words).stdout
         assert f" -o {file}.c\n" in said
-        assert f"-kernel {file}-m4.elf" in said
+        assert f"-kernel {file}-m4-O2.elf" in said
+    assert "-kernel digit-lenet5_modern-int8-m4-Os-flto.elf" in planned("OPTIMIZE=-Os -flto").stdout
 
 
 def test_an_unknown_core_is_refused_with_the_known_ones() -> None:
