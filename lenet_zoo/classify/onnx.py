@@ -24,6 +24,7 @@ __all__ = ["OnnxClassifier", "normalization_of"]
 # cores an array is cut finer, down to 16: fewer are not worth a thread's time. A GPU wants many at once.
 _PIECE = (16, 48)
 _PIECE_DEVICE = (4096, 4096)
+_FEW = 4  # pieces per worker up to which the calling thread only waits
 _USUAL_PICTURES = (_PIECE[1], 1, 28, 28)  # N × C × H × W, of which the memory of a file's maps is reckoned
 _NUMPY_TYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(float16)": "float16"}
 _FLOATS = ("float32", "float16")
@@ -147,11 +148,16 @@ class OnnxClassifier(Classifier):
         if workers == 1:
             self._run_share(running, pixels, out, starts, itertools.count())
             return out
-        # Each worker takes the next piece when it is done with one; next() of a count is atomic.
+        # Each worker takes the next piece when it is done with one; next() of a count is atomic. The caller is one of
+        # them where there are many pieces. Of few it only waits: a thread that it wakes and then competes with may not
+        # leave its core before they are done.
         counter = itertools.count()
         pool = running.threads(self.threads)
-        jobs = [pool.submit(self._run_share, running, pixels, out, starts, counter) for _ in range(workers - 1)]
-        self._run_share(running, pixels, out, starts, counter)
+        joins = len(starts) > _FEW * workers
+        others = workers - 1 if joins else workers
+        jobs = [pool.submit(self._run_share, running, pixels, out, starts, counter) for _ in range(others)]
+        if joins:
+            self._run_share(running, pixels, out, starts, counter)
         for job in jobs:
             job.result()
         return out
