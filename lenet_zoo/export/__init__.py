@@ -15,6 +15,7 @@ one thing only.
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Mapping
@@ -110,7 +111,7 @@ def export_onnx(
         intermediates: add the outputs C1, S2, C3, S4, C5 and F6, each layer's state after squashing. The graph is then
             written layer by layer, since the fast form has no C1 map to show.
         input_size: (height, width), when it is not the one that the network's cfg gives; (height, None) for pictures of
-            any width, which is what a network that reads numbers has by itself.
+            any width, which is what a network that reads numbers has by itself. Up to 640,000 pixels.
         card: facts of a network of your own for the file to carry, in place of `model.card`: 'labels' (one text per
             class), 'preparation', 'confidence', 'looks', 'dataset', 'metrics', 'licence', 'tag' and 'recipe', as in
             `lenet_zoo.model_card`.
@@ -220,8 +221,9 @@ def export(
         pixels = bundled(known.dataset)
     else:
         preparation = known.preparation.fitted(spec.channels, min(spec.height, spec.width))
-        pixels = sample(load_calibration(calibration, preparation))
-    real = fit(pixels, spec.channels, spec.height, spec.width)
+        pixels = load_calibration(calibration, preparation)
+    shape = spec.channels, spec.height, spec.width
+    real = fit(sample(pixels, math.prod(shape)), *shape)
     sha256 = weights_sha256(network.state_dict())
     if target != "onnx":
         data, answers = _TARGETS[target].build(network, known, spec, precision, sha256, real)

@@ -20,7 +20,7 @@ from lenet_zoo.pictures.reading import pictures_in
 __all__ = ["bundled", "fit", "load_calibration", "sample"]
 
 _FILE = Path(__file__).parent / "calibration.npz"
-_MOST = 1_000
+_MOST, _MOST_VALUES = 1_000, 1 << 24
 _SETS = ("mnist", "fashion_mnist")
 
 Pixels = NDArray[np.uint8]
@@ -64,11 +64,14 @@ def load_calibration(source: object, preparation: Preparation) -> Pixels:
     return pixels
 
 
-def sample(pixels: Pixels) -> Pixels:
-    """At most 1,000 of the pictures, drawn with a fixed seed: the first 1,000 of a sorted array lack some classes."""
-    if len(pixels) <= _MOST:
+def sample(pixels: Pixels, size: int) -> Pixels:
+    """At most 1,000 of the pictures, and as many as have 2²⁴ values at `size` each, which is 21,399 of 28×28: the maps
+    of all are in memory at once. They are drawn with a fixed seed: the first ones of a sorted array lack some classes.
+    """
+    most = max(1, min(_MOST, _MOST_VALUES // size))
+    if len(pixels) <= most:
         return pixels
-    return pixels[np.sort(np.random.default_rng(0).choice(len(pixels), _MOST, replace=False))]
+    return pixels[np.sort(np.random.default_rng(0).choice(len(pixels), most, replace=False))]
 
 
 def fit(pixels: Pixels, channels: int, height: int, width: int) -> Pixels:

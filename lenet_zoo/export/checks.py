@@ -31,6 +31,8 @@ __all__ = [
     "is_whole",
 ]
 
+# Means over larger maps, in float32, are as far apart in two runtimes as an export may be from the network.
+_MOST_PIXELS = 800 * 800
 # Option → name and dtype of the graph's input.
 INPUTS = {"normalized": ("input", "float32"), "pixels": ("pixels", "uint8"), "pixels_float": ("pixels", "float32")}
 
@@ -106,6 +108,8 @@ def input_spec(
         width = convention.width
     if min(height, width) < least:
         raise InputError(f"input_size={(height, width)}: the network takes pictures of at least {least}×{least}")
+    if height * width > _MOST_PIXELS:
+        raise InputError(f"input_size={(height, width)}: pictures of up to {_MOST_PIXELS:,} pixels, as of 800×800")
     mean, std = convention.mean, convention.std
     if len(mean) != network.in_chans or len(std) != network.in_chans or min(std) <= 0:
         raise InputError(f"the cfg's mean {mean} and std {std} do not fit {network.in_chans} channels")

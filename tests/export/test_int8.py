@@ -16,7 +16,7 @@ from torch import nn
 import lenet_zoo
 from lenet_zoo.errors import ArtifactError, InputError
 from lenet_zoo.export import export_onnx, graph
-from lenet_zoo.export.calibration import bundled
+from lenet_zoo.export.calibration import bundled, sample
 
 from .conftest import NAMES, Build, normalized, pictures, reference, run
 
@@ -81,6 +81,16 @@ def test_calibration_pictures_set_the_ranges(network: Build, tmp_path: Path) -> 
     ]
     assert results[0] != results[1]
     assert results[1] == results[2] == results[3]
+
+
+@pytest.mark.parametrize(("size", "count"), [(28 * 28, 1_000), (448 * 448, 83), (1 << 30, 1)])
+def test_calibration_takes_as_many_pictures_as_fit_in_memory(size: int, count: int) -> None:
+    numbers = np.arange(1_200)  # each stands for a picture
+    drawn = sample(numbers, size)
+    assert len(np.unique(drawn)) == count
+    if count > 1:
+        assert drawn.max() > 1_100 > 100 > drawn.min()
+    assert np.array_equal(drawn, sample(numbers, size))
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,10 @@ from .conftest import Build
         (dict(calibration=np.zeros((1, 28, 28), np.uint8)), "calibration pictures are for precision='int8'"),
         (dict(intermediates=True, precision="int8"), "intermediates=True and precision='int8' exclude each other"),
         (dict(input_size=(20, 28)), r"input_size=\(20, 28\): the network takes pictures of at least 28×28"),
+        (
+            dict(input_size=(10**6, 10**6)),
+            r"input_size=\(1000000, 1000000\): pictures of up to 640,000 pixels, as of 800×800",
+        ),
         (dict(opset=17.0), r"opset=17\.0: from 13 to 21"),
         (dict(batch=True), r"batch=True: how many pictures at once"),
         (dict(input_size=28), r"input_size=28: \(height, width\), whole numbers; or \(height, None\) for any width"),
