@@ -8,6 +8,7 @@ import classicUrl from "../models/lenet5_classic.onnx?url";
 import modernUrl from "../models/lenet5_modern.onnx?url";
 import descriptions from "./networks.json";
 import type { Grid } from "./pictures/kernels";
+import { texts } from "./texts";
 
 export const LAYERS = ["C1", "S2", "C3", "S4", "C5", "F6"] as const;
 export type LayerName = (typeof LAYERS)[number];
@@ -180,7 +181,14 @@ export function pixelsOf(
   return new Tensor("uint8", pixels, shape);
 }
 
+// A module with one function of 128-bit vectors (i8x16.splat, i8x16.popcnt): valid only for browsers that have them.
+const SIMD = new Uint8Array([
+  0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11,
+]);
+
 export async function loadSession(url: string): Promise<InferenceSession> {
+  const able = "WebAssembly" in globalThis && WebAssembly.validate(SIMD) && "DecompressionStream" in globalThis;
+  if (!able) throw new Error(texts.said.oldBrowser);
   // One thread: networks of 0.4 million multiplications each gain nothing from more, and threads would need cross-origin
   // isolation, which is a server's setting.
   env.wasm.numThreads = 1;

@@ -53,6 +53,9 @@ const said = {
   loading: "loading…",
   notLoaded: "not loaded",
   notLoadedBecause: (why: string) => `The networks could not be loaded: ${why}`,
+  oldBrowser:
+    "this browser has no WebAssembly with SIMD, or it is switched off; Chrome and Edge from 91, Firefox from 113 and " +
+    "Safari from 16.4 have it.",
   languageNotLoaded: (why: string) => `The language could not be loaded: ${why}`,
   lessonsNotLoaded: (why: string) => `What explains the layers could not be loaded: ${why}`,
   stopped: (why: string) => `The networks stopped: ${why}`,

@@ -54,6 +54,9 @@ export const ko: Texts = {
     loading: "불러오는 중…",
     notLoaded: "불러오지 못함",
     notLoadedBecause: (why) => `신경망을 불러오지 못했습니다: ${why}`,
+    oldBrowser:
+      "이 브라우저에는 SIMD를 지원하는 WebAssembly가 없거나 꺼져 있습니다. Chrome과 Edge는 91, Firefox는 113, Safari는 16.4 " +
+      "버전부터 지원합니다.",
     languageNotLoaded: (why) => `언어를 불러오지 못했습니다: ${why}`,
     lessonsNotLoaded: (why) => `층을 설명하는 부분을 불러오지 못했습니다: ${why}`,
     stopped: (why) => `신경망이 멈췄습니다: ${why}`,

@@ -24,7 +24,7 @@ describe("opening", () => {
     const isOf = (ending: string) => loaded.filter(({ name }) => name.endsWith(ending));
     expect([".onnx", ".wasm", ".css"].map((ending) => isOf(ending).length)).toEqual([2, 1, 1]);
     const weight = loaded.reduce((total, { name, bytes }) => total + (name.endsWith(".wasm") ? 0 : bytes), 0);
-    expect(weight).toBeLessThan(400_000);
+    expect(weight).toBeLessThan(410_000);
   });
 
   test("says that the networks are loading, not that there is no digit", async () => {
@@ -75,6 +75,20 @@ describe("opening", () => {
     await page.evaluate(() => localStorage.clear()); // the other tests want English
     await page.close();
   });
+});
+
+test("says what is missing where WebAssembly has no vectors, or where there is none", async () => {
+  for (const without of [
+    () => void (WebAssembly.validate = () => false),
+    () => void delete (globalThis as Partial<typeof globalThis>).WebAssembly,
+  ]) {
+    const { page } = await browser.site().visit({ ready: false, prepare: (page) => page.addInitScript(without) });
+    await page.waitForSelector("body[data-state=failed]");
+    expect(await page.locator("#message").textContent()).toMatch(
+      /^The networks could not be loaded: this browser has no WebAssembly with SIMD/,
+    );
+    await page.close();
+  }
 });
 
 describe("drawing", () => {
