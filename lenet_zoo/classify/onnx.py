@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lenet_zoo._cores import threads_of
 from lenet_zoo.classify.answers import Classifier
 from lenet_zoo.classify.onnx_file import card_in, metadata_of, read_file
-from lenet_zoo.classify.onnx_session import Running, cannot_run, refuse_unusual
+from lenet_zoo.classify.onnx_session import Provider, Running, cannot_run, refuse_unusual
 from lenet_zoo.errors import ArtifactError
 from lenet_zoo.pictures.preparation import LINE
 
@@ -41,8 +41,8 @@ class OnnxClassifier(Classifier):
     Args:
         path: the .onnx file.
         threads: how many cores a large array may take; by default all that this process may use.
-        providers: onnxruntime's execution providers in order of preference; by default CUDA's and OpenVINO's where the
-            installed onnxruntime has them, then the CPU's.
+        providers: onnxruntime's execution providers in order of preference, each a name, or a pair of name and options;
+            by default CUDA's and OpenVINO's where the installed onnxruntime has them, then the CPU's.
         trusted: run any operators, whatever memory they take, of a file of up to 2 GiB; by default only what networks
             of the zoo, and what usual tools make of them, have, of a file of up to 16 MB.
 
@@ -66,7 +66,7 @@ class OnnxClassifier(Classifier):
         path: str | os.PathLike[str],
         *,
         threads: int | None = None,
-        providers: Sequence[str] | None = None,
+        providers: Sequence[Provider] | None = None,
         trusted: bool = False,
     ) -> None:
         self.threads = threads_of(threads)

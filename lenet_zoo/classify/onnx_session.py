@@ -14,7 +14,10 @@ from lenet_zoo.classify.onnx_file import OnnxFile
 from lenet_zoo.classify.onnx_graph import Damaged, Node, nodes_of, with_all_maps
 from lenet_zoo.errors import ArtifactError, InputError
 
-__all__ = ["Running", "cannot_run", "refuse_unusual"]
+__all__ = ["Provider", "Running", "cannot_run", "refuse_unusual"]
+
+# An execution provider of onnxruntime: its name, or its name and options, as of onnxruntime.InferenceSession.
+Provider = str | tuple[str, Mapping[str, Any]]
 
 _ACCELERATORS = ("CUDAExecutionProvider", "OpenVINOExecutionProvider")
 # Of all maps together, as if none was freed: networks of the zoo take 6 MB for 48 pictures of 28×28, so that pictures
@@ -48,7 +51,7 @@ class Running:
         before: that of the process which forked this one. It is kept, because freeing it takes its locks.
     """
 
-    def __init__(self, file: OnnxFile, providers: Sequence[str] | None, before: Running | None = None) -> None:
+    def __init__(self, file: OnnxFile, providers: Sequence[Provider] | None, before: Running | None = None) -> None:
         self.pid = os.getpid()
         self.session = _session(file, providers)
         self.one = threading.local()
@@ -62,7 +65,9 @@ class Running:
         return self._pool
 
 
-def refuse_unusual(file: OnnxFile, providers: Sequence[str] | None, sizes: Sequence[int], who_runs_it: str) -> None:
+def refuse_unusual(
+    file: OnnxFile, providers: Sequence[Provider] | None, sizes: Sequence[int], who_runs_it: str
+) -> None:
     """Refuse a file that could take any time or memory, before anything in it is run.
 
     Args:
@@ -81,7 +86,7 @@ def refuse_unusual(file: OnnxFile, providers: Sequence[str] | None, sizes: Seque
         )
 
 
-def _unusual_size(file: OnnxFile, providers: Sequence[str] | None, sizes: Sequence[int]) -> str:
+def _unusual_size(file: OnnxFile, providers: Sequence[Provider] | None, sizes: Sequence[int]) -> str:
     """What is wrong with the sizes of a file's maps, or with the work that they take, in words, or ''.
 
     onnxruntime works them out when it opens a file and runs nothing then, as long as it is not to optimise.
@@ -117,7 +122,7 @@ def _work(node: Node, shapes: Mapping[str, Sequence[int]]) -> int:
     return max(given * each, sum(map(math.prod, taken)))
 
 
-def _session(file: OnnxFile, providers: Sequence[str] | None, only_sizes: bytes | None = None) -> Any:
+def _session(file: OnnxFile, providers: Sequence[Provider] | None, only_sizes: bytes | None = None) -> Any:
     """A session of the file; or of `only_sizes`, which was made of it and will not be run."""
     onnxruntime = load_onnxruntime()
 
@@ -126,7 +131,8 @@ def _session(file: OnnxFile, providers: Sequence[str] | None, only_sizes: bytes 
         providers = [name for name in _ACCELERATORS if name in available] + ["CPUExecutionProvider"]
     if isinstance(providers, str):
         raise InputError(f"providers={providers!r}: give a list of names, as [{providers!r}]")
-    for name in providers:
+    for provider in providers:
+        name = provider[0] if _has_options(provider) else provider
         if name not in available:
             raise InputError(f"providers: {name!r} is not in this onnxruntime, which has {', '.join(available)}")
     options = onnxruntime.SessionOptions()
@@ -142,6 +148,10 @@ def _session(file: OnnxFile, providers: Sequence[str] | None, only_sizes: bytes 
         return onnxruntime.InferenceSession(only_sizes or file.data, options, providers=list(providers))
     except Exception as error:  # onnxruntime's own exceptions have no common base but this one
         raise cannot_run(file, error) from error
+
+
+def _has_options(provider: object) -> bool:
+    return isinstance(provider, tuple) and len(provider) == 2 and isinstance(provider[1], Mapping)
 
 
 def cannot_run(file: OnnxFile, error: Exception) -> ArtifactError:

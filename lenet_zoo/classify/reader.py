@@ -21,7 +21,7 @@ from lenet_zoo.classify.confidence import check_min_confidence
 from lenet_zoo.classify.decoding import STEP, best_path, log_softmax, middles_of, spans
 from lenet_zoo.classify.onnx import normalization_of
 from lenet_zoo.classify.onnx_file import card_in, metadata_of, read_file
-from lenet_zoo.classify.onnx_session import Running, cannot_run, refuse_unusual
+from lenet_zoo.classify.onnx_session import Provider, Running, cannot_run, refuse_unusual
 from lenet_zoo.classify.second_look import likeliest
 from lenet_zoo.errors import ArtifactError, InputError, NoDigitError
 from lenet_zoo.pictures.line import lines_from_image
@@ -269,7 +269,7 @@ class OnnxReader(Reader):
         path: str | os.PathLike[str],
         *,
         threads: int | None = None,
-        providers: Sequence[str] | None = None,
+        providers: Sequence[Provider] | None = None,
     ) -> None:
         self.threads = threads_of(threads)
         self._file, self._wanted_providers = read_file(path), providers

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import io
 import subprocess
 import sys
@@ -226,6 +227,10 @@ def test_providers(exported: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert OnnxClassifier(path, providers=["CPUExecutionProvider"]).providers == ("CPUExecutionProvider",)
     with pytest.raises(InputError, match=r"'CUDAExecutionProvider' is not in this onnxruntime, which has .*CPU"):
         OnnxClassifier(path, providers=["CUDAExecutionProvider", "CPUExecutionProvider"])
+    with_options: Any = ("CPUExecutionProvider", {})
+    assert copy.copy(OnnxClassifier(path, providers=[with_options])).providers == ("CPUExecutionProvider",)
+    with pytest.raises(InputError, match=r"providers: 'CUDAExecutionProvider' is not in this onnxruntime"):
+        OnnxClassifier(path, providers=[("CUDAExecutionProvider", {"device_id": 1})])
     with pytest.raises(InputError, match=r"providers='CPUExecutionProvider': give a list of names"):
         OnnxClassifier(path, providers="CPUExecutionProvider")
     # What is asked for where a GPU build is installed: the device first, the CPU as the way out.
