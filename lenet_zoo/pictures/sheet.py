@@ -51,7 +51,7 @@ def surround_of(picture: Bytes) -> Surround | None:
         return None
     mask = picture >= threshold
     border = ring(mask)
-    is_bright = 2 * np.count_nonzero(border) >= border.size
+    is_bright = bool(2 * np.count_nonzero(border) >= border.size)
     return Surround(mask if is_bright else ~mask, is_bright, bright - dark)
 
 
