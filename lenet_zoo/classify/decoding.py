@@ -93,7 +93,7 @@ def log_probability(answers: Answers, classes: Sequence[int]) -> float:
         ends += total[1:]
         entered[:2], before = -np.inf, label
         np.logaddexp.accumulate(ends, out=entered[2:])
-    return float(none.sum() + entered[-1])
+    return min(0.0, float(none.sum() + entered[-1]))  # a sum of logarithms may end 1e-12 above
 
 
 def beam_search(

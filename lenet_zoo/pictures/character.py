@@ -83,8 +83,10 @@ Grey to digit (`digit_from_grey`; `//` rounds down; S = 96 is the longer side of
        with the other polarity, with an opening of S // 10 = 9, and with both. One counts if its mean stroke is at most
        half of that, if the pieces that measure S/4 and six mean strokes are half of all that are away from the border,
        and if the class means are 9/8 as far apart as before; 3/4 is enough for the same polarity, and where the largest
-       piece of the blob has half of its box, and 7/10 with its holes filled. The one with the class means farthest
-       apart is taken.
+       piece of the blob has half of its box, and 7/10 with its holes filled. With the other polarity these pieces must
+       be 2/3 of all ink, else they are what a bold digit encloses; with the same one the mean levels of the ink and of
+       the rest of the blob must be half as far apart in the picture as the class means. Of those that count the one
+       with the class means farthest apart is taken.
        Pattern (`ground.above_pattern`): Otsu's threshold parts the ink in two. The pale part is a stain or the squares
        of the paper if 1/10 of the ink is pale and over 3 px away from what is dark, half of that outside the box of the
        dark piece; if nothing dark is on the border; if 19/20 of what is dark, with gaps of 2 px bridged, is one piece,
@@ -305,7 +307,7 @@ def _strokes(picture: Bytes, bright: bool) -> tuple[bool, Ink]:
     def look(is_bright: bool, radius: int | None = None) -> Ink:
         return _threshold(rise_above_paper(picture, is_bright, radius))
 
-    return upon_blob(look(bright), look, bright, _SIDE, _SIDE // 4)
+    return upon_blob(look(bright), look, bright, _SIDE, _SIDE // 4, picture)
 
 
 def _threshold(rise: Bytes) -> Ink:

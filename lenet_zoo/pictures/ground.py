@@ -141,7 +141,7 @@ def rise_above_paper(picture: Bytes, is_bright: bool, radius: int | None = None,
 
 
 def upon_blob(
-    first: Ink, look: Callable[[bool, int | None], Ink], bright: bool, side: int, smallest: int
+    first: Ink, look: Callable[[bool, int | None], Ink], bright: bool, side: int, smallest: int, picture: Bytes
 ) -> tuple[bool, Ink]:
     """The strokes on what is taken for ink, and whether they are bright, where that is a blob; else what is given.
 
@@ -150,6 +150,7 @@ def upon_blob(
         look: finds it with another polarity and radius of the opening (None for the usual one).
         side: S of step 7, which has the conditions.
         smallest: the longer side of a character, at least.
+        picture: that of which they are.
     """
     wide = mean_stroke(first.mask)
     if 10 * wide <= side:
@@ -165,11 +166,17 @@ def upon_blob(
         thin = mean_stroke(found.mask)
         if 2 * thin > wide or 8 * (found.ink - found.paper) < least * (first.ink - first.paper):
             continue
+        if is_bright == bright and not _differ(picture, found.mask, first.mask & ~found.mask, found.ink - found.paper):
+            continue
         pieces = components(found.mask)
         tops, bottoms, lefts, rights = pieces.boxes
         free = pieces.borders.max(0) == 0
         large = free & (np.maximum(bottoms - tops, rights - lefts) >= max(smallest, 6 * thin))
-        if not large.any() or 2 * int(pieces.area[large].sum()) < int(pieces.area[free].sum()):
+        strokes = int(pieces.area[large].sum())
+        if not strokes or 2 * strokes < int(pieces.area[free].sum()):
+            continue
+        # Else they are what a bold digit encloses: outside it there is as much of that.
+        if is_bright != bright and 3 * strokes < 2 * int(pieces.area.sum()):
             continue
         if best[1] is first or found.ink - found.paper > best[1].ink - best[1].paper:
             best = is_bright, found
@@ -199,15 +206,22 @@ def above_pattern(
     middle, pattern, ink = otsu(rise[mask])
     dark = rise >= middle
     away = mask & ~extreme(dark, 3, np.logical_or)
-    count, area = np.count_nonzero(away), np.count_nonzero(dark)
-    if not area or 10 * count < np.count_nonzero(mask):
+    if not dark.any() or 10 * np.count_nonzero(away) < np.count_nonzero(mask):
         return None
-    levels = int(picture[dark].sum()) * count - int(picture[away].sum()) * area
-    if 2 * abs(levels) < (ink - pattern) * count * area or not (of_lines or _is_upon(dark, away)):
+    if not _differ(picture, dark, away, ink - pattern) or not (of_lines or _is_upon(dark, away)):
         return None
     # A fifth of the way, or two: at the middle strokes that the pen drew lightly would break.
     steps = 1 if of_lines else 2
     return threshold + steps * (middle - threshold) // 5, paper + (pattern - paper) // 5, ink
+
+
+def _differ(picture: Bytes, one: Mask, other: Mask, contrast: int) -> bool:
+    """Whether the mean levels of two parts of a picture are half of `contrast` apart or more: ink rises by more than it
+    differs where it is above paper that lies in a shadow. True where one of them is empty.
+    """
+    count, area = np.count_nonzero(other), np.count_nonzero(one)
+    levels = int(picture[one].sum()) * count - int(picture[other].sum()) * area
+    return 2 * abs(levels) >= contrast * count * area
 
 
 def _is_upon(dark: Mask, pattern: Mask) -> bool:

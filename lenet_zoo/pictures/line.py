@@ -4,8 +4,9 @@ The steps are those of `character`, with the height of the line in place of the 
 
     1. Fit: the picture is scaled to a height of 96 px (1,536 px wide at most). Around a sheet with writing on it
        (`sheet`; it measures 1/4 of the picture in both directions, and may be of any shape) it gets the median level of
-       that, as around a round one that reaches the border, and around and between the cells of a counter, 1/8 of the
-       picture high, that of the cells.
+       that, as around a round one that reaches the border, and around and between the cells of a counter that of the
+       cells: they are 1/8 of the picture high, their tops differ by up to 1/4 of that, and the highest character in one
+       is 1/3 as high as it.
     2. Polarity, light and paper (`ground`; what is dark around a sheet is in no shadow: `sheet.is_desk`), Otsu's
        threshold; one tone and noise are refused. Ink is less than half of the picture, or the polarity was that of a
        frame. A note, a spot of light or a shadow is no ink where there are strokes upon it (`ground.upon_blob`), of
@@ -18,8 +19,9 @@ The steps are those of `character`, with the height of the line in place of the 
        Dots and segments are joined as in step 8 of `character`; of dots, 31/32 of the ink have to be in pieces half as
        high as all, which may be several, and all that the squares cover is ink.
     4. Pieces: edges of the paper, remnants that touch the border, specks and, unless nothing else is there, pale
-       patterns go, and upright lines that are higher than all else by a third, or one alone by half. The height of the
-       writing is the median of the pieces that have half the tallest one's height.
+       patterns go, and upright lines that are higher than all else by a third, or one alone by half, and no more than 3
+       times as high (beside 1s there may be no more than a dot). The height of the writing is the median of the pieces
+       that have half the tallest one's height.
     5. Lines: pieces that share rows are one line. Where others have a quarter of its ink, each is cut out, and all
        begins anew for it; more than five are a page of text, which is refused.
     6. Closer: while the line is under half the picture's height, the original is cut to it and all begins anew.
@@ -249,7 +251,7 @@ def _risen(picture: Bytes, on_desk: bool) -> Ink:
         bright, found = not bright, look(not bright)
     if found.ink - found.paper < _LEAST_CONTRAST:
         return found
-    return upon_blob(found, look, bright, side, side // 8)[1]  # a digit may be an eighth as high as a note
+    return upon_blob(found, look, bright, side, side // 8, picture)[1]  # a digit may be an eighth as high as a note
 
 
 def _widened(crop: Bytes, picture: Bytes, risen: Ink, on_desk: bool) -> tuple[Bytes, Bytes, Ink]:
@@ -371,11 +373,11 @@ def _bars(
 ) -> npt.NDArray[np.bool_]:
     """Which pieces are upright lines between characters, as of a form or a counter: thin, and higher than all others.
 
-    One alone may be a long 1, unless it is half as high again.
+    One alone may be a long 1, unless it is half as high again; and what is over 3 times as high may be 1s beside a dot.
     """
     thin = keep & (8 * widths <= heights)
     highest = int((heights * (keep & ~thin)).max(initial=0))
-    bars = thin & (3 * heights >= 4 * highest) & (highest > 0)
+    bars = thin & (3 * heights >= 4 * highest) & (heights <= 3 * highest)
     if np.count_nonzero(bars) == 1:
         bars &= 2 * heights >= 3 * highest
     return bars

@@ -1,4 +1,4 @@
-"""A sheet of paper, or the field of a frame, that does not fill the picture. Step 3 of `character`, and 2 of `line`."""
+"""A sheet of paper, or the field of a frame, that does not fill the picture. Step 3 of `character`, and 1 of `line`."""
 
 from __future__ import annotations
 
@@ -185,13 +185,13 @@ def corners_in(found: Surround, picture: Bytes) -> Mask | None:
     return None
 
 
-def _is_edge(around: Mask, picture: Bytes, contrast: int) -> bool:
+def _is_edge(one_side: Mask, picture: Bytes, contrast: int) -> bool:
     """Whether levels 2 and 3 px on either side of a border differ by half the contrast, on average."""
     outside, inside = (
-        picture[extreme(one, 3, np.logical_or) & ~extreme(one, 1, np.logical_or)] for one in (~around, around)
+        picture[extreme(one, 3, np.logical_or) & ~extreme(one, 1, np.logical_or)] for one in (~one_side, one_side)
     )
     levels = abs(int(outside.sum()) * inside.size - int(inside.sum()) * outside.size)
-    return 2 * levels >= contrast * inside.size * outside.size
+    return min(outside.size, inside.size) > 0 and 2 * levels >= contrast * inside.size * outside.size
 
 
 def _open_cells(pieces: Pieces, whole: Mask) -> list[Box]:

@@ -192,6 +192,18 @@ def test_the_lines_between_the_columns_of_a_form_go(digits: Dataset, heights: tu
     assert len(groups(line_from_grey(paper).pixels)) == left
 
 
+@pytest.mark.parametrize("box", [(74, 81, 90, 97), (48, 53, 82, 102), (74, 81, 150, 157)])
+def test_ones_beside_a_dot_or_a_dash_are_no_lines_of_a_form(box: tuple[int, int, int, int]) -> None:
+    paper = np.full((100, 200), 255, np.uint8)
+    for left in (60, 120):
+        paper[20:81, left : left + 5] = 20
+    top, bottom, left, right = box
+    paper[top:bottom, left:right] = 20
+    pixels = line_from_grey(paper).pixels
+    high = [end - start for start, end in groups(pixels) if np.count_nonzero(pixels[:, start:end].max(1)) > 14]
+    assert len(high) == 2
+
+
 @pytest.mark.parametrize("darkest", [0.4, 0.25])
 @pytest.mark.parametrize("way", [1, -1])
 def test_ink_in_a_shadow_is_as_dark_as_that_in_the_light(digits: Dataset, darkest: float, way: int) -> None:

@@ -127,7 +127,7 @@ function inkOf(crop: Grid, bright: boolean, drawn: boolean): { ink: Grid; atEdge
 /** Steps 5 to 7, and whether the ink is bright. */
 function strokesOf(picture: Grid, bright: boolean): { bright: boolean; found: Ink } {
   const look = (isBright: boolean, radius?: number) => thresholdOf(riseAbovePaper(picture, isBright, radius));
-  return uponBlob(look(bright), look, bright, SIDE, floorDiv(SIDE, 4));
+  return uponBlob(look(bright), look, bright, SIDE, floorDiv(SIDE, 4), picture);
 }
 
 /** Steps 6 and 7; `boxed`: whether the character may stand in a box. */

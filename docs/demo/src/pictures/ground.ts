@@ -1,6 +1,6 @@
 // What the character stands on: lenet_zoo/pictures/ground.py in TypeScript, steps 4 to 6.
 
-import { components, filledOf, maskOf } from "./components";
+import { components, filledOf, maskOf, type Piece } from "./components";
 import {
   clip,
   extreme,
@@ -125,7 +125,7 @@ export interface Ink {
  * The strokes on what is taken for ink, and whether they are bright, where that is a blob; else what is given.
  *
  * `first`: what was found with that polarity and the usual opening; `look` finds it with others. `side`: S of step 7,
- * which has the conditions. `smallest`: the longer side of a character, at least.
+ * which has the conditions. `smallest`: the longer side of a character, at least. `picture`: that of which they are.
  */
 export function uponBlob(
   first: Ink,
@@ -133,6 +133,7 @@ export function uponBlob(
   bright: boolean,
   side: number,
   smallest: number,
+  picture: Grid,
 ): { bright: boolean; found: Ink } {
   const wide = meanStroke(first.mask);
   if (10 * wide <= side) return { bright, found: first };
@@ -151,10 +152,18 @@ export function uponBlob(
     // In eighths: the ink of a fat pen is darker than what is in its loops.
     const least = isBright === bright || solid ? 6 : 9;
     if (2 * thin > wide || 8 * (found.ink - found.paper) < least * (first.ink - first.paper)) continue;
-    const free = components(found.mask).pieces.filter(({ sides }) => !sides.some(Boolean));
+    const contrast = found.ink - found.paper;
+    const rest = map(first.mask, (inked, i) => Number(inked && !found.mask.data[i]));
+    if (isBright === bright && !differ(picture, found.mask, rest, contrast)) continue;
+    const areaOf = (some: Piece[]) => sum(some.map(({ area }) => area));
+    const { pieces } = components(found.mask);
+    const free = pieces.filter(({ sides }) => !sides.some(Boolean));
     const large = free.filter((piece) => Math.max(piece.height, piece.width) >= Math.max(smallest, 6 * thin));
-    if (!large.length || 2 * sum(large.map(({ area }) => area)) < sum(free.map(({ area }) => area))) continue;
-    if (best.found === first || found.ink - found.paper > best.found.ink - best.found.paper) {
+    const strokes = areaOf(large);
+    if (!strokes || 2 * strokes < areaOf(free)) continue;
+    // Else they are what a bold digit encloses: outside it there is as much of that.
+    if (isBright !== bright && 3 * strokes < 2 * areaOf(pieces)) continue;
+    if (best.found === first || contrast > best.found.ink - best.found.paper) {
       best = { bright: isBright, found };
     }
   }
@@ -189,14 +198,21 @@ export function abovePattern(
   const dark = map(rise, (value) => Number(value >= middle));
   const near = extreme(dark, 3, MAX).data;
   const away = map(mask, (inked, i) => Number(inked && !near[i]));
-  const [count, area] = [sum(away.data), sum(dark.data)];
-  if (!area || 10 * count < sum(mask.data)) return null;
-  const level = (part: Grid) => sum(picture.data.filter((_, i) => part.data[i]));
-  const levels = Math.abs(level(dark) * count - level(away) * area);
-  if (2 * levels < (ink - pattern) * count * area || !(ofLines || isUpon(dark, away))) return null;
+  if (!sum(dark.data) || 10 * sum(away.data) < sum(mask.data)) return null;
+  if (!differ(picture, dark, away, ink - pattern) || !(ofLines || isUpon(dark, away))) return null;
   // A fifth of the way, or two: at the middle strokes that the pen drew lightly would break.
   const steps = ofLines ? 1 : 2;
   return [threshold + floorDiv(steps * (middle - threshold), 5), paper + floorDiv(pattern - paper, 5), ink];
+}
+
+/**
+ * Whether the mean levels of two parts of a picture are half of `contrast` apart or more: ink rises by more than it
+ * differs where it is above paper that lies in a shadow. True where one of them is empty.
+ */
+function differ(picture: Grid, one: Grid, other: Grid, contrast: number): boolean {
+  const [count, area] = [sum(other.data), sum(one.data)];
+  const level = (part: Grid) => sum(picture.data.filter((_, i) => part.data[i]));
+  return 2 * Math.abs(level(one) * count - level(other) * area) >= contrast * count * area;
 }
 
 /** What step 7 asks of a character that is dark upon a pattern. */

@@ -184,7 +184,7 @@ function risenOf(picture: Grid, onDesk: boolean): Ink {
     found = look(bright);
   }
   if (found.ink - found.paper < LEAST_CONTRAST) return found;
-  return uponBlob(found, look, bright, side, floorDiv(side, 8)).found; // a digit may be an eighth as high as a note
+  return uponBlob(found, look, bright, side, floorDiv(side, 8), picture).found; // a digit may be an eighth as high as a note
 }
 
 /** A crop and its working picture, hair lines being as wide as a pixel of the working picture. */
@@ -343,12 +343,13 @@ function keptOf(
 /**
  * The upright lines between characters, as of a form or a counter: thin, and higher than all others.
  *
- * One alone may be a long 1, unless it is half as high again.
+ * One alone may be a long 1, unless it is half as high again; and what is over 3 times as high may be 1s beside a dot.
  */
 function barsOf(keep: Piece[]): Piece[] {
   const isThin = ({ height, width }: Piece) => 8 * width <= height;
   const highest = Math.max(0, ...keep.filter((piece) => !isThin(piece)).map(({ height }) => height));
-  const bars = keep.filter((piece) => highest && isThin(piece) && 3 * piece.height >= 4 * highest);
+  const isBar = (piece: Piece) => isThin(piece) && 3 * piece.height >= 4 * highest && piece.height <= 3 * highest;
+  const bars = keep.filter(isBar);
   return bars.length === 1 && 2 * bars[0].height < 3 * highest ? [] : bars;
 }
 

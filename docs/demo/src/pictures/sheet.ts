@@ -1,5 +1,5 @@
 // A sheet of paper, or the field of a frame, that does not fill the picture: lenet_zoo/pictures/sheet.py in TypeScript,
-// step 3 of character.ts and 2 of line.ts.
+// step 3 of character.ts and 1 of line.ts.
 
 import { components, filledOf, maskOf, type Piece, type Pieces } from "./components";
 import {
@@ -176,13 +176,14 @@ export function cornersIn({ mask: surround, marked, contrast }: Surround, pictur
 }
 
 /** Whether levels 2 and 3 px on either side of a border differ by half the contrast, on average. */
-function isEdge(around: Grid, rest: Grid, picture: Grid, contrast: number): boolean {
-  const [outside, inside] = [rest, around].map((one) => {
+function isEdge(oneSide: Grid, rest: Grid, picture: Grid, contrast: number): boolean {
+  const [outside, inside] = [rest, oneSide].map((one) => {
     const [far, near] = [extreme(one, 3, MAX), extreme(one, 1, MAX)];
     return [...picture.data].filter((_, i) => far.data[i] && !near.data[i]);
   });
   const levels = Math.abs(sum(outside) * inside.length - sum(inside) * outside.length);
-  return 2 * levels >= contrast * inside.length * outside.length;
+  const sizes = inside.length * outside.length;
+  return sizes > 0 && 2 * levels >= contrast * sizes;
 }
 
 /** The boxes of cells that a character reaches out of, beside whole ones: it parts what is left of them. */
