@@ -221,7 +221,7 @@ def _differ(picture: Bytes, one: Mask, other: Mask, contrast: int) -> bool:
     """
     count, area = np.count_nonzero(other), np.count_nonzero(one)
     levels = int(picture[one].sum()) * count - int(picture[other].sum()) * area
-    return 2 * abs(levels) >= contrast * count * area
+    return bool(2 * abs(levels) >= contrast * count * area)
 
 
 def _is_upon(dark: Mask, pattern: Mask) -> bool:
