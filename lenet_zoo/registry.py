@@ -90,6 +90,13 @@ def resolve(name: str) -> str:
         return f"{name}.{_DEFAULT_TAG}"
     if name and os.path.exists(os.path.join(name, "config.json")):
         raise UnknownModelError(f"no network called {name!r}; the folder of that name holds one: say local-dir:{name}")
+    if os.path.isfile(name) and name.endswith(".onnx"):
+        raise UnknownModelError(f"{name} was exported; this needs the network itself: name one of {', '.join(tags)}")
+    if os.path.isfile(name) and name.endswith((".safetensors", ".pt", ".pth", ".ckpt")):
+        raise UnknownModelError(
+            f"{name} is a file of weights: say local-dir:FOLDER for one that training or fine-tuning wrote; "
+            "`lenet-zoo export NETWORK --weights FILE` makes an .onnx file of others"
+        )
     if os.path.exists(name):  # `lenet-zoo read a.png b.png`
         raise UnknownModelError(
             f"no network called {name!r}, which is {'a folder' if os.path.isdir(name) else 'a file'}: the name of a "

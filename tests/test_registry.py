@@ -313,3 +313,18 @@ def test_drop_rate_warns_of_a_folders_network_as_well(tmp_path: Path) -> None:
     timm.models.save_for_hf(lenet_zoo.create_model("lenet5_modern"), tmp_path, safe_serialization=True)
     with pytest.warns(UserWarning, match=r"drop_rate=0\.3 has an effect in training mode alone"):
         lenet_zoo.create_model(f"local-dir:{tmp_path}", drop_rate=0.3)
+
+
+@pytest.mark.parametrize(
+    ("file", "says"),
+    [
+        ("digits.onnx", "was exported; this needs the network itself: name one of lenet5_classic.fashion_mnist"),
+        ("model.safetensors", "is a file of weights: say local-dir:FOLDER for one that training or fine-tuning wrote"),
+    ],
+)
+def test_a_file_in_the_networks_place_is_called_what_it_is(tmp_path: Path, file: str, says: str) -> None:
+    path = tmp_path / file
+    path.touch()
+    with pytest.raises(UnknownModelError) as error:
+        lenet_zoo.create_model(str(path))
+    assert str(error.value).startswith(f"{path} {says}")

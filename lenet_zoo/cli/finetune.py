@@ -17,6 +17,7 @@ from lenet_zoo.cli._app import (
     NamedByOption,
     Threads,
     app,
+    check_one_source,
     print_json,
     print_table,
     sigterm_as_ctrl_c,
@@ -33,8 +34,12 @@ def finetune(
         str, typer.Option("--out", metavar="PATH", help="The folder to make: weights, card, ONNX file, figures.")
     ],
     dataset: Annotated[
-        str, typer.Option("--dataset", help="digits (scikit-learn's, no download), fashion_mnist, kmnist, emnist-….")
-    ] = "digits",
+        str | None,
+        typer.Option(
+            "--dataset",
+            help="digits (scikit-learn's, no download; the default), fashion_mnist, kmnist, emnist-….",
+        ),
+    ] = None,
     data_dir: Annotated[
         Path | None,
         typer.Option(
@@ -96,6 +101,7 @@ def finetune(
     from lenet_zoo.finetuning import finetune as run
     from lenet_zoo.training.processes import job
 
+    check_one_source(dataset, data_dir)
     with (
         job(device) as on_rank_zero,
         sigterm_as_ctrl_c(),
@@ -103,7 +109,7 @@ def finetune(
     ):
         done = run(
             out,
-            dataset=dataset,
+            dataset=dataset or "digits",
             data_dir=data_dir,
             model=model,
             weights=weights,

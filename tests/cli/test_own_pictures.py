@@ -70,7 +70,10 @@ def test_a_folder_that_is_no_label_is_named(capsys: pytest.CaptureFixture[str], 
     )
 
 
-@pytest.mark.parametrize("argv", [["evaluate", "lenet5_modern"], ["plot", "confusion", "lenet5_modern", "--json"]])
+@pytest.mark.parametrize(
+    "argv",
+    [["evaluate", "lenet5_modern"], ["plot", "confusion", "lenet5_modern", "--json"], ["finetune", "--out", "tuned"]],
+)
 def test_a_data_set_and_a_folder_exclude_each_other(
     capsys: pytest.CaptureFixture[str], folder: Path, argv: list[str]
 ) -> None:
