@@ -236,6 +236,7 @@ def main(argv: list[str] | None = None) -> None:
                 f"seed {seed}, {row.name}: {entry['errors'][-1]:.2f} %, mean {mean:.2f} %, {seconds:.0f} s", flush=True
             )
     keep()
+    print(f"{args.out} has {args.seeds} seeds of all rows; with another --out all is measured anew")
 
 
 if __name__ == "__main__":

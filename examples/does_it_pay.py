@@ -101,6 +101,7 @@ def main(argv: list[str] | None = None) -> None:
                 mean, sd = 100 * cells[method]["mean"], 100 * (cells[method]["sd"] or 0)
                 seconds = statistics.fmean(cells[method]["seconds"])
                 print(f"{dataset}, {size} per class, {method}: {mean:.2f} ± {sd:.2f} %, {seconds:.1f} s", flush=True)
+    print(f"{args.out} has all of these; with another --out all is measured anew")
 
 
 if __name__ == "__main__":

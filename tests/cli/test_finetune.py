@@ -155,7 +155,7 @@ def test_does_it_pay_measures_and_goes_on(
     measured = module.measure
     monkeypatch.setattr(module, "measure", lambda *a: pytest.fail("measured again"))
     module.main([*argv, "1"])
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr().out == f"{file} has all of these; with another --out all is measured anew\n"
     monkeypatch.setattr(module, "measure", measured)
     module.main([*argv, "1", "2"])
     assert capsys.readouterr().out.count("digits, 2 per class") == 4
