@@ -30,6 +30,7 @@ __all__ = [
     "create_model",
     "create_transform",
     "is_foreign",
+    "is_weights",
     "layers_of",
     "list_models",
     "load_network",
@@ -76,6 +77,11 @@ def list_models(filter: str = "", pretrained: bool = False) -> list[str]:
     return [name for name in found if not filter or fnmatch.fnmatch(name, filter)]
 
 
+def is_weights(name: str) -> bool:
+    """Whether it is called as files of weights are."""
+    return name.lower().endswith((".safetensors", ".pt", ".pth", ".ckpt"))
+
+
 def resolve(name: str) -> str:
     """`name` as `architecture.tag`; an architecture alone stands for its default tag.
 
@@ -92,7 +98,7 @@ def resolve(name: str) -> str:
         raise UnknownModelError(f"no network called {name!r}; the folder of that name holds one: say local-dir:{name}")
     if os.path.isfile(name) and name.endswith(".onnx"):
         raise UnknownModelError(f"{name} was exported; this needs the network itself: name one of {', '.join(tags)}")
-    if os.path.isfile(name) and name.endswith((".safetensors", ".pt", ".pth", ".ckpt")):
+    if os.path.isfile(name) and is_weights(name):
         raise UnknownModelError(
             f"{name} is a file of weights: say local-dir:FOLDER for one that training or fine-tuning wrote; "
             "`lenet-zoo export NETWORK --weights FILE` makes an .onnx file of others"

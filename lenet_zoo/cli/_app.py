@@ -62,8 +62,6 @@ __all__ = [
 _COMMANDS = ("zoo", "read", "quickstart", "train", "finetune", "export", "bench", "plot", "score", "push", "schema")
 
 _WINDOWS = os.name == "nt"
-# What files of networks are called that no command reads as they are: `resolve` says what to do.
-_NETWORKS = (".safetensors", ".pt", ".pth", ".ckpt")
 
 # What a terminal obeys (`printable`) and JSON need not escape.
 _UNESCAPED = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -147,10 +145,11 @@ class ReadsPictures(typer.core.TyperCommand):
         if name is None or is_onnx(name):
             return False
         from lenet_zoo import cards
+        from lenet_zoo.registry import is_weights
 
-        suffix = os.path.splitext(name)[1].lower()
-        if suffix in _NETWORKS:
+        if is_weights(name):
             return False
+        suffix = os.path.splitext(name)[1].lower()
         if os.path.isfile(name) or not suffix or name in cards.names():
             return os.path.isfile(name)
         from lenet_zoo.pictures.reading import picture_suffixes  # it loads all that Pillow has

@@ -164,9 +164,10 @@ def upon_blob(
         # In eighths: the ink of a fat pen is darker than what is in its loops.
         least = 6 if is_bright == bright or solid else 9
         thin = mean_stroke(found.mask)
-        if 2 * thin > wide or 8 * (found.ink - found.paper) < least * (first.ink - first.paper):
+        contrast = found.ink - found.paper
+        if 2 * thin > wide or 8 * contrast < least * (first.ink - first.paper):
             continue
-        if is_bright == bright and not _differ(picture, found.mask, first.mask & ~found.mask, found.ink - found.paper):
+        if is_bright == bright and not _differ(picture, found.mask, first.mask & ~found.mask, contrast):
             continue
         pieces = components(found.mask)
         tops, bottoms, lefts, rights = pieces.boxes
@@ -178,7 +179,7 @@ def upon_blob(
         # Else they are what a bold digit encloses: outside it there is as much of that.
         if is_bright != bright and 3 * strokes < 2 * int(pieces.area.sum()):
             continue
-        if best[1] is first or found.ink - found.paper > best[1].ink - best[1].paper:
+        if best[1] is first or contrast > best[1].ink - best[1].paper:
             best = is_bright, found
     return best
 

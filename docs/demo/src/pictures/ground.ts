@@ -151,10 +151,10 @@ export function uponBlob(
     const thin = meanStroke(found.mask);
     // In eighths: the ink of a fat pen is darker than what is in its loops.
     const least = isBright === bright || solid ? 6 : 9;
-    if (2 * thin > wide || 8 * (found.ink - found.paper) < least * (first.ink - first.paper)) continue;
     const contrast = found.ink - found.paper;
-    const rest = map(first.mask, (inked, i) => Number(inked && !found.mask.data[i]));
-    if (isBright === bright && !differ(picture, found.mask, rest, contrast)) continue;
+    if (2 * thin > wide || 8 * contrast < least * (first.ink - first.paper)) continue;
+    const rest = () => map(first.mask, (inked, i) => Number(inked && !found.mask.data[i]));
+    if (isBright === bright && !differ(picture, found.mask, rest(), contrast)) continue;
     const areaOf = (some: Piece[]) => sum(some.map(({ area }) => area));
     const { pieces } = components(found.mask);
     const free = pieces.filter(({ sides }) => !sides.some(Boolean));
